@@ -1,0 +1,18 @@
+//! meshdog: one process per Bottlerocket node that lets every container reach every service by name.
+//!
+//! Data flows one way through the modules, in this order:
+//!
+//! ```text
+//! config ─┐
+//! watch ──┴─> health ─> registry ─> mesh ─> dataplane
+//!                                     ├───> dns
+//!                                     └───> telemetry
+//! ```
+//!
+//! Pure functions decide (`watch::offers`, `mesh`, `dataplane::plan`), thin tasks act. Snapshots travel as
+//! persistent maps over `tokio::sync::watch`; each resource has one owner task.
+
+pub mod config;
+pub mod mesh;
+pub mod model;
+pub mod watch;

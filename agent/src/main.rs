@@ -1,0 +1,3 @@
+//! The `meshdog` program.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Typed client for the Bottlerocket host API on its Unix socket.

@@ -1,0 +1,1 @@
+//! The simulated Bottlerocket host, scenarios on real parts and the benchmark.

@@ -1,4 +1,17 @@
-//! Desired state: which VIP stands for which service, and which endpoint takes which slot. Pure.
+//! Desired state: which VIP stands for which service, and which endpoint takes which slot.
+//!
+//! Everything here is pure but for [`task`], which feeds it and keeps the VIPs on disk.
+
+pub mod desired;
+pub mod select;
+pub mod slots;
+pub mod task;
+pub mod view;
+pub mod vip;
+
+pub use desired::{Inputs, Mesh, compute};
+pub use select::{Ejection, Ejections};
+pub use view::{Conflict, Desired, EndpointView, ServiceView};
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;

@@ -1,0 +1,204 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::config::{Backend, Locality};
+use crate::model::{EndpointId, State, Weight};
+
+fn settings() -> MeshSettings {
+    MeshSettings {
+        namespace: "prod".parse().unwrap(),
+        import: vec!["shared".parse().unwrap()],
+        vip_cidr: "198.19.0.0/16".parse().unwrap(),
+        vip_cidr6: "fd6d:6573:6864::/108".parse().unwrap(),
+        backend: Backend::Auto,
+        locality: Locality::PreferZone,
+    }
+}
+
+/// An endpoint of `namespace/name`, number `n`, with these aliases.
+fn endpoint(service: &str, n: u8, protocol: &str, aliases: &[&str], started_ms: u64) -> Endpoint {
+    let (namespace, name) = service.split_once('/').unwrap();
+    let port = NonZeroU16::new(8080).unwrap();
+    let protocol: crate::model::AppProtocol = protocol.parse().unwrap();
+    Endpoint {
+        service: ServiceId { namespace: namespace.parse().unwrap(), name: name.parse().unwrap() },
+        id: EndpointId::new(&format!("{n:012x}"), port, protocol.l4()),
+        address: SocketAddrV4::new([172, 17, 0, n].into(), port.get()),
+        protocol,
+        aliases: aliases.iter().map(|alias| alias.parse().unwrap()).collect(),
+        weight: Weight::default(),
+        node: "node".into(),
+        zone: None,
+        task: "task".into(),
+        container: "c".into(),
+        started_ms,
+        state: State::Healthy,
+        reason: "running".into(),
+    }
+}
+
+fn inputs(endpoints: &[Endpoint]) -> Inputs {
+    Inputs {
+        catalog: endpoints.iter().map(|e| (e.key(), Arc::new(e.clone()))).collect(),
+        node: "node".into(),
+        address: Some([10, 0, 0, 1].into()),
+        ..Inputs::default()
+    }
+}
+
+fn fresh(endpoints: &[Endpoint]) -> Desired {
+    compute(&settings(), &Remembered::default(), inputs(endpoints))
+}
+
+/// Where a connection to `name:port` may end.
+fn dial(desired: &Desired, alias: &str, l4: L4) -> Vec<u8> {
+    let alias: Alias = alias.parse().unwrap();
+    let Some(&vip) = desired.names.get(&alias.name) else { return Vec::new() };
+    let slots = desired.ruleset.frontends.get(&Frontend { vip, l4, port: alias.port });
+    slots.iter().flat_map(|slots| slots.iter()).map(|address| address.ip().octets()[3]).collect()
+}
+
+#[test]
+fn a_service_is_reached_by_its_aliases_and_its_qualified_name() {
+    let desired = fresh(&[
+        endpoint("prod/orders", 1, "http", &["orders:80", "api:8000"], 0),
+        endpoint("prod/orders", 2, "http", &["orders:80", "api:8000"], 0),
+    ]);
+    for alias in ["orders:80", "api:8000", "orders.prod:80", "api:80"] {
+        assert_eq!(dial(&desired, alias, L4::Tcp), [1, 2], "{alias}");
+    }
+    assert!(dial(&desired, "orders:8080", L4::Tcp).is_empty());
+    assert!(dial(&desired, "orders:80", L4::Udp).is_empty());
+    let view = &desired.services.values().next().unwrap();
+    assert_eq!((view.slots, view.endpoints[0].share), (2, 0.5));
+    assert_eq!(view.vip, desired.names.get(&"orders".parse::<AliasName>().unwrap()).copied());
+}
+
+#[test]
+fn one_service_may_speak_both_transports() {
+    let desired =
+        fresh(&[endpoint("prod/dns", 1, "udp", &["dns:53"], 0), endpoint("prod/dns", 2, "tcp", &["dns:53"], 0)]);
+    assert_eq!(dial(&desired, "dns:53", L4::Udp), [1]);
+    assert_eq!(dial(&desired, "dns:53", L4::Tcp), [2]);
+    assert_eq!(desired.services.len(), 2);
+}
+
+#[test]
+fn only_the_own_and_the_imported_namespaces_are_dialled() {
+    let desired = fresh(&[
+        endpoint("shared/users", 1, "tcp", &["users:80"], 0),
+        endpoint("other/carts", 2, "tcp", &["carts:80"], 0),
+    ]);
+    assert_eq!(dial(&desired, "users.shared:80", L4::Tcp), [1]);
+    assert!(dial(&desired, "carts:80", L4::Tcp).is_empty());
+    let carts = desired.services.iter().find(|((id, _), _)| id.name.as_str() == "carts").unwrap().1;
+    assert!(carts.vip.is_none() && carts.why.as_ref().unwrap().contains("mesh.import"));
+}
+
+#[test]
+fn two_services_share_a_name_on_different_ports_and_the_older_keeps_a_contested_port() {
+    let desired = fresh(&[
+        endpoint("prod/orders", 1, "tcp", &["api:80"], 5),
+        endpoint("prod/users", 2, "tcp", &["api:81", "api:80"], 9),
+    ]);
+    assert_eq!(dial(&desired, "api:80", L4::Tcp), [1]);
+    assert_eq!(dial(&desired, "api:81", L4::Tcp), [2]);
+    assert_eq!(dial(&desired, "users.prod:80", L4::Tcp), [2]);
+    let conflict = &desired.conflicts[..];
+    assert_eq!(conflict.len(), 1);
+    assert_eq!((conflict[0].owner.name.as_str(), conflict[0].loser.name.as_str()), ("orders", "users"));
+}
+
+#[test]
+fn nobody_takes_another_services_qualified_name_or_its_own_namespaces_alias() {
+    let desired = fresh(&[
+        endpoint("prod/thief", 1, "tcp", &["orders.prod:80"], 1),
+        endpoint("prod/orders", 2, "tcp", &["orders.prod:80"], 9),
+        endpoint("shared/early", 3, "tcp", &["web:80"], 1),
+        endpoint("prod/late", 4, "tcp", &["web:80"], 9),
+    ]);
+    assert_eq!(dial(&desired, "orders.prod:80", L4::Tcp), [2]);
+    assert_eq!(dial(&desired, "web:80", L4::Tcp), [4]);
+}
+
+#[test]
+fn a_rolling_deployment_does_not_lose_a_contested_alias() {
+    let mut mesh = Mesh::new(settings(), &Remembered::default());
+    let rival = endpoint("prod/rival", 9, "tcp", &["api:80"], 50);
+    mesh.advance(inputs(&[endpoint("prod/orders", 1, "tcp", &["api:80"], 10), rival.clone()]));
+    let replacement = endpoint("prod/orders", 2, "tcp", &["api:80"], 90);
+    let desired = mesh.advance(inputs(&[replacement.clone(), rival.clone()]));
+    assert_eq!(dial(&desired, "api:80", L4::Tcp), [2]);
+    let desired = mesh.advance(inputs(&[rival]));
+    assert_eq!(dial(&desired, "api:80", L4::Tcp), [9]);
+}
+
+#[test]
+fn without_anyone_to_serve_the_name_stays_and_the_port_is_not_programmed() {
+    let mut starting = endpoint("prod/orders", 1, "tcp", &["orders:80"], 0);
+    starting.state = State::Starting;
+    let desired = fresh(&[starting]);
+    assert!(desired.names.contains_key(&"orders".parse::<AliasName>().unwrap()));
+    assert!(desired.ruleset.frontends.is_empty());
+    assert!(fresh(&[]).names.is_empty());
+}
+
+#[test]
+fn a_full_range_says_so() {
+    let mut settings = settings();
+    settings.vip_cidr = "198.19.0.0/28".parse().unwrap();
+    let endpoints: Vec<_> = (0..14).map(|n| endpoint(&format!("prod/s{n}"), n, "tcp", &["x:1"], 0)).collect();
+    let desired = compute(&settings, &Remembered::default(), inputs(&endpoints));
+    let without: Vec<_> = desired.services.values().filter(|view| view.vip.is_none()).collect();
+    assert_eq!(without.len(), 1);
+    assert!(without[0].why.as_ref().unwrap().contains("vip_cidr"));
+}
+
+#[test]
+fn locals_are_the_bridge_endpoints_of_this_node() {
+    let mut elsewhere = endpoint("prod/orders", 2, "tcp", &["orders:80"], 0);
+    elsewhere.node = "other".into();
+    let mut host_network = endpoint("prod/orders", 3, "tcp", &["orders:80"], 0);
+    host_network.address = "10.0.0.1:8080".parse().unwrap();
+    let here = endpoint("prod/orders", 1, "tcp", &["orders:80"], 0);
+    let also = endpoint("prod/users", 1, "tcp", &["users:80"], 0);
+    let mut mesh = Mesh::new(settings(), &Remembered::default());
+    let locals = |desired: &Desired| desired.ruleset.locals.iter().map(|ip| ip.octets()[3]).collect::<Vec<_>>();
+    assert_eq!(locals(&mesh.advance(inputs(&[here.clone(), also, elsewhere, host_network]))), [1]);
+    assert_eq!(locals(&mesh.advance(inputs(&[here]))), [1]);
+    assert!(locals(&mesh.advance(inputs(&[]))).is_empty());
+}
+
+fn arbitrary() -> impl Strategy<Value = Vec<Endpoint>> {
+    const ALIASES: [&[&str]; 4] = [&["a:80"], &["b:80", "a:81"], &["a.prod:80"], &["c:80", "c:81", "a:80"]];
+    const SERVICES: [&str; 6] = ["prod/a", "prod/b", "shared/a", "shared/c", "other/d", "prod/e"];
+    const PROTOCOLS: [&str; 4] = ["tcp", "udp", "http", "grpc"];
+    let one = (
+        prop::sample::select(&SERVICES[..]),
+        1u8..9,
+        prop::sample::select(&PROTOCOLS[..]),
+        prop::sample::select(&ALIASES[..]),
+        prop::sample::select(&State::ALL[..]),
+    );
+    let one = one.prop_map(|(service, n, protocol, aliases, state)| Endpoint {
+        state,
+        ..endpoint(service, n, protocol, aliases, 7)
+    });
+    prop::collection::vec(one, 0..12)
+}
+
+proptest! {
+    #[test]
+    fn step_by_step_or_at_once_the_result_is_the_same(steps in prop::collection::vec(arbitrary(), 1..8)) {
+        let mut mesh = Mesh::new(settings(), &Remembered::default());
+        let mut last = Desired::default();
+        for step in &steps {
+            last = mesh.advance(inputs(step));
+        }
+        let once = compute(&settings(), &mesh.vips().remembered(), inputs(steps.last().unwrap()));
+        prop_assert_eq!(&last.ruleset, &once.ruleset);
+        prop_assert_eq!(&last.names, &once.names);
+        prop_assert_eq!(&last.services, &once.services);
+        prop_assert_eq!(&last.conflicts, &once.conflicts);
+    }
+}

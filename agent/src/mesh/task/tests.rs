@@ -1,0 +1,80 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::config::{Backend, Locality};
+use crate::model::{Endpoint, EndpointId, L4, State, Weight};
+use crate::watch::Containers;
+
+fn settings() -> MeshSettings {
+    MeshSettings {
+        namespace: "prod".parse().unwrap(),
+        import: Vec::new(),
+        vip_cidr: "198.19.0.0/16".parse().unwrap(),
+        vip_cidr6: "fd6d:6573:6864::/108".parse().unwrap(),
+        backend: Backend::Auto,
+        locality: Locality::None,
+    }
+}
+
+fn node() -> Node {
+    Node { name: "n".into(), address: [10, 0, 0, 1].into(), zone: None, cluster: None, os_version: None }
+}
+
+fn orders() -> Endpoints {
+    let port = std::num::NonZeroU16::new(8080).unwrap();
+    let endpoint = Endpoint {
+        service: crate::model::ServiceId { namespace: "prod".parse().unwrap(), name: "orders".parse().unwrap() },
+        id: EndpointId::new("0123456789ab", port, L4::Tcp),
+        address: "172.17.0.2:8080".parse().unwrap(),
+        protocol: "tcp".parse().unwrap(),
+        aliases: ["orders:80".parse().unwrap()].into(),
+        weight: Weight::default(),
+        node: "n".into(),
+        zone: None,
+        task: "t".into(),
+        container: "c".into(),
+        started_ms: 0,
+        state: State::Healthy,
+        reason: "".into(),
+    };
+    Endpoints::unit(endpoint.key(), Arc::new(endpoint))
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_published_before_every_source_has_spoken_and_vips_outlive_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let (catalog, catalog_rx) = watch::channel(None);
+    let (_ejections, ejections) = watch::channel(Ejections::default());
+    let (node_tx, node_rx) = watch::channel(None);
+    let (containers, containers_rx) = watch::channel(None);
+    let (_resolvers, resolvers) = watch::channel(OrdSet::default());
+    let feeds = Feeds { catalog: catalog_rx, ejections, node: node_rx, containers: containers_rx, resolvers };
+    let (desired, mut desired_rx) = watch::channel(None);
+    let stop = CancellationToken::new();
+    let state_dir = dir.path().join("state");
+    let task = tokio::spawn(run(settings(), state_dir.clone(), feeds, desired, stop.clone()));
+
+    catalog.send_replace(Some(orders()));
+    containers.send_replace(Some(Containers::default()));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(desired_rx.borrow().is_none());
+
+    node_tx.send_replace(Some(node()));
+    desired_rx.changed().await.unwrap();
+    assert_eq!(desired_rx.borrow().as_ref().unwrap().ruleset.frontends.len(), 1);
+
+    stop.cancel();
+    task.await.unwrap();
+    let kept: Remembered = serde_json::from_slice(&std::fs::read(state_dir.join(VIPS_FILE)).unwrap()).unwrap();
+    assert_eq!(kept.vips.keys().collect::<Vec<_>>(), ["prod/orders"]);
+    assert_eq!(read(&state_dir.join(VIPS_FILE)).unwrap(), kept);
+}
+
+#[test]
+fn a_spoilt_file_is_an_error_and_a_missing_one_is_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(VIPS_FILE);
+    assert_eq!(read(&path).unwrap(), Remembered { vips: BTreeMap::new() });
+    std::fs::write(&path, b"{\"vips\": [").unwrap();
+    assert!(read(&path).is_err());
+}

@@ -165,5 +165,6 @@ pub struct Paths {
 }
 
 mod glob;
+pub mod node;
 
 pub use glob::Glob;

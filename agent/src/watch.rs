@@ -14,6 +14,8 @@ use imbl::{OrdMap, OrdSet};
 
 use crate::model::{IfName, L4};
 
+pub mod host;
+
 /// A container's full id: 64 hexadecimal digits.
 pub type ContainerId = Arc<str>;
 
@@ -92,6 +94,9 @@ pub struct Node {
     pub cluster: Option<Arc<str>>,
     /// The OS's version (`/os` `version_id`).
     pub os_version: Option<Arc<str>>,
+    /// Name servers that the host is told to use (`settings.dns.name-servers`); empty where it is told none, and those of
+    /// its resolv.conf hold.
+    pub resolvers: Arc<[Ipv4Addr]>,
 }
 
 /// How long a container may take over its stop before meshdog no longer believes in it: the container's own stop timeout

@@ -34,3 +34,7 @@ pub struct Ruleset {
     /// Name servers whose queries from the host's own processes and host-network containers are answered here.
     pub resolvers: OrdSet<Ipv4Addr>,
 }
+
+mod view;
+
+pub use view::{Conflict, Desired, EndpointView, ServiceView};

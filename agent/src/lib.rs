@@ -16,4 +16,5 @@ pub mod config;
 pub mod dataplane;
 pub mod mesh;
 pub mod model;
+pub mod telemetry;
 pub mod watch;

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::{fs, io};
 
+use tracing_subscriber::field::MakeExt;
 use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -80,7 +81,7 @@ pub fn init(filter: &Filter) -> Result<Sink, TryInitError> {
                 journal.with_syslog_identifier("meshdog".to_owned()).with_field_prefix(Some("MESHDOG".to_owned()));
             (Sink::Journal, journal.boxed())
         }
-        None if terminal => (Sink::Terminal, fmt::layer().with_writer(io::stdout).compact().boxed()),
+        None if terminal => (Sink::Terminal, for_people(io::stdout).boxed()),
         None => (Sink::Json, fmt::layer().with_writer(io::stdout).json().flatten_event(true).boxed()),
     };
     tracing_subscriber::registry().with(layer).with(filter.0.clone()).try_init()?;
@@ -88,6 +89,21 @@ pub fn init(filter: &Filter) -> Result<Sink, TryInitError> {
         tracing::warn!(%error, "the host's journal cannot be linked to; logging to stdout");
     }
     Ok(sink)
+}
+
+/// Lines for people. Control characters are escaped: values may quote labels, and these must not move the cursor.
+fn for_people<W>(writer: W) -> impl Layer<Registry> + Send + Sync
+where
+    W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
+{
+    let fields = fmt::format::debug_fn(|out, field, value| {
+        let text: String = format!("{value:?}")
+            .chars()
+            .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+            .collect();
+        if field.name() == "message" { write!(out, "{text}") } else { write!(out, "{field}={text}") }
+    });
+    fmt::layer().with_writer(writer).compact().fmt_fields(fields.delimited(" "))
 }
 
 /// Makes the host's journal sockets appear where the client library looks. True when a link was made; nothing is

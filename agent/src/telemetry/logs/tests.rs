@@ -1,4 +1,31 @@
+use std::sync::{Arc, Mutex};
+
 use super::*;
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_value_cannot_move_the_cursor_of_whoever_reads_the_log() {
+    let buffer = Buffer::default();
+    let writer = buffer.clone();
+    let subscriber = tracing_subscriber::registry().with(for_people(move || writer.clone()));
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::warn!(label = %"a\x1b[2Jb\nc", other = 3, "bad \x1b[1m label");
+    });
+    let line = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+    assert!(line.ends_with("bad \\u{1b}[1m label label=a\\u{1b}[2Jb\\nc other=3\n"), "{line:?}");
+}
 
 #[test]
 fn filters_are_levels_and_targets() {

@@ -12,7 +12,10 @@
 //! Pure functions decide (`watch::offers`, `mesh`, `dataplane::plan`), thin tasks act. Snapshots travel as
 //! persistent maps over `tokio::sync::watch`; each resource has one owner task.
 
+pub mod cli;
 pub mod config;
+pub mod dataplane;
 pub mod mesh;
 pub mod model;
+pub mod telemetry;
 pub mod watch;

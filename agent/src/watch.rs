@@ -102,3 +102,5 @@ pub struct Node {
 /// How long a container may take over its stop before meshdog no longer believes in it: the container's own stop timeout
 /// and this much more.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
+pub mod view;

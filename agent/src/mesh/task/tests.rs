@@ -17,7 +17,14 @@ fn settings() -> MeshSettings {
 }
 
 fn node() -> Node {
-    Node { name: "n".into(), address: [10, 0, 0, 1].into(), zone: None, cluster: None, os_version: None }
+    Node {
+        name: "n".into(),
+        address: [10, 0, 0, 1].into(),
+        zone: None,
+        cluster: None,
+        os_version: None,
+        resolvers: [].into(),
+    }
 }
 
 fn orders() -> Endpoints {

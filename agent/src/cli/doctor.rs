@@ -1,0 +1,268 @@
+//! `meshdog doctor`: what the agent needs of this host, whether it is there, and what to change where it is not.
+//!
+//! Looks only: nothing is left behind on the host or in its kernel.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::Ipv4Addr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
+use nix::sys::statvfs::statvfs;
+use procfs::net::RouteEntry;
+use procfs::process::Process;
+use serde::Serialize;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use super::text::{paragraph, table};
+use crate::config::Settings;
+use crate::dataplane::state::Capability;
+use crate::model::VipCidr;
+
+/// How long a socket has to accept.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Bytes that must be free where state is kept: far more than the agent writes, far less than an update takes.
+const FREE: u64 = 16 << 20;
+/// No build of this agent is older (2026-01-01T00:00:00Z, in seconds since the Unix epoch).
+const EARLIEST: u64 = 1_767_225_600;
+/// Capabilities by their bit (linux/capability.h).
+const CAPABILITIES: [(u32, &str); 2] = [(12, "NET_ADMIN"), (21, "SYS_ADMIN")];
+/// conntrack's event groups, new, updated and destroyed flows, as a bind mask (`NFNLGRP_CONNTRACK_*`,
+/// linux/netfilter/nfnetlink_compat.h).
+const CONNTRACK_GROUPS: u32 = 0b111;
+
+/// What `meshdog doctor` takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DoctorArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// One thing looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What.
+    pub name: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// Whether the mesh cannot do without.
+    pub needed: bool,
+    /// What was found.
+    pub detail: String,
+    /// What to change; only where it is not `ok`.
+    pub advice: Option<String>,
+}
+
+impl Check {
+    fn new(name: &str, found: Result<String, String>, advice: &str) -> Self {
+        let advice = found.is_err().then(|| advice.to_owned());
+        let (ok, detail) = match found {
+            Ok(detail) => (true, detail),
+            Err(detail) => (false, detail),
+        };
+        Self { name: name.to_owned(), ok, needed: true, detail, advice }
+    }
+
+    /// The mesh works without, if less well.
+    fn wanted(self) -> Self {
+        Self { needed: false, ..self }
+    }
+}
+
+/// Looks at everything and prints what was found. `kernel` is what the dataplane's probe found. False, which is exit
+/// code 1, when something is missing that the mesh cannot do without.
+///
+/// # Errors
+/// When nothing can be written.
+pub async fn run(
+    args: &DoctorArgs,
+    settings: &Settings,
+    kernel: &[Capability],
+    out: &mut impl Write,
+) -> io::Result<bool> {
+    let checks = look(settings, kernel).await;
+    let well = checks.iter().all(|check| check.ok || !check.needed);
+    if args.json {
+        serde_json::to_writer_pretty(&mut *out, &serde_json::json!({ "ok": well, "checks": checks }))?;
+        writeln!(out)?;
+    } else {
+        out.write_all(render(&checks, well).as_bytes())?;
+    }
+    Ok(well)
+}
+
+async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<Check> {
+    let paths = &settings.paths;
+    let superpowered = "run meshdog as a superpowered host container, or correct [paths] in its configuration";
+    let mut checks = vec![
+        Check::new("host API", connects(&paths.api_socket).await, superpowered),
+        Check::new("Docker", connects(&paths.docker_socket).await, superpowered),
+        Check::new(
+            "admin socket",
+            writable(paths.admin_socket.parent().unwrap_or(Path::new("."))),
+            "make the directory writable, or set paths.admin_socket",
+        ),
+        Check::new("state", writable(&paths.state_dir), "make the directory writable, or set paths.state_dir").wanted(),
+        Check::new("disk", free(&paths.state_dir), "make room on that file system; no update is started without")
+            .wanted(),
+        Check::new("clock", clock(SystemTime::now(), built()), "set the clock; on EC2, chrony does").wanted(),
+        Check::new(
+            "capabilities",
+            effective().and_then(capabilities),
+            "run meshdog as a superpowered host container (superpowered = true), or as root",
+        ),
+        Check::new("conntrack events", conntrack_events(), "allow the kernel module nf_conntrack_netlink").wanted(),
+        Check::new(
+            "forwarding",
+            forwarding(Path::new("/proc/sys/net/ipv4/ip_forward")),
+            "sysctl net.ipv4.ip_forward=1",
+        ),
+        Check::new(
+            "route to VIPs",
+            procfs::net::route().map_err(|e| e.to_string()).and_then(|all| route(&all, settings.mesh.vip_cidr)),
+            "give the host a default route: its own processes' packets to a VIP need one, to be sent at all",
+        )
+        .wanted(),
+        Check::new("bridge-nf", Ok(bridge_nf(Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables"))), "").wanted(),
+    ];
+    checks.extend(kernel.iter().map(|capability| {
+        let found = match (&capability.why, capability.ok) {
+            (_, true) => Ok("there".to_owned()),
+            (Some(why), false) => Err(why.clone()),
+            (None, false) => Err("not there".to_owned()),
+        };
+        Check::new(capability.name, found, "use a kernel that has it, or allow its module in settings.kernel.modules")
+    }));
+    checks
+}
+
+async fn connects(socket: &Path) -> Result<String, String> {
+    match timeout(CONNECT, UnixStream::connect(socket)).await {
+        Ok(Ok(_)) => Ok(format!("{} accepts", socket.display())),
+        Ok(Err(error)) => Err(format!("{}: {error}", socket.display())),
+        Err(_) => Err(format!("{} does not accept within 2 s", socket.display())),
+    }
+}
+
+/// The directory, or where it would be made.
+fn existing(directory: &Path) -> &Path {
+    directory.ancestors().find(|ancestor| ancestor.is_dir()).unwrap_or(Path::new("/"))
+}
+
+/// Writes, syncs and removes a file.
+fn writable(directory: &Path) -> Result<String, String> {
+    let directory = existing(directory);
+    let file = directory.join(format!(".meshdog-doctor-{}", std::process::id()));
+    let written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&file).and_then(|mut open| {
+        let written = open.write_all(b"meshdog doctor\n").and_then(|()| open.sync_all());
+        written.and(fs::remove_file(&file))
+    });
+    match written {
+        Ok(()) => Ok(format!("{} is writable", directory.display())),
+        Err(error) => Err(format!("{}: {error}", directory.display())),
+    }
+}
+
+fn free(directory: &Path) -> Result<String, String> {
+    let directory = existing(directory);
+    let disk = statvfs(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
+    let bytes = disk.blocks_available().saturating_mul(disk.fragment_size());
+    let found = format!("{} MiB free at {}", bytes >> 20, directory.display());
+    if bytes >= FREE { Ok(found) } else { Err(found) }
+}
+
+/// When this program was put together, as far as its file says so (reproducible images say 1970).
+fn built() -> Option<SystemTime> {
+    let file: PathBuf = std::env::current_exe().ok()?;
+    fs::metadata(file).ok()?.modified().ok()
+}
+
+fn clock(now: SystemTime, built: Option<SystemTime>) -> Result<String, String> {
+    let earliest = SystemTime::UNIX_EPOCH + Duration::from_secs(EARLIEST);
+    let earliest = built.map_or(earliest, |built| built.max(earliest));
+    let shown = jiff::Timestamp::try_from(now).map_or_else(|_| "out of range".to_owned(), |now| format!("{now:.0}"));
+    if now >= earliest { Ok(shown) } else { Err(format!("{shown}, before this program was built")) }
+}
+
+fn effective() -> Result<u64, String> {
+    Process::myself()
+        .and_then(|process| process.status())
+        .map(|status| status.capeff)
+        .map_err(|error| error.to_string())
+}
+
+fn capabilities(effective: u64) -> Result<String, String> {
+    let (held, missing): (Vec<_>, Vec<_>) = CAPABILITIES.into_iter().partition(|(bit, _)| effective >> bit & 1 == 1);
+    let names = |list: &[(u32, &'static str)]| list.iter().map(|(_, name)| *name).collect::<Vec<_>>().join(", ");
+    if missing.is_empty() { Ok(names(&held)) } else { Err(format!("without {}", names(&missing))) }
+}
+
+fn conntrack_events() -> Result<String, String> {
+    let bound =
+        Socket::new(NETLINK_NETFILTER).and_then(|mut socket| socket.bind(&SocketAddr::new(0, CONNTRACK_GROUPS)));
+    bound.map(|()| "can be listened to".to_owned()).map_err(|error| error.to_string())
+}
+
+fn forwarding(switch: &Path) -> Result<String, String> {
+    match fs::read_to_string(switch) {
+        Ok(value) if value.trim() == "1" => Ok("on".to_owned()),
+        Ok(_) => Err("off: bridge containers reach nothing beyond their bridge".to_owned()),
+        Err(error) => Err(format!("{}: {error}", switch.display())),
+    }
+}
+
+/// Whether a packet to every VIP has a route: the packet is redirected only after one was found.
+fn route(routes: &[RouteEntry], vips: VipCidr) -> Result<String, String> {
+    let covers = |route: &&RouteEntry| {
+        let mask = u32::from(route.mask);
+        let same = |vip: Ipv4Addr| u32::from(vip) & mask == u32::from(route.destination);
+        same(vips.net().network()) && same(vips.net().broadcast())
+    };
+    match routes.iter().filter(covers).max_by_key(|route| u32::from(route.mask).count_ones()) {
+        Some(route) => Ok(format!("{vips} leaves by {}", route.iface)),
+        None => Err(format!("none leads to {vips}")),
+    }
+}
+
+/// Whether packets between two containers of one bridge pass the host's IP hooks. For people to know.
+fn bridge_nf(switch: &Path) -> String {
+    match fs::read_to_string(switch) {
+        Ok(value) if value.trim() == "1" => "bridged packets pass the host's IP hooks".to_owned(),
+        Ok(_) => "bridged packets do not pass the host's IP hooks".to_owned(),
+        Err(_) => "br_netfilter is not loaded".to_owned(),
+    }
+}
+
+fn render(checks: &[Check], well: bool) -> String {
+    let mut out = String::new();
+    let rows: Vec<_> = checks
+        .iter()
+        .map(|check| {
+            let verdict = match (check.ok, check.needed) {
+                (true, _) => "ok",
+                (false, true) => "FAIL",
+                (false, false) => "warn",
+            };
+            [verdict.to_owned(), check.name.clone(), check.detail.clone()]
+        })
+        .collect();
+    table(&mut out, 0, &rows);
+    let advised: Vec<_> = checks.iter().filter_map(|check| Some((&check.name, check.advice.as_ref()?))).collect();
+    if !advised.is_empty() {
+        out.push('\n');
+    }
+    for (name, advice) in advised {
+        paragraph(&mut out, &format!("{name}: "), advice);
+    }
+    if !well {
+        out.push_str("\nThe mesh cannot work here as it is.\n");
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests;

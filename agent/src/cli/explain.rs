@@ -1,0 +1,126 @@
+//! `meshdog explain NAME|CONTAINER`: why this does, or does not, work.
+
+use std::io::Write;
+use std::path::Path;
+
+use super::client::{self, Error};
+use super::text::{line, paragraph, percent, vip};
+use crate::telemetry::explain::{ContainerExplained, Explanation, ServiceExplained};
+use crate::telemetry::status::EndpointStatus;
+
+/// What `meshdog explain` takes.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ExplainArgs {
+    /// A name (orders, orders:80, orders.prod, prod/orders), an address, a container's name or id
+    #[arg(value_name = "NAME|CONTAINER")]
+    pub name: String,
+    /// Print the agent's JSON as it is
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Prints what the agent behind this admin socket knows of a name. False, which is exit code 1, when it knows nothing.
+///
+/// # Errors
+/// When the agent does not answer, or nothing can be written.
+pub async fn run(args: &ExplainArgs, admin_socket: &Path, out: &mut impl Write) -> Result<bool, Error> {
+    let query: String = url::form_urlencoded::Serializer::new(String::new()).append_pair("q", &args.name).finish();
+    let body = client::get(admin_socket, &format!("/explain?{query}")).await?;
+    let answer: Explanation = client::parse(admin_socket, &body)?;
+    if args.json {
+        out.write_all(&body)?;
+        writeln!(out)?;
+    } else {
+        out.write_all(render(&answer).as_bytes())?;
+    }
+    Ok(answer.known())
+}
+
+/// The answer for people.
+fn render(answer: &Explanation) -> String {
+    let mut out = String::new();
+    for (index, explained) in answer.services.iter().enumerate() {
+        separate(&mut out, index);
+        service(&mut out, explained);
+    }
+    for (index, explained) in answer.containers.iter().enumerate() {
+        separate(&mut out, answer.services.len() + index);
+        container(&mut out, explained);
+    }
+    if !answer.known() {
+        paragraph(&mut out, "", &format!("Nothing here is called {}.", answer.query));
+        if !answer.nearest.is_empty() {
+            paragraph(&mut out, "", &format!("There is: {}", answer.nearest.join(", ")));
+        }
+    }
+    out
+}
+
+fn separate(out: &mut String, index: usize) {
+    if index > 0 {
+        out.push('\n');
+    }
+}
+
+fn service(out: &mut String, explained: &ServiceExplained) {
+    let service = &explained.service;
+    line(out, &format!("service {}/{} ({})", service.namespace, service.name, service.protocol));
+    paragraph(out, "  match      ", &explained.matched);
+    let aliases: Vec<_> = service.aliases.iter().map(|alias| format!("{}:{}", alias.name, alias.port)).collect();
+    paragraph(out, "  dialled as ", &aliases.join(", "));
+    paragraph(out, "  VIP        ", &vip(service.vip));
+    let taking = service.endpoints.iter().filter(|endpoint| endpoint.share > 0.0).count();
+    let slots = match explained.slots {
+        0 => "none: connections are refused".to_owned(),
+        slots => format!("{slots}, filled by {taking} of {} endpoints", service.endpoints.len()),
+    };
+    paragraph(out, "  slots      ", &slots);
+    if let Some(why) = &service.why {
+        paragraph(out, "  why        ", why);
+    }
+    for conflict in &explained.conflicts {
+        let text =
+            format!("{} asked for {}, which {} has, being older", conflict.loser, conflict.alias, conflict.owner);
+        paragraph(out, "  conflict   ", &text);
+    }
+    if service.endpoints.is_empty() {
+        paragraph(out, "  endpoints  ", "none: no running container offers it");
+    } else {
+        line(out, "  endpoints");
+        endpoints(out, service.endpoints.iter().map(|endpoint| (endpoint.task.to_string(), endpoint)));
+    }
+}
+
+fn container(out: &mut String, explained: &ContainerExplained) {
+    let id: String = explained.id.chars().take(12).collect();
+    line(out, &format!("container {} ({id})", explained.name));
+    paragraph(out, "  image      ", &explained.image);
+    paragraph(out, "  network    ", &explained.network);
+    for offer in &explained.offers {
+        paragraph(out, "  offers     ", offer);
+    }
+    if let Some(missing) = &explained.missing {
+        paragraph(out, "  no endpoint: ", missing);
+    }
+    for fault in &explained.faults {
+        paragraph(out, "  fault      ", &format!("{}: {}", fault.label, fault.problem));
+    }
+    if !explained.endpoints.is_empty() {
+        line(out, "  endpoints");
+        endpoints(out, explained.endpoints.iter().map(|e| (e.service.clone(), &e.endpoint)));
+    }
+}
+
+/// Each with its state and share, and under that why it stands so and whose it is.
+fn endpoints<'a>(out: &mut String, endpoints: impl Iterator<Item = (String, &'a EndpointStatus)>) {
+    for (whose, endpoint) in endpoints {
+        let (address, state, share) = (endpoint.address, &endpoint.state, percent(endpoint.share));
+        line(out, &format!("    {address}  {state}  {share}"));
+        paragraph(out, "      ", &endpoint.reason);
+        let zone = endpoint.zone.as_deref().map(|zone| format!(" in {zone}")).unwrap_or_default();
+        paragraph(out, "      ", &format!("{whose} on {}{zone}", endpoint.node));
+    }
+}
+
+#[cfg(test)]
+mod tests;

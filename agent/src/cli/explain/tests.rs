@@ -1,0 +1,66 @@
+use super::*;
+use crate::telemetry::explain::explain;
+use crate::telemetry::inputs::tests::Fixture;
+
+fn text(query: &str) -> String {
+    render(&explain(&Fixture::working().snapshot(), query))
+}
+
+#[test]
+fn a_name_is_followed_to_its_endpoints() {
+    insta::assert_snapshot!(text("orders:80"), @r#"
+    service prod/orders (http)
+      match      orders is one of its aliases
+      dialled as orders:80, orders.prod:80
+      VIP        198.19.0.7
+      slots      2, filled by 1 of 2 endpoints
+      conflict   shared/orders asked for orders:80, which prod/orders has, being older
+      endpoints
+        172.17.0.3:8080  healthy  100 %
+          probe passed
+          web-1 on node-a in us-west-2a
+        172.17.0.4:8080  ejected  0 %
+          5 connects failed in 30 s
+          web-1 on node-a in us-west-2a
+
+    service shared/orders (tcp)
+      match      it asked for orders:80, but that belongs to prod/orders, which is older; dial another
+                 alias
+      dialled as orders.shared:80
+      VIP        198.19.0.9
+      slots      none: connections are refused
+      why        it has no endpoints
+      conflict   shared/orders asked for orders:80, which prod/orders has, being older
+      endpoints  none: no running container offers it
+    "#);
+}
+
+#[test]
+fn a_container_shows_what_made_it_an_endpoint_and_what_is_wrong() {
+    insta::assert_snapshot!(text("web-1"), @r#"
+    container web-1 (3f1c0ffee012)
+      image      shop/web:3
+      network    bridge, 172.17.0.3
+      offers     prod/orders by label meshdog.orders.port=8080
+      fault      meshdog.orders.weight: weight "�[2J900" is out of range; write a number from 1 to 100
+      endpoints
+        172.17.0.3:8080  healthy  100 %
+          probe passed
+          prod/orders on node-a in us-west-2a
+    "#);
+    insta::assert_snapshot!(text("cron"), @r#"
+    container cron (77aa77aa77aa)
+      image      shop/cron:1
+      network    bridge, 172.17.0.9
+      no endpoint: no meshdog.NAME.port label, and no [[service]] rule matches
+    "#);
+}
+
+#[test]
+fn what_is_not_known_is_said_with_what_is() {
+    insta::assert_snapshot!(text("ordres"), @r#"
+    Nothing here is called ordres.
+    There is: orders, orders.prod, orders.shared
+    "#);
+    assert_eq!(text("zz\x1b[2J"), "Nothing here is called zz\u{fffd}[2J.\n");
+}

@@ -1,0 +1,83 @@
+use super::*;
+use crate::cli::text::WIDTH;
+use crate::telemetry::inputs::tests::{Fixture, since};
+use crate::telemetry::status::build;
+
+fn now() -> Timestamp {
+    Timestamp::try_from(since() + Duration::from_secs(180)).unwrap()
+}
+
+fn glance(all: &Fixture) -> String {
+    render(&build(&all.snapshot()), now()).replace(env!("CARGO_PKG_VERSION"), "VERSION")
+}
+
+#[test]
+fn a_node_at_a_glance() {
+    insta::assert_snapshot!(glance(&Fixture::working()), @r#"
+    meshdog VERSION on node-a 10.0.1.5 in us-west-2a: ready
+    sources    docker up 3m, host_api down 3m: connection refused, registry up 3m, ecs off 3m
+    dataplane  nftables, in sync, namespaces 1, last apply 0.4 ms, repairs 2
+    update     running 1.50.0, off: updates are off in the configuration
+    conflict   shared/orders asked for orders:80, which prod/orders has
+
+    prod/gate  tcp  198.19.0.8  gate:53 gate.prod:53
+      172.17.0.5:53  healthy  100 %  runs
+
+    prod/gate  udp  198.19.0.8  gate:53
+      172.17.0.5:53  healthy  100 %  runs
+
+    prod/orders  http  198.19.0.7  orders:80 orders.prod:80
+      172.17.0.3:8080  healthy  100 %  probe passed
+      172.17.0.4:8080  ejected    0 %  5 connects failed in 30 s
+
+    shared/orders  tcp  198.19.0.9  orders.shared:80
+      ! it has no endpoints
+    "#);
+}
+
+#[test]
+fn a_node_that_has_just_started() {
+    insta::assert_snapshot!(glance(&Fixture::starting()), @r#"
+    meshdog VERSION on a node not known yet: not ready
+    waiting    the node's settings, Docker's first list, the registry's first snapshot, the dataplane
+    sources    docker starting 3m, host_api starting 3m, registry starting 3m, ecs starting 3m
+    dataplane  nftables, not in sync, namespaces 0, last apply 0.0 ms, repairs 0
+    update     off: updates are off in the configuration
+
+    no services
+    "#);
+}
+
+#[test]
+fn nothing_is_wider_than_the_screen() {
+    let all = Fixture::working();
+    all.desired.send_modify(|desired| {
+        let mut wide = crate::mesh::Desired::clone(desired.as_ref().unwrap());
+        let (key, view) = wide.services.iter().next().map(|(key, view)| (key.clone(), view.clone())).unwrap();
+        let mut view = crate::mesh::ServiceView::clone(&view);
+        view.aliases = vec![format!("{0}.{0}:80", "a".repeat(60)).parse().unwrap(); 3];
+        view.endpoints[0].reason = "because \x1b[31m".repeat(50).into();
+        view.why = Some("and so on ".repeat(50).into());
+        wide.services.insert(key, std::sync::Arc::new(view));
+        *desired = Some(std::sync::Arc::new(wide));
+    });
+    let text = render(&build(&all.snapshot()), now());
+    assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
+    assert!(!text.contains('\x1b'));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_gone_is_an_error_and_to_watch_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("admin.sock");
+    let args = StatusArgs { json: false, watch: false };
+    let error = run(&args, &socket, &mut Vec::new()).await.unwrap_err();
+    assert!(matches!(&error, Error::Connect { .. }));
+    assert!(error.to_string().contains("admin.sock"));
+
+    let mut last = None;
+    assert!(frame(&socket, &mut last).await.starts_with("no agent answers at"));
+    last = Some((build(&Fixture::working().snapshot()), Timestamp::now()));
+    let picture = frame(&socket, &mut last).await;
+    assert!(picture.starts_with("no agent answers at") && picture.contains("prod/orders"), "{picture}");
+}

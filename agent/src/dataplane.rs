@@ -1,0 +1,3 @@
+//! The kernel's side of the mesh.
+
+pub mod state;

@@ -1,0 +1,301 @@
+//! The admin socket and the metrics port: HTTP/1, GET only, one request a connection.
+//!
+//! Owns both listeners. Answers are computed from one snapshot each, away from the threads that the mesh runs on.
+//! Whoever may open the socket may ask anything; nothing that is asked changes anything.
+
+use std::convert::Infallible;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::service::service_fn;
+use hyper::{Method, Response, StatusCode, Uri};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus_client::registry::Registry;
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::time::{sleep, timeout};
+use tokio_util::net::Listener;
+use tokio_util::sync::CancellationToken;
+
+use super::inputs::Inputs;
+use super::metrics::flows::Flows;
+use super::{explain, metrics, status};
+
+/// Connections served at once by one listener; more wait in its backlog.
+const MAX_CONNECTIONS: usize = 64;
+/// A connection's whole life, from accept to the last byte of the answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest request head, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+/// Most header fields of a request.
+const MAX_HEADERS: usize = 64;
+/// Between two attempts to bind the metrics port.
+const BIND_AGAIN: Duration = Duration::from_secs(5);
+/// Between two attempts to accept, after one failed (mostly for want of file descriptors).
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+/// How long an agent that may hold the socket has to accept.
+const IN_USE: Duration = Duration::from_secs(1);
+
+/// Why the admin socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Something answers at that path already.
+    #[error("another agent answers at the admin socket {0}; stop it, or set paths.admin_socket")]
+    InUse(PathBuf),
+    /// The socket or its directory cannot be made.
+    #[error("admin socket {path} cannot be made; make its directory writable, or set paths.admin_socket")]
+    Bind {
+        /// The socket's path.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// What there is to ask about.
+#[derive(Debug)]
+pub struct Api {
+    inputs: Inputs,
+    flows: Flows,
+    registry: Registry,
+}
+
+/// Which of the two listeners a request came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    /// The Unix socket: everything.
+    Admin,
+    /// The TCP port: metrics.
+    Metrics,
+}
+
+type Answer = Response<Full<Bytes>>;
+
+impl Api {
+    /// The answers, from these inputs; `registry` holds every metric there is, those of other modules included.
+    #[must_use]
+    pub fn new(inputs: Inputs, flows: Flows, registry: Registry) -> Self {
+        Self { inputs, flows, registry }
+    }
+
+    /// What it reads.
+    #[must_use]
+    pub fn inputs(&self) -> &Inputs {
+        &self.inputs
+    }
+
+    /// The counts of each service's connections.
+    #[must_use]
+    pub fn flows(&self) -> &Flows {
+        &self.flows
+    }
+
+    fn answer(&self, door: Door, method: &Method, uri: &Uri) -> Answer {
+        let known = match door {
+            Door::Admin => matches!(uri.path(), "/status" | "/metrics" | "/healthz" | "/readyz" | "/explain"),
+            Door::Metrics => uri.path() == "/metrics",
+        };
+        if !known {
+            return text(StatusCode::NOT_FOUND, "not found\n");
+        }
+        if method != Method::GET {
+            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
+            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
+            return refused;
+        }
+        match uri.path() {
+            "/metrics" => match metrics::text(&self.registry) {
+                Ok(body) => answer(StatusCode::OK, metrics::CONTENT_TYPE, body),
+                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics cannot be written: {error}\n")),
+            },
+            "/healthz" => text(StatusCode::OK, "ok\n"),
+            "/readyz" => match self.inputs.snapshot().waiting_for() {
+                missing if missing.is_empty() => text(StatusCode::OK, "ready\n"),
+                missing => text(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", missing.join(", "))),
+            },
+            "/status" => json(&status::build(&self.inputs.snapshot())),
+            _ => self.explain(uri.query().unwrap_or_default()),
+        }
+    }
+
+    fn explain(&self, query: &str) -> Answer {
+        let question =
+            url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "q").map(|(_, value)| value);
+        match question {
+            Some(question) if !question.trim().is_empty() && question.len() <= explain::MAX_QUERY => {
+                json(&explain::explain(&self.inputs.snapshot(), &question))
+            }
+            _ => text(StatusCode::BAD_REQUEST, "ask /explain?q=NAME, ADDRESS or CONTAINER of at most 256 bytes\n"),
+        }
+    }
+}
+
+fn answer(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    answer
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
+    answer(status, "text/plain; charset=utf-8", body)
+}
+
+fn json(value: &impl serde::Serialize) -> Answer {
+    match serde_json::to_vec(value) {
+        Ok(body) => answer(StatusCode::OK, "application/json", body),
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("the answer cannot be written: {error}\n")),
+    }
+}
+
+/// The admin socket, bound. Its file goes when this goes, unless another agent's has taken its place.
+#[derive(Debug)]
+pub struct Admin {
+    listener: UnixListener,
+    file: SocketFile,
+}
+
+impl Admin {
+    /// Binds the admin socket for its owner alone (mode 0600), making its directory where there is none. A socket file
+    /// that nobody answers at is replaced in one step: the path never leads nowhere, nor to a socket with other rights.
+    ///
+    /// # Errors
+    /// When another agent answers there, or the file system refuses.
+    pub async fn bind(path: &Path) -> Result<Self, AdminError> {
+        match timeout(IN_USE, UnixStream::connect(path)).await {
+            Ok(Err(_)) => Self::replace(path).map_err(|source| AdminError::Bind { path: path.to_owned(), source }),
+            Ok(Ok(_)) | Err(_) => Err(AdminError::InUse(path.to_owned())),
+        }
+    }
+
+    fn replace(path: &Path) -> io::Result<Self> {
+        if let Some(directory) = path.parent() {
+            fs::DirBuilder::new().recursive(true).mode(0o755).create(directory)?;
+        }
+        let new = path.with_extension("new");
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&new)?;
+        fs::set_permissions(&new, fs::Permissions::from_mode(0o600))?;
+        let inode = fs::symlink_metadata(&new)?.ino();
+        fs::rename(&new, path)?;
+        Ok(Self { listener, file: SocketFile { path: path.to_owned(), inode } })
+    }
+
+    /// Answers until told to stop, then removes the socket.
+    pub async fn serve(self, api: Arc<Api>, stop: CancellationToken) {
+        let Self { listener, file } = self;
+        serve(listener, Door::Admin, api, stop).await;
+        drop(file);
+    }
+}
+
+/// The file of a bound socket.
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
+        if ours && let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "the admin socket cannot be removed");
+        }
+    }
+}
+
+/// Serves `/metrics` on a TCP address until told to stop. An address that is taken is tried again every 5 s: metrics are
+/// worth waiting for, not worth dying for.
+pub async fn serve_metrics(address: SocketAddr, api: Arc<Api>, stop: CancellationToken) {
+    let bind = async {
+        let mut refused = false;
+        loop {
+            match TcpListener::bind(address).await {
+                Ok(listener) => return listener,
+                Err(error) if !refused => {
+                    tracing::warn!(%address, %error, "the metrics port cannot be bound; trying on");
+                    refused = true;
+                }
+                Err(_) => {}
+            }
+            sleep(BIND_AGAIN).await;
+        }
+    };
+    if let Some(listener) = stop.run_until_cancelled(bind).await {
+        tracing::info!(%address, "metrics served");
+        serve(listener, Door::Metrics, api, stop).await;
+    }
+}
+
+async fn serve<L>(mut listener: L, door: Door, api: Arc<Api>, stop: CancellationToken)
+where
+    L: Listener,
+    L::Io: Send + Unpin + 'static,
+{
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let accept = async {
+        let mut failing = false;
+        // The semaphore is never closed.
+        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+            match listener.accept().await {
+                Ok((io, _)) => {
+                    failing = false;
+                    let (api, stop) = (Arc::clone(&api), stop.clone());
+                    tokio::spawn(async move {
+                        let _place = place;
+                        stop.run_until_cancelled(timeout(TIMEOUT, connection(io, door, api))).await
+                    });
+                }
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!(?door, %error, "connections cannot be accepted; trying on");
+                    }
+                    failing = true;
+                    sleep(ACCEPT_AGAIN).await;
+                }
+            }
+        }
+    };
+    stop.run_until_cancelled(accept).await;
+}
+
+async fn connection(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, door: Door, api: Arc<Api>) {
+    let service = service_fn(|request| respond(request, door, Arc::clone(&api)));
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(TIMEOUT)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(io), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(?door, %error, "a client went away or sent no HTTP");
+    }
+}
+
+/// Computes the answer on a thread of its own: a large mesh takes milliseconds to write down.
+async fn respond(
+    request: hyper::Request<hyper::body::Incoming>,
+    door: Door,
+    api: Arc<Api>,
+) -> Result<Answer, Infallible> {
+    let (head, _unread) = request.into_parts();
+    let answer = tokio::task::spawn_blocking(move || api.answer(door, &head.method, &head.uri)).await;
+    Ok(answer.unwrap_or_else(|error| text(StatusCode::INTERNAL_SERVER_ERROR, format!("no answer: {error}\n"))))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! "Why does this not work": from what somebody typed (a name, an address, a container) to the services and containers
+//! it may mean, and what is the case with each. Pure; the same types are read back by the command line.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::inputs::Snapshot;
+use super::status::{self, ConflictStatus, ServiceStatus};
+use crate::mesh::{Conflict, ServiceView};
+use crate::model::{L4, ServiceId};
+use crate::watch::view::ContainerView;
+
+/// Longest question, in bytes: longer than any name, address or container id.
+pub const MAX_QUERY: usize = 256;
+/// Shortest part of a container's id that is taken for one.
+const MIN_ID_PREFIX: usize = 4;
+/// How many near names are offered for one that is not known.
+const NEAREST: usize = 5;
+/// How alike a name must be to be offered (Jaro-Winkler, 0 to 1).
+const LIKENESS: f64 = 0.75;
+
+/// Everything the question may mean.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The question as it was understood.
+    pub query: String,
+    /// The services it names.
+    pub services: Vec<ServiceExplained>,
+    /// The containers it names.
+    pub containers: Vec<ContainerExplained>,
+    /// What is known under similar names, when nothing is under this one; nearest first.
+    pub nearest: Vec<String>,
+}
+
+impl Explanation {
+    /// Whether anything goes by that name here.
+    #[must_use]
+    pub fn known(&self) -> bool {
+        !self.services.is_empty() || !self.containers.is_empty()
+    }
+}
+
+/// One service that was meant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceExplained {
+    /// How the question leads to it, and what is wrong with dialling it so.
+    pub matched: String,
+    /// The service, its VIP and its endpoints with their states and reasons.
+    #[serde(flatten)]
+    pub service: ServiceStatus,
+    /// How many slots its connections are spread over; 0 refuses them.
+    pub slots: usize,
+    /// Aliases it won or lost.
+    pub conflicts: Vec<ConflictStatus>,
+}
+
+/// One container that was meant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContainerExplained {
+    /// Its full id.
+    pub id: Arc<str>,
+    /// Its Docker name.
+    pub name: Arc<str>,
+    /// Its image reference.
+    pub image: Arc<str>,
+    /// How it is attached to the network.
+    pub network: String,
+    /// The services it offers, each with the label or rule that says so.
+    pub offers: Vec<String>,
+    /// Its endpoints in the services that can be dialled here.
+    pub endpoints: Vec<EndpointExplained>,
+    /// Labels and rules that could not be used.
+    pub faults: Vec<FaultExplained>,
+    /// What it would take to make it an endpoint, where it is none.
+    pub missing: Option<String>,
+}
+
+/// One of a container's endpoints.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndpointExplained {
+    /// `namespace/discovery-name`.
+    pub service: String,
+    /// The endpoint.
+    #[serde(flatten)]
+    pub endpoint: status::EndpointStatus,
+}
+
+/// A label that could not be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultExplained {
+    /// The label.
+    pub label: String,
+    /// What is wrong with it.
+    pub problem: String,
+}
+
+/// What is the case with a name, `name:port`, `namespace/name`, `address`, `address:port`, or a container's name or the
+/// first characters of its id.
+#[must_use]
+pub fn explain(now: &Snapshot, query: &str) -> Explanation {
+    let text = query.trim();
+    let asked = Asked::new(text);
+    let services: Vec<_> = now
+        .desired
+        .services
+        .iter()
+        .filter_map(|((id, l4), view)| {
+            let conflicts: Vec<_> = now.desired.conflicts.iter().filter(|c| c.owner == *id || c.loser == *id).collect();
+            let matched = asked.service(id, *l4, view, &conflicts)?;
+            let conflicts = conflicts.into_iter().map(ConflictStatus::from).collect();
+            Some(ServiceExplained { matched, service: status::service(id, view), slots: view.slots, conflicts })
+        })
+        .collect();
+    let containers: Vec<_> =
+        now.views.values().filter(|view| is_container(view, text)).map(|view| container(now, view)).collect();
+    let nearest = if services.is_empty() && containers.is_empty() { nearest(now, &asked) } else { Vec::new() };
+    Explanation { query: text.to_owned(), services, containers, nearest }
+}
+
+/// A question taken apart. DNS names are compared in lower case and without the root's dot.
+struct Asked {
+    host: String,
+    address: Option<Ipv4Addr>,
+    port: Option<u16>,
+}
+
+impl Asked {
+    fn new(text: &str) -> Self {
+        let (host, port) = match text.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+            Some((host, Ok(port))) => (host, Some(port)),
+            _ => (text, None),
+        };
+        let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+        Self { address: host.parse().ok(), host, port }
+    }
+
+    /// How this leads to a service, if it does.
+    fn service(&self, id: &ServiceId, l4: L4, view: &ServiceView, conflicts: &[&Conflict]) -> Option<String> {
+        let host = self.host.as_str();
+        if let Some(address) = self.address {
+            let endpoint = view
+                .endpoints
+                .iter()
+                .map(|view| view.endpoint.address)
+                .find(|endpoint| *endpoint.ip() == address && self.port.is_none_or(|port| port == endpoint.port()));
+            return if Some(address) == view.vip {
+                Some(self.dialled(&format!("{address} is its VIP"), l4, view, |_| true))
+            } else {
+                endpoint.map(|endpoint| format!("{endpoint} is one of its endpoints"))
+            };
+        }
+        if view.aliases.iter().any(|alias| alias.name.as_str() == host) {
+            let same = |name: &str| name == host;
+            return Some(self.dialled(&format!("{host} is one of its aliases"), l4, view, same));
+        }
+        let lost = conflicts.iter().find(|conflict| {
+            conflict.loser == *id
+                && conflict.alias.name.as_str() == host
+                && self.port.is_none_or(|port| port == conflict.alias.port.get())
+        });
+        if let Some(Conflict { alias, owner, .. }) = lost {
+            return Some(format!(
+                "it asked for {alias}, but that belongs to {owner}, which is older; dial another alias"
+            ));
+        }
+        let qualified = host.strip_prefix(id.name.as_str()).and_then(|rest| rest.strip_prefix('.'));
+        if host.split_once('/') == Some((id.namespace.as_str(), id.name.as_str()))
+            || qualified == Some(id.namespace.as_str())
+            || host == id.name.as_str()
+        {
+            return Some(self.dialled(&format!("{host} is its name"), l4, view, |_| true));
+        }
+        None
+    }
+
+    /// Adds what is wrong with the port, if one was given and nobody answers it.
+    fn dialled(&self, how: &str, l4: L4, view: &ServiceView, name: impl Fn(&str) -> bool) -> String {
+        let answers = |port| view.aliases.iter().any(|alias| alias.port.get() == port && name(alias.name.as_str()));
+        match self.port {
+            Some(port) if !answers(port) => {
+                let aliases: Vec<_> = view.aliases.iter().map(ToString::to_string).collect();
+                format!("{how}, but port {port}/{l4} refuses; dial {}", aliases.join(" or "))
+            }
+            Some(_) | None => how.to_owned(),
+        }
+    }
+}
+
+fn is_container(view: &ContainerView, text: &str) -> bool {
+    let id = text.len() >= MIN_ID_PREFIX && view.id.starts_with(&text.to_ascii_lowercase());
+    id || (!text.is_empty() && *view.name == *text)
+}
+
+fn container(now: &Snapshot, view: &ContainerView) -> ContainerExplained {
+    let endpoints = now.desired.services.iter().flat_map(|((id, _), service)| {
+        let own = service.endpoints.iter().filter(|endpoint| endpoint.endpoint.container == view.id);
+        own.map(move |endpoint| EndpointExplained { service: id.to_string(), endpoint: endpoint.into() })
+    });
+    let faults = view.faults.iter();
+    ContainerExplained {
+        id: Arc::clone(&view.id),
+        name: Arc::clone(&view.name),
+        image: Arc::clone(&view.image),
+        network: view.network.clone(),
+        offers: view.offers.clone(),
+        endpoints: endpoints.collect(),
+        faults: faults.map(|f| FaultExplained { label: f.label.clone(), problem: f.problem.clone() }).collect(),
+        missing: view.missing.clone(),
+    }
+}
+
+/// The known names that are most like the one asked for.
+fn nearest(now: &Snapshot, asked: &Asked) -> Vec<String> {
+    let names = now.desired.names.keys().map(ToString::to_string);
+    let ids = now.desired.services.keys().flat_map(|(id, _)| [id.to_string(), id.name.to_string()]);
+    let containers = now.views.values().map(|view| view.name.to_string());
+    let mut near: Vec<(f64, String)> = names
+        .chain(ids)
+        .chain(containers)
+        .map(|name| (strsim::jaro_winkler(&asked.host, &name), name))
+        .filter(|(likeness, _)| *likeness >= LIKENESS)
+        .collect();
+    near.sort_by(|(a, left), (b, right)| b.total_cmp(a).then_with(|| left.cmp(right)));
+    near.dedup_by(|(_, left), (_, right)| left == right);
+    near.into_iter().take(NEAREST).map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests;

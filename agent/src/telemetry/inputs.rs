@@ -1,0 +1,108 @@
+//! Everything that telemetry reads, as receivers and as one snapshot of them.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use crate::dataplane::state::DataplaneState;
+use crate::mesh::Desired;
+use crate::model::{Endpoints, Source};
+use crate::watch::view::ContainerViews;
+use crate::watch::{Containers, Node};
+
+/// One value for each source that the agent depends on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sources<T> {
+    /// dockerd.
+    pub docker: T,
+    /// The Bottlerocket API.
+    pub host_api: T,
+    /// The registry.
+    pub registry: T,
+    /// The ECS agent's introspection API.
+    pub ecs: T,
+}
+
+impl<T> Sources<T> {
+    /// The same for each source.
+    pub fn map<U>(&self, mut f: impl FnMut(&T) -> U) -> Sources<U> {
+        Sources { docker: f(&self.docker), host_api: f(&self.host_api), registry: f(&self.registry), ecs: f(&self.ecs) }
+    }
+
+    /// Each with the name it has in status and metrics.
+    pub fn named(&self) -> [(&'static str, &T); 4] {
+        [("docker", &self.docker), ("host_api", &self.host_api), ("registry", &self.registry), ("ecs", &self.ecs)]
+    }
+}
+
+/// The receivers, one for each thing that telemetry reads. It never waits for any of them.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// Who this node is; `None` until the settings are known.
+    pub node: watch::Receiver<Option<Node>>,
+    /// How the sources are doing.
+    pub sources: Sources<watch::Receiver<Source>>,
+    /// What Docker runs; `None` until its first full list.
+    pub containers: watch::Receiver<Option<Containers>>,
+    /// What was made of each container.
+    pub views: watch::Receiver<ContainerViews>,
+    /// The catalog; `None` until the registry's first snapshot.
+    pub catalog: watch::Receiver<Option<Endpoints>>,
+    /// What the mesh decided; `None` until every source has given its first snapshot.
+    pub desired: watch::Receiver<Option<Arc<Desired>>>,
+    /// How the dataplane is doing.
+    pub dataplane: watch::Receiver<DataplaneState>,
+}
+
+impl Inputs {
+    /// Everything as it is now. Costs a few reference counts, whatever the size of the mesh.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            node: self.node.borrow().clone(),
+            sources: self.sources.map(|source| source.borrow().clone()),
+            docker_listed: self.containers.borrow().is_some(),
+            catalog_given: self.catalog.borrow().is_some(),
+            views: self.views.borrow().clone(),
+            desired: self.desired.borrow().clone().unwrap_or_default(),
+            dataplane: *self.dataplane.borrow(),
+        }
+    }
+}
+
+/// What [`Inputs`] held at one moment.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// Who this node is.
+    pub node: Option<Node>,
+    /// How the sources are doing.
+    pub sources: Sources<Source>,
+    /// Whether Docker has listed its containers.
+    pub docker_listed: bool,
+    /// Whether the registry has given its first catalog.
+    pub catalog_given: bool,
+    /// What was made of each container.
+    pub views: ContainerViews,
+    /// What the mesh decided.
+    pub desired: Arc<Desired>,
+    /// How the dataplane is doing.
+    pub dataplane: DataplaneState,
+}
+
+impl Snapshot {
+    /// What the node still waits for before it is ready; empty when it is.
+    #[must_use]
+    pub fn waiting_for(&self) -> Vec<&'static str> {
+        let parts = [
+            (self.node.is_some(), "the node's settings"),
+            (self.docker_listed, "Docker's first list"),
+            (self.catalog_given, "the registry's first snapshot"),
+            (self.dataplane.in_sync, "the dataplane"),
+        ];
+        parts.into_iter().filter(|(given, _)| !given).map(|(_, what)| what).collect()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

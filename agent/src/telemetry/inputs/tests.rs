@@ -1,0 +1,202 @@
+//! A small mesh for the tests of everything that reads it: `prod/orders` with two endpoints, `prod/gate` over both
+//! transports, `shared/orders`, which lost an alias, and two containers.
+
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::mesh::{Conflict, EndpointView, ServiceView};
+use crate::model::{AppProtocol, Endpoint, EndpointId, L4, ServiceId, SourceState, State};
+use crate::watch::view::{ContainerView, LabelFault};
+
+pub(crate) const WEB: &str = "3f1c0ffee0123456789abcdef0123456789abcdef0123456789abcdef01234567";
+
+/// The sending ends, to change things under a test.
+pub(crate) struct Fixture {
+    pub(crate) node: watch::Sender<Option<Node>>,
+    pub(crate) sources: Sources<watch::Sender<Source>>,
+    pub(crate) containers: watch::Sender<Option<Containers>>,
+    pub(crate) views: watch::Sender<ContainerViews>,
+    pub(crate) catalog: watch::Sender<Option<Endpoints>>,
+    pub(crate) desired: watch::Sender<Option<Arc<Desired>>>,
+    pub(crate) dataplane: watch::Sender<DataplaneState>,
+}
+
+impl Fixture {
+    /// An agent that has just started.
+    pub(crate) fn starting() -> Self {
+        let source = || watch::Sender::new(Source { state: SourceState::Starting, since: since() });
+        Self {
+            node: watch::Sender::new(None),
+            sources: Sources { docker: source(), host_api: source(), registry: source(), ecs: source() },
+            containers: watch::Sender::new(None),
+            views: watch::Sender::default(),
+            catalog: watch::Sender::new(None),
+            desired: watch::Sender::default(),
+            dataplane: watch::Sender::new(DataplaneState {
+                backend: "nftables",
+                namespaces: 0,
+                in_sync: false,
+                last_apply: Duration::ZERO,
+                repairs: 0,
+                failures: 0,
+            }),
+        }
+    }
+
+    /// An agent at work.
+    pub(crate) fn working() -> Self {
+        let all = Self::starting();
+        all.node.send_replace(Some(Node {
+            name: "node-a".into(),
+            address: [10, 0, 1, 5].into(),
+            zone: Some("us-west-2a".into()),
+            cluster: None,
+            os_version: Some("1.50.0".into()),
+            resolvers: [].into(),
+        }));
+        for source in [&all.sources.docker, &all.sources.registry] {
+            source.send_replace(Source { state: SourceState::Up, since: since() });
+        }
+        let down = SourceState::Down("connection refused".into());
+        all.sources.host_api.send_replace(Source { state: down, since: since() });
+        all.sources.ecs.send_replace(Source { state: SourceState::Off, since: since() });
+        all.containers.send_replace(Some(Containers::default()));
+        all.views.send_replace(views());
+        all.catalog.send_replace(Some(Endpoints::new()));
+        all.desired.send_replace(Some(Arc::new(desired())));
+        all.dataplane.send_replace(DataplaneState {
+            backend: "nftables",
+            namespaces: 1,
+            in_sync: true,
+            last_apply: Duration::from_micros(400),
+            repairs: 2,
+            failures: 3,
+        });
+        all
+    }
+
+    pub(crate) fn inputs(&self) -> Inputs {
+        Inputs {
+            node: self.node.subscribe(),
+            sources: self.sources.map(watch::Sender::subscribe),
+            containers: self.containers.subscribe(),
+            views: self.views.subscribe(),
+            catalog: self.catalog.subscribe(),
+            desired: self.desired.subscribe(),
+            dataplane: self.dataplane.subscribe(),
+        }
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.inputs().snapshot()
+    }
+}
+
+pub(crate) fn since() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_micros(1_767_323_045_678_901)
+}
+
+pub(crate) fn id(text: &str) -> ServiceId {
+    let (namespace, name) = text.split_once('/').unwrap();
+    ServiceId { namespace: namespace.parse().unwrap(), name: name.parse().unwrap() }
+}
+
+fn endpoint(service: &str, address: &str, container: &str, state: State, reason: &str, share: f64) -> EndpointView {
+    let address = address.parse().unwrap();
+    let protocol = AppProtocol::Tcp;
+    EndpointView {
+        endpoint: Arc::new(Endpoint {
+            service: id(service),
+            id: EndpointId::new(container, NonZeroU16::new(8080).unwrap(), protocol.l4()),
+            address,
+            protocol,
+            aliases: ["orders:80".parse().unwrap()].into(),
+            weight: Default::default(),
+            node: "node-a".into(),
+            zone: Some("us-west-2a".into()),
+            task: "web-1".into(),
+            container: container.into(),
+            started_ms: 1,
+            state: State::Healthy,
+            reason: "registered".into(),
+        }),
+        state,
+        reason: reason.into(),
+        share,
+    }
+}
+
+fn service(vip: u8, protocol: AppProtocol, aliases: &[&str], endpoints: Vec<EndpointView>) -> Arc<ServiceView> {
+    Arc::new(ServiceView {
+        vip: Some([198, 19, 0, vip].into()),
+        protocol,
+        aliases: aliases.iter().map(|alias| alias.parse().unwrap()).collect(),
+        slots: endpoints.len(),
+        why: endpoints.is_empty().then(|| "it has no endpoints".into()),
+        endpoints,
+    })
+}
+
+fn desired() -> Desired {
+    let orders = vec![
+        endpoint("prod/orders", "172.17.0.3:8080", WEB, State::Healthy, "probe passed", 1.0),
+        endpoint("prod/orders", "172.17.0.4:8080", "beef", State::Ejected, "5 connects failed in 30 s", 0.0),
+    ];
+    let gate = |address| vec![endpoint("prod/gate", address, "dead", State::Healthy, "runs", 1.0)];
+    let services = [
+        (("prod/gate", L4::Tcp), service(8, AppProtocol::Tcp, &["gate:53", "gate.prod:53"], gate("172.17.0.5:53"))),
+        (("prod/gate", L4::Udp), service(8, AppProtocol::Udp, &["gate:53"], gate("172.17.0.5:53"))),
+        (("prod/orders", L4::Tcp), service(7, AppProtocol::Http, &["orders:80", "orders.prod:80"], orders)),
+        (("shared/orders", L4::Tcp), service(9, AppProtocol::Tcp, &["orders.shared:80"], vec![])),
+    ];
+    let names = [("orders", 7), ("orders.prod", 7), ("gate", 8), ("gate.prod", 8), ("orders.shared", 9)];
+    Desired {
+        ruleset: Arc::default(),
+        names: names.iter().map(|(name, vip)| (name.parse().unwrap(), Ipv4Addr::new(198, 19, 0, *vip))).collect(),
+        services: services.into_iter().map(|((service, l4), view)| ((id(service), l4), view)).collect(),
+        conflicts: [Conflict {
+            alias: "orders:80".parse().unwrap(),
+            owner: id("prod/orders"),
+            loser: id("shared/orders"),
+        }]
+        .into(),
+    }
+}
+
+fn views() -> ContainerViews {
+    let web = ContainerView {
+        id: WEB.into(),
+        name: "web-1".into(),
+        image: "shop/web:3".into(),
+        network: "bridge, 172.17.0.3".into(),
+        offers: vec!["prod/orders by label meshdog.orders.port=8080".into()],
+        faults: vec![LabelFault {
+            label: "meshdog.orders.weight".into(),
+            problem: "weight \"\x1b[2J900\" is out of range; write a number from 1 to 100".into(),
+        }],
+        missing: None,
+    };
+    let cron = ContainerView {
+        id: "77aa".repeat(16).into(),
+        name: "cron".into(),
+        image: "shop/cron:1".into(),
+        network: "bridge, 172.17.0.9".into(),
+        offers: vec![],
+        faults: vec![],
+        missing: Some("no meshdog.NAME.port label, and no [[service]] rule matches".into()),
+    };
+    [web, cron].into_iter().map(|view| (Arc::clone(&view.id), Arc::new(view))).collect()
+}
+
+#[test]
+fn readiness_names_each_part_that_has_not_spoken() {
+    let all = Fixture::starting();
+    assert_eq!(all.snapshot().waiting_for().len(), 4);
+    let all = Fixture::working();
+    assert_eq!(all.snapshot().waiting_for(), [""; 0]);
+    all.containers.send_replace(None);
+    all.dataplane.send_modify(|state| state.in_sync = false);
+    assert_eq!(all.snapshot().waiting_for(), ["Docker's first list", "the dataplane"]);
+}

@@ -1,0 +1,122 @@
+//! Where log lines go. Never to stderr: a Bottlerocket host copies that to the serial console.
+//!
+//! To people on a terminal, else to journald with every field, else as JSON lines on stdout (which the host's
+//! journal takes as plain text).
+
+use std::io::IsTerminal;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::str::FromStr;
+use std::{fs, io};
+
+use tracing_subscriber::field::MakeExt;
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
+use tracing_subscriber::{Layer, Registry, fmt};
+
+/// Where journald's native socket is looked for (systemd's own path; the client library knows no other).
+const JOURNAL: &str = "/run/systemd/journal";
+/// Where a superpowered host container finds the host's.
+const HOST_JOURNAL: &str = "/.bottlerocket/rootfs/run/systemd/journal";
+
+/// Why a text is not a log filter.
+#[derive(Debug, thiserror::Error)]
+pub enum FilterError {
+    /// A word that is neither a level nor `target=level`.
+    #[error("log filter {0:?} is not a level; write off, error, warn, info, debug or trace, or target=level")]
+    Word(String),
+    /// Nothing was written.
+    #[error("the log filter is empty; write a level, such as info")]
+    Empty,
+    /// A part the filter's grammar does not have.
+    #[error("the log filter cannot be read; write for instance info,meshdog::dns=debug")]
+    Syntax(#[source] ParseError),
+}
+
+/// Which log lines are written, as `telemetry.log` has it: levels and `target=level`, separated by commas.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Filter(Targets);
+
+impl FromStr for Filter {
+    type Err = FilterError;
+
+    fn from_str(text: &str) -> Result<Self, FilterError> {
+        if text.trim().is_empty() {
+            return Err(FilterError::Empty);
+        }
+        let parts: Vec<_> = text.split(',').map(str::trim).collect();
+        // A lone word would else be a target with everything on and all others off: a typing error in "info"
+        // would silence the agent.
+        let level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+        if let Some(word) = parts.iter().find(|part| !part.contains('=') && !level(part)) {
+            return Err(FilterError::Word((*word).to_owned()));
+        }
+        parts.join(",").parse().map(Self).map_err(FilterError::Syntax)
+    }
+}
+
+/// Where log lines go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sink {
+    /// A person at a terminal.
+    Terminal,
+    /// journald, with fields.
+    Journal,
+    /// JSON lines on stdout.
+    Json,
+}
+
+/// Sets up logging for the whole process; to be called once, before any task starts.
+///
+/// # Errors
+/// When the process has a subscriber already.
+pub fn init(filter: &Filter) -> Result<Sink, TryInitError> {
+    let terminal = io::stdout().is_terminal();
+    let linked = if terminal { Ok(false) } else { link_journal(Path::new(JOURNAL), Path::new(HOST_JOURNAL)) };
+    let journal = if terminal { None } else { tracing_journald::layer().ok() };
+    let (sink, layer): (Sink, Box<dyn Layer<Registry> + Send + Sync>) = match journal {
+        Some(journal) => {
+            let journal =
+                journal.with_syslog_identifier("meshdog".to_owned()).with_field_prefix(Some("MESHDOG".to_owned()));
+            (Sink::Journal, journal.boxed())
+        }
+        None if terminal => (Sink::Terminal, for_people(io::stdout).boxed()),
+        None => (Sink::Json, fmt::layer().with_writer(io::stdout).json().flatten_event(true).boxed()),
+    };
+    tracing_subscriber::registry().with(layer).with(filter.0.clone()).try_init()?;
+    if let Err(error) = linked {
+        tracing::warn!(%error, "the host's journal cannot be linked to; logging to stdout");
+    }
+    Ok(sink)
+}
+
+/// Lines for people. Control characters are escaped: values may quote labels, and these must not move the cursor.
+fn for_people<W>(writer: W) -> impl Layer<Registry> + Send + Sync
+where
+    W: for<'w> fmt::MakeWriter<'w> + Send + Sync + 'static,
+{
+    let fields = fmt::format::debug_fn(|out, field, value| {
+        let text: String = format!("{value:?}")
+            .chars()
+            .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+            .collect();
+        if field.name() == "message" { write!(out, "{text}") } else { write!(out, "{field}={text}") }
+    });
+    fmt::layer().with_writer(writer).compact().fmt_fields(fields.delimited(" "))
+}
+
+/// Makes the host's journal sockets appear where the client library looks. True when a link was made; nothing is
+/// done where there is a journal already, or no host journal to link to.
+fn link_journal(journal: &Path, host: &Path) -> io::Result<bool> {
+    if fs::symlink_metadata(journal).is_ok() || !host.join("socket").exists() {
+        return Ok(false);
+    }
+    if let Some(parent) = journal.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    symlink(host, journal).map(|()| true)
+}
+
+#[cfg(test)]
+mod tests;

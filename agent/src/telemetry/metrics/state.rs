@@ -1,0 +1,95 @@
+//! Metrics that are read off a snapshot when Prometheus asks, so that no change has to keep them up to date.
+
+use std::fmt;
+
+use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue};
+use prometheus_client::metrics::MetricType;
+
+use crate::mesh::Desired;
+use crate::model::{ServiceId, SourceState, State};
+use crate::telemetry::inputs::Inputs;
+use crate::telemetry::status;
+
+/// Reads [`Inputs`] at each scrape.
+#[derive(Debug)]
+pub(super) struct Collector(pub(super) Inputs);
+
+impl prometheus_client::collector::Collector for Collector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let now = self.0.snapshot();
+        endpoints(&mut encoder, &now.desired)?;
+
+        let help = "Whether a source answers; sources that this node does not use have no series";
+        let mut up = encoder.encode_descriptor("meshdog_source_up", help, None, MetricType::Gauge)?;
+        for (name, source) in now.sources.named() {
+            if source.state != SourceState::Off {
+                up.encode_family(&[("source", name)])?.encode_gauge(&i64::from(source.state == SourceState::Up))?;
+            }
+        }
+
+        let faults: usize = now.views.values().map(|view| view.faults.len()).sum();
+        gauge(&mut encoder, "meshdog_label_faults", "Labels of running containers that cannot be used", count(faults))?;
+
+        let state = now.dataplane;
+        let help = "Failures to bring the kernel's tables to what is desired";
+        counter(&mut encoder, "meshdog_reconcile_failures", help, state.failures)?;
+        counter(&mut encoder, "meshdog_repairs", "Foreign changes to our tables that were undone", state.repairs)?;
+
+        let help = "1 for the phase that the node's update is in";
+        let mut phase = encoder.encode_descriptor("meshdog_update_phase", help, None, MetricType::Gauge)?;
+        phase.encode_family(&[("phase", &*status::update(now.node.as_ref()).phase)])?.encode_gauge(&1i64)
+    }
+}
+
+/// Every state of every service, so that an alert on zero healthy endpoints has a zero to see. Endpoints over TCP and
+/// over UDP count together.
+fn endpoints(encoder: &mut DescriptorEncoder<'_>, desired: &Desired) -> Result<(), fmt::Error> {
+    let help = "Endpoints of the services that can be dialled here, by state";
+    let mut series = encoder.encode_descriptor("meshdog_endpoints", help, None, MetricType::Gauge)?;
+    let mut emit = |id: &ServiceId, counts: &[usize; State::ALL.len()]| {
+        State::ALL.iter().zip(counts).try_for_each(|(state, &endpoints)| {
+            let labels =
+                [("namespace", id.namespace.as_str()), ("service", id.name.as_str()), ("state", state.as_str())];
+            series.encode_family(&labels)?.encode_gauge(&count(endpoints))
+        })
+    };
+    // A service's transports stand next to each other in the map.
+    let mut services = desired.services.iter().peekable();
+    let mut counts = [0; State::ALL.len()];
+    while let Some(((id, _), view)) = services.next() {
+        for (total, state) in counts.iter_mut().zip(State::ALL) {
+            *total += view.endpoints.iter().filter(|endpoint| endpoint.state == state).count();
+        }
+        if services.peek().is_none_or(|((next, _), _)| next != id) {
+            emit(id, &counts)?;
+            counts = [0; State::ALL.len()];
+        }
+    }
+    Ok(())
+}
+
+/// A gauge without labels.
+pub(super) fn gauge(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: impl EncodeGaugeValue,
+) -> Result<(), fmt::Error> {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)?.encode_gauge(&value)
+}
+
+/// A counter without labels; its name without `_total`.
+pub(super) fn counter(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    value: impl EncodeCounterValue,
+) -> Result<(), fmt::Error> {
+    let mut counter = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    counter.encode_counter::<prometheus_client::encoding::NoLabelSet, _, u64>(&value, None)
+}
+
+/// A count as a gauge's value.
+pub(super) fn count(things: usize) -> i64 {
+    i64::try_from(things).unwrap_or(i64::MAX)
+}

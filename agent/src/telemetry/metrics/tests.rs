@@ -1,0 +1,131 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::mesh::Desired;
+use crate::telemetry::inputs::tests::{Fixture, id};
+
+/// The value of each series, by the series as it is written.
+fn scrape(registry: &Registry) -> Vec<(String, f64)> {
+    let text = text(registry).unwrap();
+    assert!(text.ends_with("# EOF\n"));
+    let samples = text.lines().filter(|line| !line.starts_with('#'));
+    samples
+        .map(|line| line.rsplit_once(' ').unwrap())
+        .map(|(series, value)| (series.to_owned(), value.parse().unwrap()))
+        .collect()
+}
+
+fn value(samples: &[(String, f64)], series: &str) -> Option<f64> {
+    let mut found = samples.iter().filter(|(name, _)| name == series).map(|(_, value)| *value);
+    let first = found.next();
+    assert_eq!(found.next(), None, "{series} is written twice");
+    first
+}
+
+#[test]
+fn every_metric_has_its_documented_name() {
+    let handles = Handles::default();
+    let flow = handles.flows.of(&id("prod/orders"));
+    flow.connections.inc_by(7);
+    flow.active.set(3);
+    flow.connect_failures.inc();
+    flow.ejections.inc();
+    flow.request_bytes.inc_by(100);
+    flow.response_bytes.inc_by(2000);
+    handles.reconcile_seconds.observe(0.0004);
+    let samples = scrape(&registry(&Fixture::working().inputs(), &handles));
+    let orders = r#"{namespace="prod",service="orders""#;
+    for (series, expected) in [
+        (format!("meshdog_connections_total{orders}}}"), 7.0),
+        (format!("meshdog_connections_active{orders}}}"), 3.0),
+        (format!("meshdog_connect_failures_total{orders}}}"), 1.0),
+        (format!("meshdog_ejections_total{orders}}}"), 1.0),
+        (format!(r#"meshdog_bytes_total{orders},direction="request"}}"#), 100.0),
+        (format!(r#"meshdog_bytes_total{orders},direction="response"}}"#), 2000.0),
+        (format!(r#"meshdog_endpoints{orders},state="healthy"}}"#), 1.0),
+        (format!(r#"meshdog_endpoints{orders},state="ejected"}}"#), 1.0),
+        (format!(r#"meshdog_endpoints{orders},state="draining"}}"#), 0.0),
+        (r#"meshdog_source_up{source="docker"}"#.to_owned(), 1.0),
+        (r#"meshdog_source_up{source="host_api"}"#.to_owned(), 0.0),
+        (r#"meshdog_update_phase{phase="off"}"#.to_owned(), 1.0),
+        ("meshdog_reconcile_seconds_count".to_owned(), 1.0),
+        (r#"meshdog_reconcile_seconds_bucket{le="0.0004"}"#.to_owned(), 1.0),
+        ("meshdog_reconcile_failures_total".to_owned(), 3.0),
+        ("meshdog_repairs_total".to_owned(), 2.0),
+        ("meshdog_label_faults".to_owned(), 1.0),
+        (format!(r#"meshdog_build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION")), 1.0),
+    ] {
+        assert_eq!(value(&samples, &series), Some(expected), "{series} in {samples:#?}");
+    }
+}
+
+#[test]
+fn a_source_that_is_not_used_cannot_raise_an_alarm() {
+    let samples = scrape(&registry(&Fixture::working().inputs(), &Handles::default()));
+    assert_eq!(value(&samples, r#"meshdog_source_up{source="ecs"}"#), None);
+}
+
+#[test]
+fn endpoints_of_one_service_over_two_transports_are_one_series() {
+    let samples = scrape(&registry(&Fixture::working().inputs(), &Handles::default()));
+    let series = r#"meshdog_endpoints{namespace="prod",service="gate",state="healthy"}"#;
+    assert_eq!(value(&samples, series), Some(2.0));
+    let series = r#"meshdog_endpoints{namespace="shared",service="orders",state="healthy"}"#;
+    assert_eq!(value(&samples, series), Some(0.0), "a service without endpoints shows a zero");
+}
+
+#[test]
+fn the_process_describes_itself() {
+    let samples = scrape(&registry(&Fixture::starting().inputs(), &Handles::default()));
+    assert!(value(&samples, "process_resident_memory_bytes").unwrap() > 1e5);
+    assert!(value(&samples, "process_open_fds").unwrap() >= 1.0);
+    assert!(value(&samples, "process_cpu_seconds_total").unwrap() >= 0.0);
+    let started = value(&samples, "process_start_time_seconds").unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((started - now).abs() < 3600.0, "{started} is not a moment ago");
+}
+
+#[test]
+fn families_stand_together_and_are_described_once() {
+    let handles = Handles::default();
+    let _ = (handles.flows.of(&id("prod/orders")), handles.flows.of(&id("prod/gate")));
+    let text = text(&registry(&Fixture::working().inputs(), &handles)).unwrap();
+    let mut described: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let all = described.len();
+    described.sort_unstable();
+    described.dedup();
+    assert_eq!(described.len(), all);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_series_of_a_vanished_service_go() {
+    let all = Fixture::working();
+    let handles = Handles::default();
+    let registry = registry(&all.inputs(), &handles);
+    handles.flows.of(&id("prod/orders")).connections.inc();
+    let pruning = tokio::spawn(flows::prune(all.desired.subscribe(), handles.flows.clone()));
+    let series = r#"meshdog_connections_total{namespace="prod",service="orders"}"#;
+
+    all.desired.send_modify(|desired| *desired = Some(Arc::new(Desired::clone(desired.as_ref().unwrap()))));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(value(&scrape(&registry), series), Some(1.0), "a change elsewhere keeps it");
+
+    all.desired.send_replace(None);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(value(&scrape(&registry), series), None);
+
+    drop(all);
+    pruning.await.unwrap();
+}
+
+#[test]
+fn a_flow_outlives_its_services_absence() {
+    let flows = flows::Flows::default();
+    let old = flows.of(&id("prod/orders"));
+    old.active.inc();
+    flows.retain(|_| false);
+    let new = flows.of(&id("prod/orders"));
+    old.active.dec();
+    assert_eq!(new.active.get(), 0, "a connection from before does not count against the new series");
+}

@@ -1,0 +1,262 @@
+//! `GET /status`: the node, its services and its parts as one JSON object. [`build`] is pure; the same types are read
+//! back by the command line.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use jiff::{Timestamp, Unit};
+use serde::{Deserialize, Serialize};
+
+use super::inputs::{Snapshot, Sources};
+use crate::mesh::{Conflict, EndpointView, ServiceView};
+use crate::model::{ServiceId, Source, SourceState};
+use crate::watch::Node;
+
+/// The whole answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Who this node is.
+    pub node: NodeStatus,
+    /// Whether every part has had its first word and the kernel holds what is desired.
+    pub ready: bool,
+    /// What is still waited for; absent when ready.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting_for: Vec<Arc<str>>,
+    /// What the agent depends on.
+    pub sources: Sources<SourceStatus>,
+    /// The services that can be dialled here, by namespace and name.
+    pub services: Vec<ServiceStatus>,
+    /// Aliases that more than one service asked for; absent when there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conflicts: Vec<ConflictStatus>,
+    /// The kernel's side.
+    pub dataplane: DataplaneStatus,
+    /// The node's own update.
+    pub update: UpdateStatus,
+}
+
+/// Who this node is; all `null` but the version until the host has said so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Host name.
+    pub name: Option<Arc<str>>,
+    /// Its address for other nodes.
+    pub address: Option<Ipv4Addr>,
+    /// Its availability zone, where it has one.
+    pub zone: Option<Arc<str>>,
+    /// The agent's version.
+    pub version: Arc<str>,
+}
+
+/// How a source is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceStatus {
+    /// `starting`, `up`, `down` or `off`.
+    pub state: Arc<str>,
+    /// Since when (RFC 3339, UTC, milliseconds).
+    pub since: Timestamp,
+    /// Why, when it is down.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Arc<str>>,
+}
+
+/// A service over one transport.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    /// Its namespace.
+    pub namespace: Arc<str>,
+    /// Its discovery name.
+    pub name: Arc<str>,
+    /// `tcp`, `udp`, `http`, `http2` or `grpc`.
+    pub protocol: Arc<str>,
+    /// Its virtual address on this node.
+    pub vip: Option<Ipv4Addr>,
+    /// Its virtual IPv6 address, where it has one.
+    pub vip6: Option<Ipv6Addr>,
+    /// What clients dial.
+    pub aliases: Vec<AliasStatus>,
+    /// Why it refuses or is not dialled here, where that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Arc<str>>,
+    /// Who serves it.
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+/// What clients dial.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AliasStatus {
+    /// The DNS name.
+    pub name: Arc<str>,
+    /// The port.
+    pub port: u16,
+}
+
+/// One `address:port` behind a service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    /// Its id within the service.
+    pub id: Arc<str>,
+    /// Where connections go.
+    pub address: SocketAddrV4,
+    /// The node it runs on.
+    pub node: Arc<str>,
+    /// That node's availability zone, where it has one.
+    pub zone: Option<Arc<str>>,
+    /// The ECS task or the lone container.
+    pub task: Arc<str>,
+    /// `starting`, `healthy`, `unhealthy`, `ejected` or `draining`.
+    pub state: Arc<str>,
+    /// Why, for people.
+    pub reason: Arc<str>,
+    /// Its weight, 1 to 100.
+    pub weight: u8,
+    /// Its part of the service's connections on this node, 0 to 1.
+    pub share: f64,
+}
+
+/// Two services asked for one alias.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConflictStatus {
+    /// `name:port`.
+    pub alias: Arc<str>,
+    /// The service that keeps it.
+    pub owner: Arc<str>,
+    /// The service that does without it.
+    pub loser: Arc<str>,
+}
+
+/// The kernel's side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataplaneStatus {
+    /// What programs the kernel.
+    pub backend: Arc<str>,
+    /// How many network namespaces hold our tables.
+    pub namespaces: usize,
+    /// Whether the kernel holds what is desired.
+    pub in_sync: bool,
+    /// How long the last apply took, in milliseconds.
+    pub last_apply_ms: f64,
+    /// How often foreign changes were undone.
+    pub repairs: u64,
+}
+
+/// The node's own update.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdateStatus {
+    /// Where it stands.
+    pub phase: Arc<str>,
+    /// The OS version that runs, where the host has said so.
+    pub running: Option<Arc<str>>,
+    /// The version it would take.
+    pub chosen: Option<Arc<str>>,
+    /// Versions it will not take.
+    pub refused: Vec<Arc<str>>,
+    /// Why it stands there.
+    pub why: Arc<str>,
+}
+
+/// The status of one moment.
+#[must_use]
+pub fn build(now: &Snapshot) -> Status {
+    let waiting_for = now.waiting_for();
+    let node = now.node.as_ref();
+    Status {
+        node: NodeStatus {
+            name: node.map(|node| Arc::clone(&node.name)),
+            address: node.map(|node| node.address),
+            zone: node.and_then(|node| node.zone.clone()),
+            version: env!("CARGO_PKG_VERSION").into(),
+        },
+        ready: waiting_for.is_empty(),
+        waiting_for: waiting_for.into_iter().map(Arc::from).collect(),
+        sources: now.sources.map(|source| SourceStatus::from(source)),
+        services: now.desired.services.iter().map(|((id, _), view)| service(id, view)).collect(),
+        conflicts: now.desired.conflicts.iter().map(ConflictStatus::from).collect(),
+        dataplane: DataplaneStatus {
+            backend: now.dataplane.backend.into(),
+            namespaces: now.dataplane.namespaces,
+            in_sync: now.dataplane.in_sync,
+            last_apply_ms: now.dataplane.last_apply.as_secs_f64() * 1000.0,
+            repairs: now.dataplane.repairs,
+        },
+        update: update(node),
+    }
+}
+
+/// Where the node's update stands. This agent takes no `[update]` settings, so it leaves the OS alone.
+#[must_use]
+pub fn update(node: Option<&Node>) -> UpdateStatus {
+    UpdateStatus {
+        phase: "off".into(),
+        running: node.and_then(|node| node.os_version.clone()),
+        chosen: None,
+        refused: Vec::new(),
+        why: "updates are off in the configuration".into(),
+    }
+}
+
+/// A service's part of the status.
+#[must_use]
+pub fn service(id: &ServiceId, view: &ServiceView) -> ServiceStatus {
+    ServiceStatus {
+        namespace: id.namespace.as_str().into(),
+        name: id.name.as_str().into(),
+        protocol: view.protocol.to_string().into(),
+        vip: view.vip,
+        vip6: None,
+        aliases: view
+            .aliases
+            .iter()
+            .map(|alias| AliasStatus { name: alias.name.as_str().into(), port: alias.port.get() })
+            .collect(),
+        why: view.why.clone(),
+        endpoints: view.endpoints.iter().map(EndpointStatus::from).collect(),
+    }
+}
+
+impl From<&EndpointView> for EndpointStatus {
+    fn from(view: &EndpointView) -> Self {
+        let endpoint = &view.endpoint;
+        Self {
+            id: endpoint.id.as_str().into(),
+            address: endpoint.address,
+            node: Arc::clone(&endpoint.node),
+            zone: endpoint.zone.clone(),
+            task: Arc::clone(&endpoint.task),
+            state: view.state.as_str().into(),
+            reason: Arc::clone(&view.reason),
+            weight: endpoint.weight.get(),
+            share: view.share,
+        }
+    }
+}
+
+impl From<&Conflict> for ConflictStatus {
+    fn from(conflict: &Conflict) -> Self {
+        Self {
+            alias: conflict.alias.to_string().into(),
+            owner: conflict.owner.to_string().into(),
+            loser: conflict.loser.to_string().into(),
+        }
+    }
+}
+
+impl From<&Source> for SourceStatus {
+    fn from(source: &Source) -> Self {
+        let why = match &source.state {
+            SourceState::Down(why) => Some(Arc::clone(why)),
+            SourceState::Starting | SourceState::Up | SourceState::Off => None,
+        };
+        Self { state: source.state.as_str().into(), since: timestamp(source.since), why }
+    }
+}
+
+/// A moment to the millisecond. One outside of what can be written (years -9999 to 9999) becomes the epoch.
+fn timestamp(moment: SystemTime) -> Timestamp {
+    let exact = Timestamp::try_from(moment).unwrap_or(Timestamp::UNIX_EPOCH);
+    exact.round(Unit::Millisecond).unwrap_or(exact)
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,10 @@ use imbl::{OrdMap, OrdSet};
 
 use crate::model::{IfName, L4};
 
+pub mod docker;
+pub mod ecs;
+pub mod offers;
+
 /// A container's full id: 64 hexadecimal digits.
 pub type ContainerId = Arc<str>;
 
@@ -45,6 +49,8 @@ pub struct Container {
     pub started_ms: u64,
     /// Whether a stop has begun.
     pub stopping: bool,
+    /// Whether it is frozen (`docker pause`): the kernel would accept connections that nobody answers.
+    pub paused: bool,
 }
 
 /// How a container is attached to the network.

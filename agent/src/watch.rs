@@ -14,7 +14,11 @@ use imbl::{OrdMap, OrdSet};
 
 use crate::model::{IfName, L4};
 
+pub mod docker;
+pub mod ecs;
 pub mod host;
+pub mod offers;
+pub mod view;
 
 /// A container's full id: 64 hexadecimal digits.
 pub type ContainerId = Arc<str>;
@@ -47,6 +51,8 @@ pub struct Container {
     pub started_ms: u64,
     /// Whether a stop has begun.
     pub stopping: bool,
+    /// Whether it is frozen (`docker pause`): the kernel would accept connections that nobody answers.
+    pub paused: bool,
 }
 
 /// How a container is attached to the network.
@@ -102,5 +108,3 @@ pub struct Node {
 /// How long a container may take over its stop before meshdog no longer believes in it: the container's own stop timeout
 /// and this much more.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
-
-pub mod view;

@@ -1,5 +1,6 @@
 //! The state of a source the agent depends on: Docker, the host's API, the registry, the ECS agent.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -17,6 +18,23 @@ pub enum SourceState {
 }
 
 impl SourceState {
+    /// Down because of this error: its text and its sources'.
+    #[must_use]
+    pub fn down(error: &dyn Error) -> Self {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            // Some libraries repeat their source in their own text.
+            if !text.ends_with(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        Self::Down(text.into())
+    }
+
     /// The state's word in status.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

@@ -1,0 +1,61 @@
+use super::*;
+
+fn id() -> ContainerId {
+    "c0ffee".into()
+}
+
+fn container(action: &str, attributes: &str) -> Option<Event> {
+    let line = format!(
+        r#"{{"status":"x","Type":"container","Action":"{action}","Actor":{{"ID":"c0ffee","Attributes":{{{attributes}}}}},"scope":"local","time":1,"timeNano":1}}"#
+    );
+    parse(line.as_bytes())
+}
+
+#[test]
+fn container_events_are_read() {
+    assert_eq!(container("start", r#""image":"x","meshdog.a.port":"80""#), Some(Event::Started(id())));
+    assert_eq!(container("kill", r#""signal":"15""#), Some(Event::Killed(id(), Some(Signal::TERM))));
+    assert_eq!(container("kill", r#""signal":"SIGKILL""#), Some(Event::Killed(id(), Some(Signal::KILL))));
+    assert_eq!(container("kill", ""), Some(Event::Killed(id(), None)));
+    assert_eq!(container("die", r#""exitCode":"0""#), Some(Event::Gone(id())));
+    assert_eq!(container("destroy", ""), Some(Event::Gone(id())));
+    assert_eq!(container("pause", ""), Some(Event::Paused(id(), true)));
+    assert_eq!(container("unpause", ""), Some(Event::Paused(id(), false)));
+    assert_eq!(container("rename", ""), Some(Event::Changed(id())));
+    assert_eq!(container("health_status: healthy", ""), Some(Event::Health(id(), DockerHealth::Healthy)));
+    assert_eq!(container("health_status: unhealthy", ""), Some(Event::Health(id(), DockerHealth::Unhealthy)));
+    assert_eq!(container("health_status: running", ""), Some(Event::Changed(id())));
+    assert_eq!(container("exec_create: /bin/sh -c true", ""), None);
+    assert_eq!(container("update", ""), None);
+}
+
+#[test]
+fn network_events_are_read() {
+    let network = |action: &str| {
+        let line = format!(
+            r#"{{"Type":"network","Action":"{action}","Actor":{{"ID":"n","Attributes":{{"container":"c0ffee","name":"app","type":"bridge"}}}}}}"#
+        );
+        parse(line.as_bytes())
+    };
+    assert_eq!(network("create"), Some(Event::Networks));
+    assert_eq!(network("destroy"), Some(Event::Networks));
+    assert_eq!(network("connect"), Some(Event::Changed(id())));
+    assert_eq!(network("disconnect"), Some(Event::Changed(id())));
+    assert_eq!(network("prune"), None);
+}
+
+#[test]
+fn what_cannot_be_read_is_passed_over() {
+    for line in [
+        "",
+        "{",
+        "[]",
+        "null",
+        r#"{"Type":"container","Action":"start"}"#,
+        r#"{"Type":"container","Action":"start","Actor":{"ID":"../../x"}}"#,
+        r#"{"Type":"container","Action":"start","Actor":{"ID":7}}"#,
+        r#"{"Type":"volume","Action":"create","Actor":{"ID":"v"}}"#,
+    ] {
+        assert_eq!(parse(line.as_bytes()), None, "{line}");
+    }
+}

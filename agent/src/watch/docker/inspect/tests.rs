@@ -1,0 +1,157 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn response(change: impl FnOnce(&mut Value)) -> ContainerInspectResponse {
+    let mut value = json!({
+        "Id": "c1",
+        "Name": "/web-1",
+        "State": {"Status": "running", "Running": true, "StartedAt": "2026-01-02T03:04:05.678901234Z"},
+        "Config": {"Image": "shop/web:1", "Labels": {"a": "b"}, "ExposedPorts": {"80/tcp": {}, "53/udp": {}, "9/sctp": {}}},
+        "HostConfig": {"NetworkMode": "default"},
+        "NetworkSettings": {"Networks": {"bridge": {"NetworkID": "n0", "IPAddress": "172.17.0.3", "MacAddress": "02:42:ac:11:00:03"}}},
+    });
+    change(&mut value);
+    serde_json::from_value(value).unwrap()
+}
+
+fn seen(change: impl FnOnce(&mut Value)) -> Seen {
+    digest(response(change)).unwrap()
+}
+
+fn bridges() -> BTreeMap<String, IfName> {
+    [("n0", "docker0"), ("n1", "br-app")].map(|(id, name)| (id.to_owned(), IfName::new(name).unwrap())).into()
+}
+
+fn why(seen: &Seen) -> String {
+    match seen.attachment.resolve(&bridges()) {
+        Network::Unsupported(why) => why.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn address(seen: &Seen) -> String {
+    match seen.attachment.resolve(&bridges()) {
+        Network::Bridge { address, .. } => address.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_plain_container() {
+    let seen = seen(|_| {});
+    assert_eq!((&*seen.id, &*seen.name, &*seen.image), ("c1", "web-1", "shop/web:1"));
+    assert_eq!(seen.started_ms, 1_767_323_045_678);
+    assert_eq!((seen.stop_signal, seen.stop_timeout), (Signal::TERM, Some(Duration::from_secs(10))));
+    assert_eq!((seen.health, seen.paused), (DockerHealth::None, false));
+    let network = seen.attachment.resolve(&bridges());
+    let mac = Some([0x02, 0x42, 0xac, 0x11, 0, 3]);
+    assert_eq!(network, Network::Bridge { address: Ipv4Addr::new(172, 17, 0, 3), mac });
+}
+
+#[test]
+fn what_does_not_run_is_none() {
+    assert_eq!(digest(response(|v| v["State"]["Running"] = json!(false))), None);
+    assert_eq!(digest(response(|v| v["State"]["Restarting"] = json!(true))), None);
+    assert_eq!(digest(ContainerInspectResponse::default()), None);
+}
+
+#[test]
+fn how_it_stops() {
+    let seen = seen(|v| {
+        v["Config"]["StopSignal"] = json!("SIGQUIT");
+        v["Config"]["StopTimeout"] = json!(30);
+    });
+    assert_eq!((Some(seen.stop_signal), seen.stop_timeout), (Signal::parse("3"), Some(Duration::from_secs(30))));
+    assert_eq!(super::tests::seen(|v| v["Config"]["StopTimeout"] = json!(-1)).stop_timeout, None);
+    assert_eq!(super::tests::seen(|v| v["Config"]["StopSignal"] = json!("BOGUS")).stop_signal, Signal::TERM);
+}
+
+#[test]
+fn the_network_of_its_mode_comes_first() {
+    let two = |mode: &'static str| {
+        seen(move |v| {
+            v["HostConfig"]["NetworkMode"] = json!(mode);
+            v["NetworkSettings"]["Networks"]["app"] = json!({"NetworkID": "n1", "IPAddress": "172.18.0.9"});
+        })
+    };
+    assert_eq!(address(&two("app")), "172.18.0.9");
+    assert_eq!(address(&two("n1")), "172.18.0.9");
+    assert_eq!(address(&two("bridge")), "172.17.0.3");
+    assert_eq!(address(&two("default")), "172.17.0.3");
+}
+
+#[test]
+fn networks_that_cannot_be_used_are_passed_over_or_named() {
+    let macvlan = |v: &mut Value| {
+        v["HostConfig"]["NetworkMode"] = json!("lan");
+        v["NetworkSettings"]["Networks"]["lan"] = json!({"NetworkID": "n9", "IPAddress": "192.168.1.7"});
+    };
+    assert_eq!(address(&seen(macvlan)), "172.17.0.3");
+    let only = seen(|v| {
+        v["NetworkSettings"]["Networks"] = json!({"lan": {"NetworkID": "n9", "IPAddress": "192.168.1.7"}});
+    });
+    assert!(why(&only).contains("lan is not a bridge network"));
+    let bare = seen(|v| v["NetworkSettings"]["Networks"]["bridge"]["IPAddress"] = json!(""));
+    assert!(why(&bare).contains("no IPv4 address"));
+    assert!(why(&seen(|v| v["NetworkSettings"]["Networks"] = json!({}))).contains("no network"));
+    assert!(why(&seen(|v| v["HostConfig"]["NetworkMode"] = json!("none"))).contains("none"));
+}
+
+#[test]
+fn host_and_joined_networks() {
+    let host = seen(|v| v["HostConfig"]["NetworkMode"] = json!("host"));
+    let Network::Host { ports } = host.attachment.resolve(&bridges()) else { panic!("{host:?}") };
+    let ports: Vec<(u16, L4)> = ports.iter().map(|(port, l4)| (port.get(), *l4)).collect();
+    assert_eq!(ports, [(53, L4::Udp), (80, L4::Tcp)]);
+    let joined = seen(|v| v["HostConfig"]["NetworkMode"] = json!("container:c2"));
+    assert_eq!(joined.attachment, Attachment::Joins("c2".into()));
+}
+
+#[test]
+fn health_words() {
+    for (word, health) in [
+        ("none", DockerHealth::None),
+        ("starting", DockerHealth::Starting),
+        ("healthy", DockerHealth::Healthy),
+        ("unhealthy", DockerHealth::Unhealthy),
+    ] {
+        assert_eq!(seen(|v| v["State"]["Health"] = json!({"Status": word})).health, health);
+    }
+}
+
+#[test]
+fn labels_are_bounded() {
+    let twenty_thousand: BTreeMap<String, String> =
+        (0..20_000).map(|i| (format!("meshdog.service-{i}.port"), "8080".into())).collect();
+    assert_eq!(seen(|v| v["Config"]["Labels"] = json!(twenty_thousand)).labels.len(), 20_000);
+
+    for labels in [
+        (0..=MAX_LABELS).map(|i| (i.to_string(), String::new())).collect::<BTreeMap<_, _>>(),
+        BTreeMap::from([("meshdog.a.alias".to_owned(), "x".repeat(MAX_LABEL_BYTES))]),
+    ] {
+        let seen = seen(|v| v["Config"]["Labels"] = json!(labels));
+        assert!(seen.labels.is_empty() && why(&seen).contains("labels"));
+    }
+    assert_eq!(seen(|v| v["Name"] = json!("é".repeat(4000))).name.len(), MAX_NAME);
+}
+
+#[test]
+fn a_mac_address_has_six_bytes() {
+    for bad in ["", "02:42", "02:42:ac:11:00:03:04", "zz:42:ac:11:00:03", "02:42:ac:11:00:1ff"] {
+        assert_eq!(mac(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn only_bridge_networks_have_an_interface() {
+    let network = |value: Value| bridge(serde_json::from_value(value).unwrap()).map(|(_, name)| name.to_string());
+    let id = "0123456789abcdef";
+    assert_eq!(network(json!({"Id": id, "Driver": "bridge"})), Some("br-0123456789ab".into()));
+    let named = json!({"Id": id, "Driver": "bridge", "Options": {"com.docker.network.bridge.name": "docker0"}});
+    assert_eq!(network(named), Some("docker0".into()));
+    assert_eq!(network(json!({"Id": id, "Driver": "macvlan"})), None);
+    assert_eq!(network(json!({"Id": "é", "Driver": "bridge"})), None);
+    let hostile = json!({"Id": id, "Driver": "bridge", "Options": {"com.docker.network.bridge.name": "a/b"}});
+    assert_eq!(network(hostile), None);
+}

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use crate::config::update::UpdateMode;
 use crate::dataplane::state::DataplaneState;
 use crate::mesh::Desired;
 use crate::model::{Endpoints, Source};
@@ -53,6 +54,8 @@ pub struct Inputs {
     pub desired: watch::Receiver<Option<Arc<Desired>>>,
     /// How the dataplane is doing.
     pub dataplane: watch::Receiver<DataplaneState>,
+    /// What the settings ask for about updates.
+    pub update_mode: UpdateMode,
 }
 
 impl Inputs {
@@ -67,6 +70,7 @@ impl Inputs {
             views: self.views.borrow().clone(),
             desired: self.desired.borrow().clone().unwrap_or_default(),
             dataplane: *self.dataplane.borrow(),
+            update_mode: self.update_mode,
         }
     }
 }
@@ -88,6 +92,8 @@ pub struct Snapshot {
     pub desired: Arc<Desired>,
     /// How the dataplane is doing.
     pub dataplane: DataplaneState,
+    /// What the settings ask for about updates.
+    pub update_mode: UpdateMode,
 }
 
 impl Snapshot {

@@ -9,6 +9,7 @@ use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use super::inputs::{Snapshot, Sources};
+use crate::config::update::UpdateMode;
 use crate::mesh::{Conflict, EndpointView, ServiceView};
 use crate::model::{ServiceId, Source, SourceState};
 use crate::watch::Node;
@@ -180,19 +181,25 @@ pub fn build(now: &Snapshot) -> Status {
             last_apply_ms: now.dataplane.last_apply.as_secs_f64() * 1000.0,
             repairs: now.dataplane.repairs,
         },
-        update: update(node),
+        update: update(now.update_mode, node),
     }
 }
 
-/// Where the node's update stands. This agent takes no `[update]` settings, so it leaves the OS alone.
+/// Where the node's update stands. This version leaves the OS alone, whatever `update.mode` asks for, and says so.
 #[must_use]
-pub fn update(node: Option<&Node>) -> UpdateStatus {
+pub fn update(mode: UpdateMode, node: Option<&Node>) -> UpdateStatus {
+    let (phase, why) = match mode {
+        UpdateMode::Off => ("off", "updates are off in the configuration"),
+        UpdateMode::Check | UpdateMode::Automatic => {
+            ("unsupported", "this version of meshdog does not look after updates; set update.mode to off")
+        }
+    };
     UpdateStatus {
-        phase: "off".into(),
+        phase: phase.into(),
         running: node.and_then(|node| node.os_version.clone()),
         chosen: None,
         refused: Vec::new(),
-        why: "updates are off in the configuration".into(),
+        why: why.into(),
     }
 }
 

@@ -41,7 +41,7 @@ async fn what_the_mesh_cannot_do_without_decides() {
         Capability { name: "nftables reject", ok: false, why: Some("Operation not supported".into()) },
     ];
     let mut out = Vec::new();
-    assert!(!run(&DoctorArgs { json: true }, &settings, &kernel, &mut out).await.unwrap());
+    assert!(!print(&settings, &kernel, true, &mut out).await.unwrap());
     let found: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(found["ok"], false);
     let check = |name: &str| found["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap();

@@ -70,8 +70,7 @@ fn nothing_is_wider_than_the_screen() {
 async fn an_agent_that_is_gone_is_an_error_and_to_watch_a_line() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("admin.sock");
-    let args = StatusArgs { json: false, watch: false };
-    let error = run(&args, &socket, &mut Vec::new()).await.unwrap_err();
+    let error = print(&socket, false, &mut Vec::new()).await.unwrap_err();
     assert!(matches!(&error, Error::Connect { .. }));
     assert!(error.to_string().contains("admin.sock"));
 

@@ -86,6 +86,7 @@ impl Fixture {
             catalog: self.catalog.subscribe(),
             desired: self.desired.subscribe(),
             dataplane: self.dataplane.subscribe(),
+            update_mode: UpdateMode::Off,
         }
     }
 

@@ -37,7 +37,9 @@ impl prometheus_client::collector::Collector for Collector {
 
         let help = "1 for the phase that the node's update is in";
         let mut phase = encoder.encode_descriptor("meshdog_update_phase", help, None, MetricType::Gauge)?;
-        phase.encode_family(&[("phase", &*status::update(now.node.as_ref()).phase)])?.encode_gauge(&1i64)
+        phase
+            .encode_family(&[("phase", &*status::update(now.update_mode, now.node.as_ref()).phase)])?
+            .encode_gauge(&1i64)
     }
 }
 

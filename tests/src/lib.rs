@@ -1,1 +1,3 @@
 //! The simulated Bottlerocket host, scenarios on real parts and the benchmark.
+
+pub mod testbox;

@@ -153,10 +153,10 @@ admin_socket = "/run/meshdog/admin.sock"
 ecs_introspection = "{ecs}"
 imds = "{imds}"
 {extra}"#,
-        api = host.ready.api_socket.display(),
+        api = host.ready.api.display(),
         docker = docker::SOCKET,
         state = own.join("state").display(),
-        ecs = host.ready.ecs_introspection,
+        ecs = host.ready.ecs,
         imds = host.ready.imds,
     )
 }

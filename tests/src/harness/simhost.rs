@@ -7,17 +7,17 @@ use std::time::Duration;
 use anyhow::Context;
 use serde::Deserialize;
 
-use super::{Running, eventually};
+use super::{NODE, Running, docker, eventually};
 
 /// Where the simulated host's parts answer, as it says itself once it is ready.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Ready {
     /// The host API.
-    pub api_socket: PathBuf,
+    pub api: PathBuf,
     /// The instance metadata service.
     pub imds: String,
     /// The ECS agent's introspection API.
-    pub ecs_introspection: String,
+    pub ecs: String,
 }
 
 /// A running simulated host.
@@ -35,7 +35,15 @@ impl SimHost {
     /// When it does not; the error carries the end of its log.
     pub fn start(program: &Path, world: &Path) -> anyhow::Result<Self> {
         let log = world.join("simhost.log");
-        let mut process = Running::start(&log, Command::new(program).arg("--dir").arg(world.join("host")))?;
+        let mut process = Running::start(
+            &log,
+            Command::new(program).arg("--dir").arg(world.join("host")).args([
+                "--address",
+                NODE,
+                "--docker",
+                docker::SOCKET,
+            ]),
+        )?;
         let ready = eventually(Duration::from_secs(10), "the simulated host", || {
             anyhow::ensure!(process.alive(), "it has ended");
             let text = std::fs::read_to_string(&log)?;

@@ -13,6 +13,8 @@
 //! persistent maps over `tokio::sync::watch`; each resource has one owner task.
 
 pub mod config;
+pub mod health;
 pub mod mesh;
 pub mod model;
+pub mod registry;
 pub mod watch;

@@ -15,7 +15,9 @@
 pub mod cli;
 pub mod config;
 pub mod dataplane;
+pub mod health;
 pub mod mesh;
 pub mod model;
+pub mod registry;
 pub mod telemetry;
 pub mod watch;

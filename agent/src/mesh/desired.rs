@@ -11,11 +11,12 @@ use std::sync::Arc;
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 
-use super::select::{Ejections, select};
+use super::select::select;
 use super::view::{Conflict, Desired, ServiceView};
 use super::vip::{Remembered, Vips};
 use super::{Frontend, Ruleset, Slots, slots};
 use crate::config::MeshSettings;
+use crate::health::outlier::Ejections;
 use crate::model::endpoint::of_service;
 use crate::model::{Alias, AliasName, Endpoint, Endpoints, IfName, L4, ServiceId};
 

@@ -15,8 +15,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::vip::Remembered;
-use super::{Desired, Ejections, Inputs, Mesh};
+use super::{Desired, Inputs, Mesh};
 use crate::config::MeshSettings;
+use crate::health::outlier::Ejections;
 use crate::model::Endpoints;
 use crate::watch::{Containers, Node};
 

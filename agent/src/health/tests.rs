@@ -43,7 +43,7 @@ fn container(n: u8, labels: &[(&str, &str)]) -> Container {
         name: format!("web-{n}").into(),
         image: "web".into(),
         labels: Arc::new(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
-        network: Network::Bridge { address: Ipv4Addr::LOCALHOST, mac: None },
+        network: Network::Bridge { address: Ipv4Addr::LOCALHOST },
         health: DockerHealth::None,
         started_ms: 1,
         stopping: false,

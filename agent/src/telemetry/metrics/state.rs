@@ -27,7 +27,7 @@ impl prometheus_client::collector::Collector for Collector {
             }
         }
 
-        let faults: usize = now.views.values().map(|view| view.faults.len()).sum();
+        let faults: usize = now.offered.values().map(|offers| offers.faults.len() + offers.more_faults).sum();
         gauge(&mut encoder, "meshdog_label_faults", "Labels of running containers that cannot be used", count(faults))?;
 
         let state = now.dataplane;

@@ -12,12 +12,8 @@ fn id(n: u8) -> ContainerId {
 }
 
 fn seen(n: u8, life: u64) -> Seen {
-    let attached = Attached {
-        name: "bridge".into(),
-        network: "n0".into(),
-        address: Some(Ipv4Addr::new(172, 17, life as u8, n)),
-        mac: None,
-    };
+    let attached =
+        Attached { name: "bridge".into(), network: "n0".into(), address: Some(Ipv4Addr::new(172, 17, life as u8, n)) };
     Seen {
         id: id(n),
         name: "web".into(),

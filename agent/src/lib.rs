@@ -13,6 +13,7 @@
 //! persistent maps over `tokio::sync::watch`; each resource has one owner task.
 
 pub mod config;
+pub mod dns;
 pub mod mesh;
 pub mod model;
 pub mod watch;

@@ -15,6 +15,7 @@
 pub mod cli;
 pub mod config;
 pub mod dataplane;
+pub mod dns;
 pub mod health;
 pub mod mesh;
 pub mod model;

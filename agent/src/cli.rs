@@ -5,9 +5,12 @@
 
 mod check;
 mod client;
+mod doctor;
 mod explain;
+mod run;
 mod status;
 mod text;
+mod uninstall;
 mod update;
 mod user_data;
 
@@ -19,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::config;
+use crate::{app, config};
 
 /// Where a host container finds its user data (Bottlerocket, `host-ctr`: the persistent directory of the container).
 const DEFAULT_CONFIG: &str = "/.bottlerocket/host-containers/current/user-data";
@@ -37,11 +40,14 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Run(run::Run),
     Check(check::Check),
     Status(status::StatusArgs),
     Explain(explain::ExplainArgs),
+    Doctor(doctor::DoctorArgs),
     UserData(user_data::UserData),
     Update(update::Update),
+    Uninstall(uninstall::Uninstall),
 }
 
 /// The configuration that a command reads.
@@ -58,7 +64,7 @@ impl ConfigFile {
     }
 }
 
-/// Runs a command that waits for something to its end.
+/// Runs a command that waits for something to its end, on this thread.
 fn block_on<T, E>(command: impl Future<Output = Result<T, E>>) -> Result<T, Error>
 where
     Error: From<E>,
@@ -82,6 +88,12 @@ enum Error {
     /// The running agent does not answer, or not so.
     #[error(transparent)]
     Agent(#[from] client::Error),
+    /// The agent cannot run.
+    #[error(transparent)]
+    Run(#[from] app::Error),
+    /// The table cannot be removed.
+    #[error(transparent)]
+    Uninstall(#[from] uninstall::Refused),
     /// No event loop.
     #[error("cannot start the event loop")]
     Runtime(#[source] io::Error),
@@ -96,6 +108,15 @@ impl Error {
             _ => ExitCode::FAILURE,
         }
     }
+}
+
+/// Runs the agent to its end, on two threads: one is free while the other handles a large change.
+fn block_on_threads<T, E>(agent: impl Future<Output = Result<T, E>>) -> Result<T, Error>
+where
+    Error: From<E>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    Ok(runtime.map_err(Error::Runtime)?.block_on(agent)?)
 }
 
 /// Where a command prints, and in which form.
@@ -142,11 +163,14 @@ impl Output<'_> {
 pub fn run(cli: &Cli, out: &mut dyn Write, err: &mut dyn Write) -> ExitCode {
     let mut output = Output { out, err, json: cli.json };
     let done = match &cli.command {
+        Command::Run(command) => command.run(),
         Command::Check(command) => command.run(&mut output),
         Command::Status(command) => command.run(&mut output),
         Command::Explain(command) => command.run(&mut output),
+        Command::Doctor(command) => command.run(&mut output),
         Command::UserData(command) => command.run(&mut output),
         Command::Update(command) => command.run(&mut output),
+        Command::Uninstall(command) => command.run(&mut output),
     };
     let flushed = done.and_then(|code| Ok(output.out.flush().map(|()| code)?));
     flushed.unwrap_or_else(|error| {

@@ -25,11 +25,13 @@ mod lease;
 mod listen;
 mod message;
 mod metrics;
+pub mod names;
 mod responder;
 mod upstream;
 
 pub use lease::Lease;
 pub use metrics::Metrics;
+pub use upstream::Servers;
 
 /// The mesh's names and the VIP behind each. Cloning is cheap.
 pub type Names = OrdMap<AliasName, Ipv4Addr>;
@@ -83,12 +85,14 @@ enum Transport {
 
 /// Serves until dropped: binds (and tries again until that works), answers, and renews `lease` while answers really
 /// come. `names` is `None` until the mesh's first snapshot; until then everything is relayed and nothing is leased.
+/// `host` learns which name servers the host itself uses.
 pub async fn run<L: Lease>(
     config: Config,
     mut names: watch::Receiver<Option<Names>>,
     lease: L,
     metrics: Metrics,
     state: watch::Sender<State>,
+    host: watch::Sender<Servers>,
 ) {
     let upstream = upstream::Upstream::new(&config);
     let (servers, found) = watch::channel(upstream.servers().await);
@@ -103,7 +107,7 @@ pub async fn run<L: Lease>(
         };
         tokio::join!(listen::udp(sockets.udp, &responder), listen::tcp(sockets.tcp, &responder), renew);
     };
-    tokio::join!(upstream.follow(servers), serve);
+    tokio::join!(upstream.follow(servers, host), serve);
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 
 mod life;
 pub mod outlier;
+pub mod passive;
 mod probe;
 mod verdict;
 
@@ -43,7 +44,7 @@ pub type Offered = OrdMap<ContainerId, Arc<Offers>>;
 #[derive(Debug)]
 pub struct Health {
     containers: watch::Receiver<Option<Containers>>,
-    settings: watch::Receiver<Arc<Settings>>,
+    settings: Arc<Settings>,
     node: watch::Receiver<Option<Node>>,
     endpoints_out: watch::Sender<Option<Endpoints>>,
     offered_out: watch::Sender<Offered>,
@@ -80,7 +81,7 @@ impl Health {
     #[must_use]
     pub fn new(
         containers: watch::Receiver<Option<Containers>>,
-        settings: watch::Receiver<Arc<Settings>>,
+        settings: Arc<Settings>,
         node: watch::Receiver<Option<Node>>,
     ) -> (Self, watch::Receiver<Option<Endpoints>>, watch::Receiver<Offered>) {
         let (endpoints_out, endpoints) = watch::channel(None);
@@ -111,7 +112,6 @@ impl Health {
                     Err(_) => return,
                 },
                 () = changed(&mut self.node) => true,
-                () = changed(&mut self.settings) => true,
                 _ = self.reports.recv_many(&mut batch, BATCH) => {
                     batch.drain(..).for_each(|report| self.ledger.probed(report));
                     self.publish();
@@ -121,8 +121,7 @@ impl Health {
             let containers = self.containers.borrow_and_update().clone();
             let node = self.node.borrow_and_update().clone();
             if let (Some(containers), Some(node)) = (containers, node) {
-                let settings = self.settings.borrow_and_update().clone();
-                self.ledger.update(containers.running, &settings, &node, again);
+                self.ledger.update(containers.running, &self.settings, &node, again);
                 self.publish();
             }
         }

@@ -12,6 +12,7 @@
 //! Pure functions decide (`watch::offers`, `mesh`, `dataplane::plan`), thin tasks act. Snapshots travel as
 //! persistent maps over `tokio::sync::watch`; each resource has one owner task.
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod dataplane;

@@ -21,8 +21,7 @@ use tokio::time::timeout;
 use super::text::{paragraph, table};
 use super::{ConfigFile, Output, block_on};
 use crate::config::Settings;
-use crate::dataplane;
-use crate::dataplane::state::Capability;
+use crate::dataplane::{self, Capability};
 use crate::model::VipCidr;
 
 /// How long a socket has to accept.
@@ -47,7 +46,7 @@ pub(super) struct DoctorArgs {
 impl DoctorArgs {
     pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, super::Error> {
         let settings = self.config.load()?;
-        let well = block_on(print(&settings, &dataplane::probe(), output.json, output.out))?;
+        let well = block_on(print(&settings, &kernel(&settings), output.json, output.out))?;
         Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
@@ -81,6 +80,12 @@ impl Check {
     fn wanted(self) -> Self {
         Self { needed: false, ..self }
     }
+}
+
+/// What the data plane finds of the kernel; the reason, where it cannot even ask.
+fn kernel(settings: &Settings) -> Vec<Capability> {
+    dataplane::probe(settings.mesh.vip_cidr)
+        .unwrap_or_else(|error| vec![Capability { name: "nftables", ok: false, why: error.to_string() }])
 }
 
 /// Looks at everything and prints what was found. `kernel` is what the dataplane's probe found. False when something is
@@ -132,11 +137,7 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<Check> {
         Check::new("bridge-nf", Ok(bridge_nf(Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables"))), "").wanted(),
     ];
     checks.extend(kernel.iter().map(|capability| {
-        let found = match (&capability.why, capability.ok) {
-            (_, true) => Ok("there".to_owned()),
-            (Some(why), false) => Err(why.clone()),
-            (None, false) => Err("not there".to_owned()),
-        };
+        let found = if capability.ok { Ok("there".to_owned()) } else { Err(capability.why.clone()) };
         Check::new(capability.name, found, "use a kernel that has it, or allow its module in settings.kernel.modules")
     }));
     checks

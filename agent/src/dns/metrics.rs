@@ -74,10 +74,10 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Adds `meshdog_dns_queries_total{kind,rcode}` to a registry without a prefix.
+    /// Registers `dns_queries_total{kind,rcode}`; the registry adds the program's prefix.
     pub fn register(&self, registry: &mut Registry) {
         let help = "DNS queries answered, by who decided and with which response code";
-        registry.register("meshdog_dns_queries", help, self.queries.clone());
+        registry.register("dns_queries", help, self.queries.clone());
     }
 
     pub(super) fn count(&self, kind: Kind, code: ResponseCode) {

@@ -109,7 +109,14 @@ async fn resolver(config: Config) -> Resolver {
     let (state, mut seen_state) = watch::channel(State::Starting);
     let (renewals, seen_renewals) = watch::channel(0);
     let metrics = Metrics::default();
-    tokio::spawn(run(config, seen_names, Renewals(renewals), metrics.clone(), state));
+    tokio::spawn(run(
+        config,
+        seen_names,
+        Renewals(renewals),
+        metrics.clone(),
+        state,
+        watch::Sender::new(Servers::from([])),
+    ));
     let up = seen_state.wait_for(|state| matches!(state, State::Listening { .. })).await.unwrap().clone();
     let State::Listening { address, .. } = up else { panic!("{up:?}") };
     Resolver { address, names, metrics, state: seen_state, renewals: seen_renewals }
@@ -177,8 +184,8 @@ async fn names_appear_and_vanish_under_a_living_client() {
     resolver.metrics.register(&mut registry);
     let mut text = String::new();
     encode(&mut text, &registry).unwrap();
-    assert!(text.contains(r#"meshdog_dns_queries_total{kind="mesh",rcode="NOERROR"} 1"#), "{text}");
-    assert!(text.contains(r#"meshdog_dns_queries_total{kind="forwarded",rcode="NXDOMAIN"} 2"#), "{text}");
+    assert!(text.contains(r#"dns_queries_total{kind="mesh",rcode="NOERROR"} 1"#), "{text}");
+    assert!(text.contains(r#"dns_queries_total{kind="forwarded",rcode="NXDOMAIN"} 2"#), "{text}");
 }
 
 #[tokio::test]
@@ -436,7 +443,14 @@ async fn an_address_that_is_taken_or_missing_is_tried_again() {
     let (_names, names) = watch::channel(None);
     let (state, mut seen) = watch::channel(State::Starting);
     let (renewals, _renewals) = watch::channel(0);
-    tokio::spawn(run(Config { listen, ..config(&[]) }, names, Renewals(renewals), Metrics::default(), state));
+    tokio::spawn(run(
+        Config { listen, ..config(&[]) },
+        names,
+        Renewals(renewals),
+        Metrics::default(),
+        state,
+        watch::Sender::new(Servers::from([])),
+    ));
     let failing = seen.wait_for(|state| *state != State::Starting).await.unwrap().clone();
     assert!(matches!(&failing, State::Failing { listen: at, error } if *at == listen && error.contains("in use")));
     drop(taken);

@@ -16,7 +16,7 @@ use crate::config::Auto;
 use crate::model::VipCidr;
 
 /// Servers in the order they are tried.
-pub(super) type Servers = Arc<[SocketAddr]>;
+pub type Servers = Arc<[SocketAddr]>;
 
 /// How often resolv.conf is read. It has a few hundred bytes; reading it is cheaper than telling whether it changed.
 const EVERY: Duration = Duration::from_secs(3);
@@ -58,22 +58,23 @@ impl Upstream {
         servers
     }
 
-    /// Publishes the servers whenever they change. An unreadable or empty file, perhaps being rewritten, changes
-    /// nothing.
-    pub(super) async fn follow(&self, servers: watch::Sender<Servers>) {
-        if matches!(self.source, Auto::Set(_)) {
-            return;
-        }
+    /// Publishes the host's own servers, and with them those to ask unless these are given, whenever they change. An
+    /// unreadable or empty file, perhaps being rewritten, changes nothing.
+    pub(super) async fn follow(&self, servers: watch::Sender<Servers>, host: watch::Sender<Servers>) {
         let mut ticks = time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let Ok(text) = read(&self.path).await else { continue };
             let found = self.usable(parse(&text));
-            if !found.is_empty() && *servers.borrow() != found {
-                info!(servers = ?found, path = %self.path.display(), "name servers changed");
-                servers.send_replace(found);
+            if found.is_empty() || *host.borrow() == found {
+                continue;
             }
+            info!(servers = ?found, path = %self.path.display(), "the host's name servers");
+            if self.source == Auto::Auto {
+                servers.send_replace(Arc::clone(&found));
+            }
+            host.send_replace(found);
         }
     }
 

@@ -18,6 +18,15 @@ const REOPEN: Duration = Duration::from_secs(5);
 /// How often failures that are too old to count are forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
 
+/// What an observer is shown.
+#[derive(Debug, Clone, Copy)]
+pub enum Seen<'a> {
+    /// A flow began or ended.
+    Flow(&'a FlowKind, &'a Flow),
+    /// The endpoint of this flow is avoided from now on, because of it.
+    Ejected(&'a Flow),
+}
+
 /// The failure in what happened to a flow, if it is one. UDP has none: nobody need answer a datagram.
 fn failure(kind: &FlowKind, flow: &Flow) -> Option<Failure> {
     match *kind {
@@ -29,7 +38,7 @@ fn failure(kind: &FlowKind, flow: &Flow) -> Option<Failure> {
 }
 
 /// Runs until dropped. Without events nobody is ejected, and nothing else is lost.
-pub async fn run(range: VipCidr, ejections: watch::Sender<Ejections>, mut observe: impl FnMut(&FlowKind, &Flow)) {
+pub async fn run(range: VipCidr, ejections: watch::Sender<Ejections>, mut observe: impl FnMut(Seen<'_>)) {
     let mut tracker = Tracker::default();
     loop {
         match FlowEvents::open(range) {
@@ -49,7 +58,7 @@ async fn follow(
     events: &mut FlowEvents,
     tracker: &mut Tracker,
     ejections: &watch::Sender<Ejections>,
-    observe: &mut impl FnMut(&FlowKind, &Flow),
+    observe: &mut impl FnMut(Seen<'_>),
 ) -> std::io::Error {
     let mut sweep = Instant::now() + SWEEP;
     loop {
@@ -57,12 +66,13 @@ async fn follow(
         let changed = tokio::select! {
             event = events.next() => match event {
                 Ok((kind, flow)) => {
-                    observe(&kind, &flow);
+                    observe(Seen::Flow(&kind, &flow));
                     let target = (flow.frontend.l4, flow.endpoint);
                     let failed = failure(&kind, &flow);
                     let ejected = failed.is_some_and(|failure| tracker.observe(Instant::now(), target, failure));
                     if ejected && let Some(ejection) = tracker.ejected().get(&target) {
                         info!(endpoint = %flow.endpoint, reason = %ejection.reason, "ejected");
+                        observe(Seen::Ejected(&flow));
                     }
                     ejected
                 }

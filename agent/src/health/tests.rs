@@ -14,7 +14,6 @@ const LONG: Duration = Duration::from_secs(10);
 
 struct Bench {
     containers: watch::Sender<Option<Containers>>,
-    settings: watch::Sender<Arc<Settings>>,
     node: watch::Sender<Option<Node>>,
     endpoints: watch::Receiver<Option<Endpoints>>,
     offered: watch::Receiver<Offered>,
@@ -54,11 +53,10 @@ fn container(n: u8, labels: &[(&str, &str)]) -> Container {
 impl Bench {
     fn new() -> Self {
         let (containers, containers_in) = watch::channel(None);
-        let (settings, settings_in) = watch::channel(settings("prod"));
         let (node, node_in) = watch::channel(node([10, 0, 0, 1]));
-        let (health, endpoints, offered) = Health::new(containers_in, settings_in, node_in);
+        let (health, endpoints, offered) = Health::new(containers_in, settings("prod"), node_in);
         let task = tokio::spawn(health.run());
-        Self { containers, settings, node, endpoints, offered, task }
+        Self { containers, node, endpoints, offered, task }
     }
 
     fn put(&self, container: Container) {
@@ -166,7 +164,7 @@ async fn labels_that_change_their_meaning_change_the_endpoints() {
     let faults = |bench: &Bench| bench.offered.borrow()["c1"].faults.len();
     assert_eq!(faults(&bench), 1);
     // Another namespace is another service.
-    bench.settings.send_replace(settings("test"));
+    bench.put(container(1, &[WEB, ("meshdog.web.namespace", "test")]));
     bench.until("test/web", |all| matches!(all, [one] if one.service.to_string() == "test/web")).await;
     // Another address of the node, for what runs in the host's network.
     bench.put(Container { network: Network::Host { ports: [].into() }, ..container(1, &[WEB]) });
@@ -179,9 +177,9 @@ async fn labels_that_change_their_meaning_change_the_endpoints() {
 }
 
 #[tokio::test]
-async fn settings_and_node_may_be_said_once_and_for_all() {
-    let Bench { containers, settings, node, mut endpoints, task, .. } = Bench::new();
-    drop((settings, node));
+async fn the_node_may_be_said_once_and_for_all() {
+    let Bench { containers, node, mut endpoints, task, .. } = Bench::new();
+    drop(node);
     tokio::task::yield_now().await;
     containers.send_replace(Some(Containers::default()));
     timeout(LONG, endpoints.wait_for(Option::is_some)).await.unwrap().unwrap();

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::config::update::UpdateMode;
-use crate::dataplane::state::DataplaneState;
+use crate::dataplane::DataplaneState;
 use crate::health::Offered;
 use crate::mesh::Desired;
 use crate::model::{Endpoints, Source};
@@ -69,7 +69,7 @@ impl Inputs {
             catalog_given: self.catalog.borrow().is_some(),
             offered: self.offered.borrow().clone(),
             desired: self.desired.borrow().clone().unwrap_or_default(),
-            dataplane: *self.dataplane.borrow(),
+            dataplane: self.dataplane.borrow().clone(),
             update_mode: self.update_mode,
         }
     }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::{Snapshot, Sources};
 use crate::config::update::UpdateMode;
+use crate::dataplane::DataplaneState;
 use crate::mesh::{Conflict, EndpointView, ServiceView};
 use crate::model::{ServiceId, Source, SourceState};
 use crate::watch::Node;
@@ -133,7 +134,7 @@ pub struct DataplaneStatus {
     /// What programs the kernel.
     pub backend: Arc<str>,
     /// How many network namespaces hold our tables.
-    pub namespaces: usize,
+    pub namespaces: u32,
     /// Whether the kernel holds what is desired.
     pub in_sync: bool,
     /// How long the last apply took, in milliseconds.
@@ -175,10 +176,10 @@ pub fn build(now: &Snapshot) -> Status {
         services: now.desired.services.iter().map(|((id, _), view)| service(id, view)).collect(),
         conflicts: now.desired.conflicts.iter().map(ConflictStatus::from).collect(),
         dataplane: DataplaneStatus {
-            backend: now.dataplane.backend.into(),
-            namespaces: now.dataplane.namespaces,
+            backend: DataplaneState::BACKEND.into(),
+            namespaces: DataplaneState::NAMESPACES,
             in_sync: now.dataplane.in_sync,
-            last_apply_ms: now.dataplane.last_apply.as_secs_f64() * 1000.0,
+            last_apply_ms: now.dataplane.last_apply.unwrap_or_default().as_secs_f64() * 1000.0,
             repairs: now.dataplane.repairs,
         },
         update: update(now.update_mode, node),

@@ -41,7 +41,7 @@ fn a_node_that_has_just_started() {
     meshdog VERSION on a node not known yet: not ready
     waiting    the node's settings, Docker's first list, the registry's first snapshot, the dataplane
     sources    docker starting 3m, host_api starting 3m, registry starting 3m, ecs starting 3m
-    dataplane  nftables, not in sync, namespaces 0, last apply 0.0 ms, repairs 0
+    dataplane  nftables, not in sync, namespaces 1, last apply 0.0 ms, repairs 0
     update     off: updates are off in the configuration
 
     no services

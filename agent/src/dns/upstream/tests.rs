@@ -41,7 +41,7 @@ async fn resolv_conf_is_followed() {
     assert!(upstream.servers().await.is_empty(), "there is no file yet");
 
     let (sender, mut servers) = watch::channel(Servers::default());
-    tokio::spawn(async move { upstream.follow(sender).await });
+    tokio::spawn(async move { upstream.follow(sender, watch::Sender::new(Servers::default())).await });
     std::fs::write(&path, "nameserver 10.0.0.2\n").unwrap();
     servers.changed().await.unwrap();
     assert_eq!(servers.borrow_and_update()[0].to_string(), "10.0.0.2:53");

@@ -35,14 +35,7 @@ impl Fixture {
             offered: watch::Sender::default(),
             catalog: watch::Sender::new(None),
             desired: watch::Sender::default(),
-            dataplane: watch::Sender::new(DataplaneState {
-                backend: "nftables",
-                namespaces: 0,
-                in_sync: false,
-                last_apply: Duration::ZERO,
-                repairs: 0,
-                failures: 0,
-            }),
+            dataplane: watch::Sender::default(),
         }
     }
 
@@ -69,12 +62,10 @@ impl Fixture {
         all.catalog.send_replace(Some(Endpoints::new()));
         all.desired.send_replace(Some(Arc::new(desired())));
         all.dataplane.send_replace(DataplaneState {
-            backend: "nftables",
-            namespaces: 1,
             in_sync: true,
-            last_apply: Duration::from_micros(400),
+            last_apply: Some(Duration::from_micros(400)),
             repairs: 2,
-            failures: 3,
+            ..DataplaneState::default()
         });
         all
     }

@@ -30,11 +30,6 @@ impl prometheus_client::collector::Collector for Collector {
         let faults: usize = now.offered.values().map(|offers| offers.faults.len() + offers.more_faults).sum();
         gauge(&mut encoder, "meshdog_label_faults", "Labels of running containers that cannot be used", count(faults))?;
 
-        let state = now.dataplane;
-        let help = "Failures to bring the kernel's tables to what is desired";
-        counter(&mut encoder, "meshdog_reconcile_failures", help, state.failures)?;
-        counter(&mut encoder, "meshdog_repairs", "Foreign changes to our tables that were undone", state.repairs)?;
-
         let help = "1 for the phase that the node's update is in";
         let mut phase = encoder.encode_descriptor("meshdog_update_phase", help, None, MetricType::Gauge)?;
         phase

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::flows::{self, Flows};
 use crate::dataplane::conntrack::{Flow, FlowKind};
+use crate::health::passive::Seen;
 use crate::mesh::{Desired, Frontend};
 
 /// The most connections that are known as open; further ones are counted as begun, not as open.
@@ -28,8 +29,19 @@ impl Traffic {
         Self { desired, flows, open: HashMap::new() }
     }
 
-    /// Takes note of one event.
-    pub fn observe(&mut self, kind: &FlowKind, flow: &Flow) {
+    /// Takes note of what was seen.
+    pub fn observe(&mut self, seen: Seen<'_>) {
+        match seen {
+            Seen::Flow(kind, flow) => self.count(kind, flow),
+            Seen::Ejected(flow) => {
+                if let Some(counts) = self.counts(flow) {
+                    counts.ejections.inc();
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, kind: &FlowKind, flow: &Flow) {
         let key = (flow.client, flow.frontend);
         match kind {
             FlowKind::New => {

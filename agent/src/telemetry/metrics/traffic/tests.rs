@@ -28,16 +28,18 @@ fn connections_are_counted_where_they_belong() {
     let flows = Flows::default();
     let mut traffic = Traffic::new(watch::channel(Some(Arc::new(desired))).1, flows.clone());
 
-    traffic.observe(&FlowKind::New, &flow(1, 80));
-    traffic.observe(&FlowKind::New, &flow(2, 80));
-    traffic.observe(&FlowKind::New, &flow(3, 81));
+    traffic.observe(Seen::Flow(&FlowKind::New, &flow(1, 80)));
+    traffic.observe(Seen::Flow(&FlowKind::New, &flow(2, 80)));
+    traffic.observe(Seen::Flow(&FlowKind::New, &flow(3, 81)));
     let counts = flows.of(&orders());
     assert_eq!((counts.connections.get(), counts.active.get()), (2, 2));
 
-    traffic.observe(&end(true), &flow(1, 80));
-    traffic.observe(&end(false), &flow(2, 80));
+    traffic.observe(Seen::Flow(&end(true), &flow(1, 80)));
+    traffic.observe(Seen::Flow(&end(false), &flow(2, 80)));
     // Begun before we looked: its bytes count, and it was never counted as open.
-    traffic.observe(&end(true), &flow(9, 80));
+    traffic.observe(Seen::Flow(&end(true), &flow(9, 80)));
     assert_eq!((counts.connections.get(), counts.active.get(), counts.connect_failures.get()), (2, 0, 1));
+    traffic.observe(Seen::Ejected(&flow(9, 80)));
+    assert_eq!(counts.ejections.get(), 1);
     assert_eq!((counts.request_bytes.get(), counts.response_bytes.get()), (300, 3000));
 }

@@ -84,7 +84,8 @@ enum Transport {
 }
 
 /// Serves until dropped: binds (and tries again until that works), answers, and renews `lease` while answers really
-/// come. `names` is `None` until the mesh's first snapshot; until then everything is relayed and nothing is leased.
+/// come and others' names have somewhere to go. `names` is `None` until the mesh's first snapshot; until then everything
+/// is relayed and nothing is leased.
 /// `host` learns which name servers the host itself uses.
 pub async fn run<L: Lease>(
     config: Config,

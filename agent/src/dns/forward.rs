@@ -45,6 +45,12 @@ impl Forwarder {
         Self { servers, mark }
     }
 
+    /// Whether queries can be forwarded at all: servers are known, and sockets to them can be made and marked. Says
+    /// nothing about the servers' health, which clients would suffer from without meshdog too.
+    pub(super) fn able(&self) -> bool {
+        self.servers.borrow().first().is_some_and(|&server| self.socket(server, Type::DGRAM).is_ok())
+    }
+
     /// Asks one server after the other. When some only said that they cannot answer, the first such answer; `None`
     /// when all kept silent.
     pub(super) async fn ask(&self, transport: Transport, asked: &Asked, query: &mut [u8]) -> Option<Answer> {

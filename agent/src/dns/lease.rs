@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use super::forward::framing;
 use super::{State, Transport};
 
-/// The name that only the lease asks for. It is answered when the listeners are up and names are known.
+/// The name that only the lease asks for: NOERROR when names are known and others' can be forwarded, else SERVFAIL.
 pub(super) const NAME: &str = "_lease.meshdog";
 
 /// How often the lease is renewed. Three attempts fit the 5 s that it lasts.
@@ -148,7 +148,6 @@ impl Probe for SelfQuery {
         };
         let answer = Message::from_vec(&answer).map_err(io::Error::other)?;
         match answer.metadata.response_code {
-            _ if answer.metadata.id != query.metadata.id => Err(io::Error::other("the answer is to another query")),
             ResponseCode::NoError => Ok(()),
             code => Err(io::Error::other(format!("response code {code}"))),
         }

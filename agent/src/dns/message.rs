@@ -29,8 +29,10 @@ const ANNOUNCED: u16 = 1232;
 pub(super) enum Verdict {
     /// Nothing: it is no query, or too broken to be answered.
     Ignore,
-    /// Send these bytes, and count them so. `None`: the lease's query, which is not counted.
-    Reply(Vec<u8>, Option<(Kind, ResponseCode)>),
+    /// Send these bytes, and count them so.
+    Reply(Vec<u8>, Kind, ResponseCode),
+    /// Tell the lease whether the resolver is any good. Not counted.
+    Lease(Asked),
     /// Ask an upstream server.
     Forward(Asked),
 }
@@ -50,7 +52,7 @@ pub(super) fn decide(bytes: &[u8], names: Option<&Names>) -> Verdict {
     if header.message_type == MessageType::Response {
         return Verdict::Ignore;
     }
-    let refuse = |code| reply(&response(&header, None, None, code), Some(Kind::Refused));
+    let refuse = |code| reply(&response(&header, None, None, code), Kind::Refused);
     if header.op_code != OpCode::Query {
         return refuse(ResponseCode::NotImp);
     }
@@ -69,14 +71,13 @@ pub(super) fn decide(bytes: &[u8], names: Option<&Names>) -> Verdict {
     }
     let Some(alias) = alias(&asked.question) else { return Verdict::Forward(asked) };
     if alias.as_str() == lease::NAME {
-        let code = if names.is_some() { ResponseCode::NoError } else { ResponseCode::ServFail };
-        return reply(&asked.response(code), None);
+        return Verdict::Lease(asked);
     }
     let Some(&vip) = names.and_then(|names| names.get(&alias)) else { return Verdict::Forward(asked) };
     match (&whole, &asked.edns) {
         (Err(_), _) => asked.reply(ResponseCode::FormErr, Kind::Refused),
         (_, Some(edns)) if edns.version() > 0 => asked.reply(ResponseCode::BADVERS, Kind::Refused),
-        _ => reply(&asked.mesh_answer(vip), Some(Kind::Mesh)),
+        _ => reply(&asked.mesh_answer(vip), Kind::Mesh),
     }
 }
 
@@ -104,11 +105,11 @@ impl Asked {
     }
 
     fn reply(&self, code: ResponseCode, kind: Kind) -> Verdict {
-        reply(&self.response(code), Some(kind))
+        reply(&self.response(code), kind)
     }
 
     /// An answer without records, such as SERVFAIL.
-    pub(super) fn failure(&self, code: ResponseCode) -> Option<Vec<u8>> {
+    pub(super) fn bare(&self, code: ResponseCode) -> Option<Vec<u8>> {
         self.response(code).to_vec().ok()
     }
 
@@ -186,9 +187,9 @@ fn response(header: &Metadata, question: Option<&Query>, edns: Option<&Edns>, co
     message
 }
 
-fn reply(message: &Message, kind: Option<Kind>) -> Verdict {
-    let count = kind.map(|kind| (kind, message.metadata.response_code));
-    message.to_vec().map_or(Verdict::Ignore, |bytes| Verdict::Reply(bytes, count))
+fn reply(message: &Message, kind: Kind) -> Verdict {
+    let code = message.metadata.response_code;
+    message.to_vec().map_or(Verdict::Ignore, |bytes| Verdict::Reply(bytes, kind, code))
 }
 
 #[cfg(test)]

@@ -54,11 +54,14 @@ impl Responder {
         let names = self.names.borrow().clone();
         match message::decide(bytes, names.as_ref()) {
             Verdict::Ignore => Outcome::Silence,
-            Verdict::Reply(bytes, count) => {
-                if let Some((kind, code)) = count {
-                    self.metrics.count(kind, code);
-                }
+            Verdict::Reply(bytes, kind, code) => {
+                self.metrics.count(kind, code);
                 Outcome::Reply(bytes)
+            }
+            Verdict::Lease(asked) => {
+                let good = names.is_some() && self.forwarder.able();
+                let code = if good { ResponseCode::NoError } else { ResponseCode::ServFail };
+                asked.bare(code).map_or(Outcome::Silence, Outcome::Reply)
             }
             Verdict::Forward(asked) => match self.forwarded.enter(client) {
                 Some(pass) => {
@@ -72,7 +75,7 @@ impl Responder {
 
     fn fail(&self, asked: &Asked, kind: Kind) -> Option<Vec<u8>> {
         self.metrics.count(kind, ResponseCode::ServFail);
-        asked.failure(ResponseCode::ServFail)
+        asked.bare(ResponseCode::ServFail)
     }
 }
 

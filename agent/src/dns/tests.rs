@@ -1,7 +1,6 @@
 //! The whole resolver on loopback sockets, with upstream servers of the tests' own.
 
 use std::convert::Infallible;
-use std::str::FromStr;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -29,9 +28,14 @@ struct Upstream {
 
 /// `reply` makes the messages that a query is answered with, in order.
 async fn upstream(reply: impl Fn(Transport, &[u8]) -> Vec<Vec<u8>> + Send + Sync + 'static) -> Upstream {
-    let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (tcp, udp) = loop {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Another test may have the port for UDP.
+        if let Ok(udp) = UdpSocket::bind(tcp.local_addr().unwrap()).await {
+            break (tcp, udp);
+        }
+    };
     let address = tcp.local_addr().unwrap();
-    let udp = UdpSocket::bind(address).await.unwrap();
     let seen = Seen::default();
     let note = Arc::clone(&seen);
     let answer = Arc::new(move |transport, query: &[u8]| {
@@ -137,7 +141,7 @@ impl Resolver {
 
 fn query(name: &str, kind: RecordType) -> Message {
     let mut message = Message::new(rand::random(), MessageType::Query, OpCode::Query);
-    message.queries.push(Query::query(Name::from_str(name).unwrap(), kind));
+    message.queries.push(Query::query(Name::from_ascii(name).unwrap(), kind));
     message
 }
 
@@ -308,7 +312,7 @@ async fn spoofed_answers_are_ignored() {
         });
         let other_name = response(query, |message| {
             evil(message);
-            message.queries[0].name = Name::from_str("evil.com.").unwrap();
+            message.queries[0].name = Name::from_ascii("evil.com.").unwrap();
         });
         let other_type = response(query, |message| {
             evil(message);
@@ -424,7 +428,7 @@ async fn connections_are_limited_for_each_client() {
 
 #[tokio::test]
 async fn leased_only_once_names_are_known() {
-    let mut resolver = resolver(config(&[])).await;
+    let mut resolver = resolver(config(&["127.0.0.1:1".parse().unwrap()])).await;
     sleep(Duration::from_millis(300)).await;
     assert_eq!(*resolver.renewals.borrow(), 0);
     resolver.publish(&[]);
@@ -437,8 +441,17 @@ async fn leased_only_once_names_are_known() {
 }
 
 #[tokio::test]
+async fn nothing_is_captured_that_could_not_be_forwarded() {
+    let resolver = resolver(config(&[])).await;
+    resolver.publish(&["orders"]);
+    sleep(SOON / 2).await;
+    assert_eq!(*resolver.renewals.borrow(), 0);
+    assert!(matches!(*resolver.state.borrow(), State::Listening { leased: false, .. }));
+}
+
+#[tokio::test]
 async fn an_address_that_is_taken_or_missing_is_tried_again() {
-    let taken = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let taken = UdpSocket::bind("127.0.0.9:0").await.unwrap();
     let SocketAddr::V4(listen) = taken.local_addr().unwrap() else { panic!("not IPv4") };
     let (_names, names) = watch::channel(None);
     let (state, mut seen) = watch::channel(State::Starting);

@@ -1,4 +1,8 @@
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::{Json, Router};
 use serde_json::{Value, json};
+use tokio::net::UnixListener;
 
 use super::*;
 
@@ -38,4 +42,33 @@ fn bound_ports_go_before_labels_and_those_before_the_image() {
 #[test]
 fn pause_containers_are_left_out() {
     assert!(inspected(json!({NAME: "~internal~ecs~pause"}), json!({})).is_none());
+}
+
+/// A dockerd that runs containers of one task, one of which is gone when it is inspected.
+async fn dockerd(request: Request) -> (StatusCode, Json<Value>) {
+    let path = request.uri().path();
+    match path {
+        "/containers/json" => {
+            assert!(request.uri().query().unwrap().contains("com.amazonaws.ecs.task-arn"));
+            (StatusCode::OK, Json(json!([{"Id": "one"}, {"Id": "two"}, {"Id": "gone"}])))
+        }
+        "/containers/one/json" | "/containers/two/json" => {
+            let name = path.split('/').nth(2).unwrap();
+            let labels = json!({TASK: "arn:task/1", NAME: name, FAMILY: "orders", VERSION: "3", PORTS: "80/tcp"});
+            (StatusCode::OK, Json(json!({"Id": name, "Name": format!("/{name}"), "Config": {"Labels": labels}})))
+        }
+        _ => (StatusCode::NOT_FOUND, Json(json!({"message": "no such container"}))),
+    }
+}
+
+#[tokio::test]
+async fn containers_of_one_task_are_one_task() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("docker.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    tokio::spawn(async move { axum::serve(listener, Router::new().fallback(dockerd)).await.unwrap() });
+    let found = tasks(&socket).await.unwrap();
+    assert_eq!(found.len(), 1);
+    let names: Vec<_> = found[0].containers.iter().map(|container| container.name.as_str()).collect();
+    assert_eq!((found[0].family.as_str(), names), ("orders", vec!["one", "two"]));
 }

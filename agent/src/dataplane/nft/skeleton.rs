@@ -237,6 +237,7 @@ impl Skeleton {
         let from_bridge = [Expr::Meta(Meta::IifName, R0), Expr::In("bridges", R0)];
         let to_resolver = [Expr::DestinationAddress(R0), Expr::In("resolvers", R0)];
         let from_server = [Expr::SourceAddress(R0), Expr::Equals(R0, address(self.range.resolver()))];
+        let to_server = [Expr::DestinationAddress(R0), Expr::Equals(R0, address(self.range.resolver()))];
         let answer = [Expr::SourcePort(R0), Expr::Equals(R0, Bytes::two(DNS_PORT.to_be_bytes()))];
         let error = [Expr::Meta(Meta::L4Proto, R0), Expr::Equals(R0, Bytes::one(ICMP))];
         let of_agent = [Expr::Meta(Meta::Mark, R0), Expr::Equals(R0, Bytes::four(AGENT_MARK.to_ne_bytes()))];
@@ -249,6 +250,10 @@ impl Skeleton {
             Rule {
                 comment: "nobody answers DNS queries",
                 expressions: [&from_server[..], &error, &into_zone].concat(),
+            },
+            Rule {
+                comment: "the agent asks itself whether it answers",
+                expressions: [&of_agent[..], &to_server, &into_zone, &[Expr::Return]].concat(),
             },
             Rule { comment: "the agent's own queries", expressions: [&of_agent[..], &[Expr::Return]].concat() },
             Rule { comment: "the host's DNS queries", expressions: [&to_resolver[..], &query, &into_zone].concat() },

@@ -20,6 +20,7 @@ pub(crate) mod msg {
     pub(crate) const GETSETELEM: u16 = 13;
     pub(crate) const DELSETELEM: u16 = 14;
     pub(crate) const NEWGEN: u16 = 15;
+    pub(crate) const NEWOBJ: u16 = 18;
 
     /// A message's name, for people.
     pub(crate) fn name(kind: u16) -> &'static str {
@@ -115,6 +116,21 @@ pub(crate) mod data {
     /// `NFT_GOTO`, `NFT_RETURN`.
     pub(crate) const GOTO: u32 = -4_i32 as u32;
     pub(crate) const RETURN: u32 = -5_i32 as u32;
+}
+
+/// `enum nft_object_attributes`, `enum nft_ct_timeout_timeout_attributes`.
+pub(crate) mod object {
+    pub(crate) const NAME: u16 = 2;
+    pub(crate) const TYPE: u16 = 3;
+    pub(crate) const DATA: u16 = 4;
+    pub(crate) const USERDATA: u16 = 8;
+    /// `NFT_OBJECT_CT_TIMEOUT`.
+    pub(crate) const CT_TIMEOUT: u32 = 7;
+    pub(crate) const TIMEOUT_L3PROTO: u16 = 1;
+    pub(crate) const TIMEOUT_L4PROTO: u16 = 2;
+    pub(crate) const TIMEOUT_DATA: u16 = 3;
+    /// `CTA_TIMEOUT_TCP_SYN_SENT` (linux/netfilter/nfnetlink_cttimeout.h), in seconds.
+    pub(crate) const TIMEOUT_TCP_SYN_SENT: u16 = 1;
 }
 
 /// `enum nft_gen_attributes`.

@@ -1,6 +1,6 @@
 //! Rule expressions, typed, and their encoding. One variant for each kind that the skeleton uses.
 
-use super::abi::{LIST_ELEM, data};
+use super::abi::{LIST_ELEM, data, object};
 use crate::dataplane::netlink::Writer;
 
 /// A 32-bit register. Keys of several parts lie in consecutive registers, each part padded to four bytes.
@@ -39,6 +39,8 @@ pub(crate) enum Expr {
     Zone(Reg),
     /// `ct zone set`; both bytes in the host's order.
     SetZone(Reg),
+    /// `ct timeout set` of the object with this name.
+    SetTimeout(&'static str),
     /// Ends the rule unless the register begins with these bytes.
     Equals(Reg, Bytes),
     /// Keeps these bits of a 32-bit register.
@@ -119,6 +121,7 @@ impl Expr {
             Self::SourcePort(_) | Self::DestinationPort(_) => "payload",
             Self::Meta(..) | Self::SetPriority(_) => "meta",
             Self::OriginalDestination(_) | Self::Zone(_) | Self::SetZone(_) => "ct",
+            Self::SetTimeout(_) => "objref",
             Self::Equals(..) => "cmp",
             Self::Mask(..) => "bitwise",
             Self::Load(..) | Self::Goto(_) | Self::Return => "immediate",
@@ -135,6 +138,7 @@ impl Expr {
         match self {
             Self::OriginalDestination(_) => "ct original ip daddr",
             Self::Zone(_) | Self::SetZone(_) => "ct zone",
+            Self::SetTimeout(_) => "ct timeout",
             Self::Map { .. } | Self::VerdictMap(..) => "map",
             Self::Dnat { .. } => "dnat",
             Self::Reset => "reject with tcp reset",
@@ -163,6 +167,11 @@ impl Expr {
             // NFTA_CT_DREG or NFTA_CT_SREG, NFTA_CT_KEY: NFT_CT_ZONE
             Self::Zone(to) => pairs(w, &[(1, to.0), (2, 17)]),
             Self::SetZone(from) => pairs(w, &[(4, from.0), (2, 17)]),
+            // NFTA_OBJREF_IMM_TYPE, NFTA_OBJREF_IMM_NAME
+            Self::SetTimeout(name) => {
+                pairs(w, &[(1, object::CT_TIMEOUT)]);
+                w.text(2, name);
+            }
             // NFTA_CMP_SREG, NFTA_CMP_OP: NFT_CMP_EQ, NFTA_CMP_DATA
             Self::Equals(from, bytes) => {
                 pairs(w, &[(1, from.0), (2, 0)]);

@@ -5,7 +5,7 @@
 
 use std::net::Ipv4Addr;
 
-use super::abi::{self, chain, comment, msg, rule, set, table};
+use super::abi::{self, chain, comment, msg, object, rule, set, table};
 use super::element;
 use super::expr::{Bytes, Expr, Meta, R0, R1, R2, R3, R4};
 use crate::dataplane::netlink::{Batch, Writer, wire};
@@ -25,6 +25,12 @@ const DSTNAT: i32 = -100;
 const SRCNAT: i32 = 100;
 /// `IPPROTO_ICMP` (linux/in.h).
 const ICMP: u8 = 1;
+
+/// The object that limits how long a SYN is waited for.
+const TIMEOUT: &str = "connecting";
+/// In seconds. The kernel sends a SYN again after one second (`TCP_TIMEOUT_INIT`, net/tcp.h); conntrack's own 120 s would
+/// tie every repetition to the endpoint drawn first.
+const SYN_TIMEOUT: u32 = 1;
 
 /// nft's datatype numbers (`enum datatypes` of nftables' datatype.h); a key of several parts has six bits for each.
 mod datatype {
@@ -152,6 +158,7 @@ impl Skeleton {
         for (set, id) in SETS.iter().zip(1..) {
             batch.push(msg::NEWSET, wire::CREATE | wire::EXCL, abi::IPV4, |w| set.write(w, id));
         }
+        write_timeout(batch);
         let chains = inner_chains();
         chains.iter().for_each(|chain| chain.write(batch));
         ChainSize::all().for_each(|size| element::write_size(batch, size));
@@ -203,6 +210,9 @@ impl Skeleton {
             chains.push(entrance("capture_output", ("filter", OUTPUT, RAW), before_output));
             prerouting.push(self.answer());
             output.push(self.answer());
+        }
+        for rules in [&mut prerouting, &mut output] {
+            rules.push(self.redraw());
         }
         let from_bridge = [Expr::Meta(Meta::IifName, R0), Expr::In("bridges", R0)];
         prerouting.push(Rule {
@@ -277,6 +287,17 @@ impl Skeleton {
         Rule { comment: "captured DNS queries", expressions: [&captured[..], &server].concat() }
     }
 
+    /// A SYN that is not answered within the second before it is sent again is a connection to be drawn anew: it need not
+    /// go to the same dead endpoint, and the end of the old one tells the agent of a failure.
+    fn redraw(&self) -> Rule {
+        let tcp = [Expr::Meta(Meta::L4Proto, R0), Expr::Equals(R0, Bytes::one(L4::Tcp.number()))];
+        let to_service = self.in_range(Expr::DestinationAddress(R0));
+        Rule {
+            comment: "a SYN sent again is drawn again",
+            expressions: [&to_service[..], &tcp, &[Expr::SetTimeout(TIMEOUT)]].concat(),
+        }
+    }
+
     /// Where the reply would otherwise go straight to the client, from an address that it never dialled.
     fn return_paths(&self) -> Vec<Rule> {
         let ours = self.in_range(Expr::OriginalDestination(R0));
@@ -315,6 +336,21 @@ fn dispatch() -> [Expr; 7] {
     let size = Expr::Map { map: "services", key: R0, to: R0 };
     let (put, take) = (Expr::SetPriority(R0), Expr::Meta(Meta::Priority, R0));
     [address, protocol, port, size, put, take, Expr::VerdictMap("sizes", R0)]
+}
+
+/// The object that [`Skeleton::redraw`] puts on connections.
+fn write_timeout(batch: &mut Batch) {
+    batch.push(msg::NEWOBJ, wire::CREATE | wire::EXCL, abi::IPV4, |w| {
+        w.text(abi::TABLE, TABLE);
+        w.text(object::NAME, TIMEOUT);
+        w.be32(object::TYPE, object::CT_TIMEOUT);
+        w.nest(object::DATA, |w| {
+            w.attr(object::TIMEOUT_L3PROTO, &u16::from(abi::IPV4).to_be_bytes());
+            w.attr(object::TIMEOUT_L4PROTO, &[L4::Tcp.number()]);
+            w.nest(object::TIMEOUT_DATA, |w| w.be32(object::TIMEOUT_TCP_SYN_SENT, SYN_TIMEOUT));
+        });
+        w.attr(object::USERDATA, &comment::encode(comment::PLAIN, "how long a SYN is waited for"));
+    });
 }
 
 /// The chains that no packet enters by itself.
@@ -359,6 +395,9 @@ fn trial_of(chain: &Chain) -> Batch {
     }
     for (set, id) in SETS.iter().zip(1..) {
         batch.push(msg::NEWSET, wire::CREATE | wire::EXCL, abi::IPV4, |w| set.write(w, id));
+    }
+    if chain.rules.iter().any(|rule| matches!(rule.expressions.last(), Some(Expr::SetTimeout(_)))) {
+        write_timeout(&mut batch);
     }
     Chain { name: "refuse".to_owned(), hook: None, rules: Vec::new() }.write(&mut batch);
     chain.write(&mut batch);

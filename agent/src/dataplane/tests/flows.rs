@@ -156,3 +156,40 @@ fn events_tell_of_flows_to_vips_alone() {
     };
     assert_eq!((sent.unwrap().packets, received.unwrap().packets), (1, 1));
 }
+
+#[test]
+fn a_connect_to_an_endpoint_that_never_answers_is_drawn_again_and_told_as_a_failure() {
+    let node = Node::new(false);
+    serve(node.container(1), "alive", 8080);
+    let deaf = "nft add table ip deaf; nft add chain ip deaf in '{ type filter hook input priority 0; policy drop; }'";
+    node.container(2).sh(deaf);
+    let plane = Plane::start(&node.host);
+    let to = frontend(1, L4::Tcp, 80);
+    plane.apply(ruleset([(to, slots(&[(address(1), 8080), (address(2), 8080)]))]));
+
+    let (tell, told) = std::sync::mpsc::channel();
+    let events = node.host.start(move || {
+        block_on(async {
+            let mut events = FlowEvents::open(range()).unwrap();
+            tell.send(()).unwrap();
+            loop {
+                if let (FlowKind::Destroyed { replied: false, tcp, .. }, flow) = events.next().await.unwrap() {
+                    return (tcp, flow.endpoint);
+                }
+            }
+        })
+    });
+    told.recv().unwrap();
+    // Twelve at once: that none of them draws the deaf one first has a chance of 1 in 4,000.
+    let dials = (0..12).map(|_| {
+        node.container(0).start(move || {
+            let address = SocketAddrV4::new(to.vip, 80).into();
+            TcpStream::connect_timeout(&address, Duration::from_secs(30)).map(drop)
+        })
+    });
+    for connected in dials.collect::<Vec<_>>() {
+        connected.recv().unwrap().expect("drawn again until somebody answers");
+    }
+    let (state, endpoint) = events.recv_timeout(Duration::from_secs(5)).unwrap();
+    assert_eq!((state, endpoint), (Some(TcpState::SYN_SENT), SocketAddrV4::new(address(2), 8080)));
+}

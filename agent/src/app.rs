@@ -114,7 +114,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let kernel = DataplaneConfig { vip_cidr: range, capture: settings.dns.capture, metrics: handles.dataplane.clone() };
     let dataplane = dataplane::spawn(kernel, ruleset).await?;
     let mut traffic = Traffic::new(desired.clone(), handles.flows.clone());
-    let passive = passive::run(range, ejections, move |seen| traffic.observe(seen));
+    let passive = passive::run(range, catalog.clone(), ejections, move |seen| traffic.observe(seen));
 
     // Names.
     let (names_out, names) = watch::channel(None);

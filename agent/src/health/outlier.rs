@@ -120,6 +120,12 @@ impl Tracker {
         true
     }
 
+    /// Forgets an address: whoever comes to have it next begins without a record. True when it was ejected.
+    pub fn forget(&mut self, target: &Target) -> bool {
+        self.records.remove(target);
+        self.ejected.remove(target).is_some()
+    }
+
     /// Ends the ejections whose time is over and forgets what is too old to count. True when an ejection ended.
     pub fn expired(&mut self, now: Instant) -> bool {
         let before = self.ejected.len();

@@ -1,17 +1,18 @@
 //! Passive outlier detection: reads what the kernel tells of connections to VIPs and says which endpoints to avoid.
 //!
-//! Owns the event socket and the [`Tracker`]. Emits [`Ejections`]; shows every event to one observer, for counting.
-//! Sees a connection's begin and end, never its packets.
+//! Owns the event socket and the [`Tracker`]. Receives the catalog, to forget endpoints that are gone; emits [`Ejections`];
+//! shows every event to one observer, for counting. Sees a connection's begin and end, never its packets.
 
 use std::time::Duration;
 
+use imbl::ordmap::DiffItem;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::outlier::{Ejections, Failure, Tracker};
+use super::outlier::{Ejections, Failure, Target, Tracker};
 use crate::dataplane::conntrack::{Flow, FlowEvents, FlowKind, TcpState};
-use crate::model::{L4, VipCidr};
+use crate::model::{Endpoints, L4, VipCidr};
 
 /// How long to wait before the kernel is asked for events again.
 const REOPEN: Duration = Duration::from_secs(5);
@@ -37,13 +38,30 @@ fn failure(kind: &FlowKind, flow: &Flow) -> Option<Failure> {
     }
 }
 
+/// The addresses whose endpoints are there no more, or are another container's.
+fn gone<'a>(before: &'a Endpoints, now: &'a Endpoints) -> impl Iterator<Item = Target> + 'a {
+    before.diff(now).filter_map(|change| match change {
+        DiffItem::Remove(_, old) => Some((old.protocol.l4(), old.address)),
+        DiffItem::Update { old: (_, old), new: (_, new) } if old.started_ms != new.started_ms => {
+            Some((old.protocol.l4(), old.address))
+        }
+        DiffItem::Add(..) | DiffItem::Update { .. } => None,
+    })
+}
+
 /// Runs until dropped. Without events nobody is ejected, and nothing else is lost.
-pub async fn run(range: VipCidr, ejections: watch::Sender<Ejections>, mut observe: impl FnMut(Seen<'_>)) {
+pub async fn run(
+    range: VipCidr,
+    mut catalog: watch::Receiver<Option<Endpoints>>,
+    ejections: watch::Sender<Ejections>,
+    mut observe: impl FnMut(Seen<'_>),
+) {
     let mut tracker = Tracker::default();
+    let mut known = Endpoints::new();
     loop {
         match FlowEvents::open(range) {
             Ok(mut events) => {
-                let error = follow(&mut events, &mut tracker, &ejections, &mut observe).await;
+                let error = follow(&mut events, &mut catalog, &mut known, &mut tracker, &ejections, &mut observe).await;
                 warn!(%error, "conntrack events broke off; asking again");
             }
             Err(error) => {
@@ -56,6 +74,8 @@ pub async fn run(range: VipCidr, ejections: watch::Sender<Ejections>, mut observ
 
 async fn follow(
     events: &mut FlowEvents,
+    catalog: &mut watch::Receiver<Option<Endpoints>>,
+    known: &mut Endpoints,
     tracker: &mut Tracker,
     ejections: &watch::Sender<Ejections>,
     observe: &mut impl FnMut(Seen<'_>),
@@ -78,6 +98,12 @@ async fn follow(
                 }
                 Err(error) => return error,
             },
+            Ok(()) = catalog.changed() => {
+                let now = catalog.borrow_and_update().clone().unwrap_or_default();
+                let ended = gone(known, &now).filter(|target| tracker.forget(target)).count();
+                *known = now;
+                ended > 0
+            }
             () = sleep_until(due) => {
                 let now = Instant::now();
                 if sweep <= now {

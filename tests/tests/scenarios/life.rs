@@ -105,3 +105,19 @@ fn other_names_go_to_the_resolver_outside() -> Outcome {
     ensure!(inside.addresses == [vip.parse::<std::net::Ipv4Addr>()?], "{vip}: {inside:?}");
     Ok(())
 }
+
+#[test]
+fn an_endpoint_that_refuses_connections_is_ejected_without_any_probe() -> Outcome {
+    let node = node()?;
+    let _servers = replicas(&node, "steady", 2, "")?;
+    // Offers a port that nobody listens on.
+    let labels = ["meshdog.steady.port=8080", "meshdog.steady.alias=steady:80"];
+    let _broken = node.serve("broken", Run::labels(&labels), "--port 9090")?;
+    node.agent.healthy("steady", 3)?;
+    let calls = node.dial(Run::default(), "--target steady:80 --count 100 --rate 50")?;
+    ensure!((5..50).contains(&calls.failed), "it should take some failures, not all: {calls:?}");
+    node.agent.service("steady", |service| service.endpoints.iter().any(|endpoint| endpoint.state == "ejected"))?;
+    let calls = node.dial(Run::default(), "--target steady:80 --count 300")?;
+    ensure!(calls.failed == 0 && calls.answers.len() == 2, "{calls:?}");
+    Ok(())
+}

@@ -56,6 +56,17 @@ fn ejections_double_end_and_decay() {
 }
 
 #[test]
+fn whoever_has_the_address_next_begins_without_a_record() {
+    let now = Instant::now();
+    let mut tracker = Tracker::default();
+    eject(&mut tracker, now);
+    assert!(tracker.forget(&target(1)));
+    assert!(tracker.ejected().is_empty());
+    assert!(!tracker.forget(&target(1)));
+    assert_eq!(eject(&mut tracker, now), FIRST_EJECTION);
+}
+
+#[test]
 fn nothing_is_remembered_for_ever() {
     let now = Instant::now();
     let mut tracker = Tracker::default();

@@ -1,1 +1,4 @@
 //! The simulated Bottlerocket host, scenarios on real parts and the benchmark.
+
+pub mod harness;
+pub mod testbox;

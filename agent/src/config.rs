@@ -1,13 +1,44 @@
-//! User data (TOML) to validated settings, in three stages: raw (`config::raw`), merged with what the host says
-//! (`config::node`), validated newtypes (here). Nothing outside this module sees the raw form.
+//! User data (TOML) to validated settings: a spanned document, read table by table (`reader`, `validate`, `services`,
+//! `update`) into newtypes. Every fault of a file is found in one go and told at its line and column.
+//!
+//! Nothing outside this module sees the raw form. What the settings leave to the host ([`Auto`]) is found out by
+//! `watch::host`. The least that is a configuration:
+//!
+//! ```
+//! # let path = std::path::Path::new("user-data");
+//! let settings = meshdog::config::parse(path, r#"
+//!     version = 1
+//!     mesh.namespace = "prod"
+//! "#)?;
+//! assert_eq!(settings.mesh.namespace.as_str(), "prod");
+//! # Ok::<(), meshdog::config::Errors>(())
+//! ```
 
+mod errors;
+mod glob;
+pub mod node;
+mod reader;
+mod services;
+pub mod update;
+mod validate;
+mod values;
+mod window;
+
+use std::fs::File;
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnet::Ipv6Net;
+use tracing_subscriber::filter::Targets;
 use url::Url;
+
+pub use errors::{Error, Errors};
+pub use glob::Glob;
+pub use update::UpdateSettings;
+pub use window::{Window, WindowError};
 
 use crate::model::{Alias, AppProtocol, DiscoveryName, HealthCheck, Namespace, VipCidr};
 
@@ -29,10 +60,14 @@ pub struct Settings {
     pub mesh: MeshSettings,
     /// `[registry]`
     pub registry: Registry,
+    /// `[registry.etcd]`: the cluster that registry and fleet lock share, if there is one.
+    pub etcd: Option<EtcdSettings>,
     /// `[dns]`
     pub dns: DnsSettings,
     /// `[[service]]`, in the order of the file.
     pub services: Vec<ServiceRule>,
+    /// `[update]`
+    pub update: UpdateSettings,
     /// `[telemetry]`
     pub telemetry: TelemetrySettings,
     /// `[paths]`
@@ -97,6 +132,13 @@ pub enum Registry {
     Local,
 }
 
+/// `[registry.etcd]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EtcdSettings {
+    /// Addresses of the cluster's members. Never empty.
+    pub endpoints: Vec<Url>,
+}
+
 /// `[dns]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DnsSettings {
@@ -124,7 +166,7 @@ pub struct ServiceRule {
 }
 
 /// `[[service]].match`: glob patterns (`*`, `?`), all of which must match.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Match {
     /// ECS task definition family (label `com.amazonaws.ecs.task-definition-family`).
     pub family: Option<Glob>,
@@ -132,17 +174,17 @@ pub struct Match {
     pub container: Option<Glob>,
     /// Image reference as the container was created with.
     pub image: Option<Glob>,
-    /// Labels by name.
+    /// Labels, in the order of their names.
     pub labels: Vec<(String, Glob)>,
 }
 
 /// `[telemetry]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TelemetrySettings {
     /// Where Prometheus metrics are served; `None` (written `""`): only on the admin socket. Loopback only.
     pub metrics: Option<SocketAddr>,
     /// A `tracing` filter, such as `info` or `info,meshdog::dns=debug`.
-    pub log: String,
+    pub log: Targets,
 }
 
 /// `[paths]`: defaults are those of a superpowered host container.
@@ -164,7 +206,42 @@ pub struct Paths {
     pub imds: Url,
 }
 
-mod glob;
-pub mod node;
+/// Largest configuration, in bytes.
+pub const MAX_BYTES: usize = 1 << 20;
 
-pub use glob::Glob;
+/// Reads a configuration file and validates it.
+///
+/// # Errors
+/// Every fault of the file, or why it cannot be read.
+pub fn load(path: &Path) -> Result<Settings, Errors> {
+    parse(path, &read(path)?)
+}
+
+/// Reads a configuration file as text, unvalidated.
+///
+/// # Errors
+/// Why it cannot be read: it is not there, larger than [`MAX_BYTES`], or not UTF-8.
+pub fn read(path: &Path) -> Result<String, Errors> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes))
+        .map_err(|problem| Errors::of_file(path, format!("cannot be read: {problem}; check --config and the file")))?;
+    if bytes.len() > MAX_BYTES {
+        return Err(Errors::too_large(path));
+    }
+    String::from_utf8(bytes).map_err(|problem| {
+        let end = problem.utf8_error().valid_up_to();
+        let valid = String::from_utf8_lossy(problem.as_bytes().get(..end).unwrap_or_default());
+        let mut faults = errors::Faults::default();
+        faults.wrong(end, "is not UTF-8 from here on; save the file as UTF-8".to_owned());
+        faults.into_errors(path, &valid)
+    })
+}
+
+/// Validates the text of a configuration. `path` is only named in messages.
+///
+/// # Errors
+/// Every fault of the text.
+pub fn parse(path: &Path, text: &str) -> Result<Settings, Errors> {
+    validate::settings(path, text)
+}

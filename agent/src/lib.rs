@@ -12,10 +12,14 @@
 //! Pure functions decide (`watch::offers`, `mesh`, `dataplane::plan`), thin tasks act. Snapshots travel as
 //! persistent maps over `tokio::sync::watch`; each resource has one owner task.
 
+pub mod app;
 pub mod cli;
 pub mod config;
 pub mod dataplane;
+pub mod dns;
+pub mod health;
 pub mod mesh;
 pub mod model;
+pub mod registry;
 pub mod telemetry;
 pub mod watch;

@@ -10,7 +10,6 @@ pub mod view;
 pub mod vip;
 
 pub use desired::{Inputs, Mesh, compute};
-pub use select::{Ejection, Ejections};
 pub use view::{Conflict, Desired, EndpointView, ServiceView};
 
 use std::net::{Ipv4Addr, SocketAddrV4};

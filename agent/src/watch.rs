@@ -5,6 +5,7 @@
 //! and the settings into the endpoints it offers. Never decides about health, never touches the kernel's tables.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
@@ -18,7 +19,6 @@ pub mod docker;
 pub mod ecs;
 pub mod host;
 pub mod offers;
-pub mod view;
 
 /// A container's full id: 64 hexadecimal digits.
 pub type ContainerId = Arc<str>;
@@ -62,8 +62,6 @@ pub enum Network {
     Bridge {
         /// Its address.
         address: Ipv4Addr,
-        /// Its MAC address on the bridge, by which its bridge port is found.
-        mac: Option<[u8; 6]>,
     },
     /// The host's own network; ports as the ECS agent or the image names them.
     Host {
@@ -72,6 +70,16 @@ pub enum Network {
     },
     /// Anything else; why it cannot be an endpoint, for people.
     Unsupported(Arc<str>),
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bridge { address } => write!(f, "bridge, {address}"),
+            Self::Host { .. } => f.write_str("host"),
+            Self::Unsupported(why) => f.write_str(why),
+        }
+    }
 }
 
 /// What a container's own Docker health check says.

@@ -158,12 +158,13 @@ impl Running {
         status.context("no exit status")
     }
 
-    /// The last lines of its log, for error messages.
+    /// The name and the last lines of its log, for error messages.
     #[must_use]
     pub fn log_tail(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(30)..].join("\n")
+        let tail = lines[lines.len().saturating_sub(30)..].join("\n");
+        format!("{} ends:\n{tail}\n", self.log.display())
     }
 }
 

@@ -1,4 +1,5 @@
 //! The simulated Bottlerocket host, scenarios on real parts and the benchmark.
 
 pub mod harness;
+pub mod host;
 pub mod testbox;

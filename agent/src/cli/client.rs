@@ -20,7 +20,7 @@ const MAX_ANSWER: usize = 256 << 20;
 
 /// Why a command about the running agent failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(super) enum Error {
     /// Nobody answers at the socket.
     #[error("no agent answers at {socket}; is meshdog running, and is this its configuration?")]
     Connect {
@@ -75,7 +75,7 @@ pub enum Error {
 ///
 /// # Errors
 /// Unless the agent answers 200 within 2 s.
-pub async fn get(socket: &Path, path: &str) -> Result<Bytes, Error> {
+pub(super) async fn get(socket: &Path, path: &str) -> Result<Bytes, Error> {
     timeout(TIMEOUT, ask(socket, path)).await.unwrap_or_else(|_| Err(Error::Timeout(socket.to_owned())))
 }
 
@@ -83,7 +83,7 @@ pub async fn get(socket: &Path, path: &str) -> Result<Bytes, Error> {
 ///
 /// # Errors
 /// As [`get`], and when the body is not a `T`.
-pub fn parse<T: DeserializeOwned>(socket: &Path, body: &[u8]) -> Result<T, Error> {
+pub(super) fn parse<T: DeserializeOwned>(socket: &Path, body: &[u8]) -> Result<T, Error> {
     serde_json::from_slice(body).map_err(|source| Error::Answer { socket: socket.to_owned(), source })
 }
 

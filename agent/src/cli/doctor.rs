@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::net::Ipv4Addr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
@@ -18,8 +19,9 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::text::{paragraph, table};
+use super::{ConfigFile, Output, block_on};
 use crate::config::Settings;
-use crate::dataplane::state::Capability;
+use crate::dataplane::{self, Capability};
 use crate::model::VipCidr;
 
 /// How long a socket has to accept.
@@ -34,17 +36,24 @@ const CAPABILITIES: [(u32, &str); 2] = [(12, "NET_ADMIN"), (21, "SYS_ADMIN")];
 /// linux/netfilter/nfnetlink_compat.h).
 const CONNTRACK_GROUPS: u32 = 0b111;
 
-/// What `meshdog doctor` takes.
-#[derive(Debug, Clone, clap::Args)]
-pub struct DoctorArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub json: bool,
+/// Look whether everything is there that the agent needs, and say what to change
+#[derive(Debug, clap::Args)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl DoctorArgs {
+    pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, super::Error> {
+        let settings = self.config.load()?;
+        let well = block_on(print(&settings, &kernel(&settings), output.json, output.out))?;
+        Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
 }
 
 /// One thing looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Check {
+struct Check {
     /// What.
     pub name: String,
     /// Whether it is as it should be.
@@ -73,20 +82,18 @@ impl Check {
     }
 }
 
-/// Looks at everything and prints what was found. `kernel` is what the dataplane's probe found. False, which is exit
-/// code 1, when something is missing that the mesh cannot do without.
-///
-/// # Errors
-/// When nothing can be written.
-pub async fn run(
-    args: &DoctorArgs,
-    settings: &Settings,
-    kernel: &[Capability],
-    out: &mut impl Write,
-) -> io::Result<bool> {
+/// What the data plane finds of the kernel; the reason, where it cannot even ask.
+fn kernel(settings: &Settings) -> Vec<Capability> {
+    dataplane::probe(settings.mesh.vip_cidr)
+        .unwrap_or_else(|error| vec![Capability { name: "nftables", ok: false, why: error.to_string() }])
+}
+
+/// Looks at everything and prints what was found. `kernel` is what the dataplane's probe found. False when something is
+/// missing that the mesh cannot do without.
+async fn print(settings: &Settings, kernel: &[Capability], json: bool, out: &mut dyn Write) -> io::Result<bool> {
     let checks = look(settings, kernel).await;
     let well = checks.iter().all(|check| check.ok || !check.needed);
-    if args.json {
+    if json {
         serde_json::to_writer_pretty(&mut *out, &serde_json::json!({ "ok": well, "checks": checks }))?;
         writeln!(out)?;
     } else {
@@ -130,11 +137,7 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<Check> {
         Check::new("bridge-nf", Ok(bridge_nf(Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables"))), "").wanted(),
     ];
     checks.extend(kernel.iter().map(|capability| {
-        let found = match (&capability.why, capability.ok) {
-            (_, true) => Ok("there".to_owned()),
-            (Some(why), false) => Err(why.clone()),
-            (None, false) => Err("not there".to_owned()),
-        };
+        let found = if capability.ok { Ok("there".to_owned()) } else { Err(capability.why.clone()) };
         Check::new(capability.name, found, "use a kernel that has it, or allow its module in settings.kernel.modules")
     }));
     checks

@@ -2,32 +2,38 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::process::ExitCode;
 
 use super::client::{self, Error};
 use super::text::{line, paragraph, percent, vip};
+use super::{ConfigFile, Output, block_on};
 use crate::telemetry::explain::{ContainerExplained, Explanation, ServiceExplained};
 use crate::telemetry::status::EndpointStatus;
 
-/// What `meshdog explain` takes.
-#[derive(Debug, Clone, clap::Args)]
-pub struct ExplainArgs {
+/// Tell why a name or a container does, or does not, work
+#[derive(Debug, clap::Args)]
+pub(super) struct ExplainArgs {
+    #[command(flatten)]
+    config: ConfigFile,
     /// A name (orders, orders:80, orders.prod, prod/orders), an address, a container's name or id
     #[arg(value_name = "NAME|CONTAINER")]
-    pub name: String,
-    /// Print the agent's JSON as it is
-    #[arg(long)]
-    pub json: bool,
+    name: String,
 }
 
-/// Prints what the agent behind this admin socket knows of a name. False, which is exit code 1, when it knows nothing.
-///
-/// # Errors
-/// When the agent does not answer, or nothing can be written.
-pub async fn run(args: &ExplainArgs, admin_socket: &Path, out: &mut impl Write) -> Result<bool, Error> {
-    let query: String = url::form_urlencoded::Serializer::new(String::new()).append_pair("q", &args.name).finish();
+impl ExplainArgs {
+    pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, super::Error> {
+        let socket = self.config.load()?.paths.admin_socket;
+        let known = block_on(print(&socket, &self.name, output.json, output.out))?;
+        Ok(if known { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// Prints what the agent behind this admin socket knows of a name. False when it knows nothing.
+pub(super) async fn print(admin_socket: &Path, name: &str, json: bool, out: &mut dyn Write) -> Result<bool, Error> {
+    let query: String = url::form_urlencoded::Serializer::new(String::new()).append_pair("q", name).finish();
     let body = client::get(admin_socket, &format!("/explain?{query}")).await?;
     let answer: Explanation = client::parse(admin_socket, &body)?;
-    if args.json {
+    if json {
         out.write_all(&body)?;
         writeln!(out)?;
     } else {

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::path::Path;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::client::{self, Error};
 use super::text::{age, line, paragraph, percent, table, vip};
+use super::{ConfigFile, Output, block_on};
 use crate::telemetry::status::Status;
 
 /// Between two refreshes of `--watch`.
@@ -19,27 +21,32 @@ const HOME: &str = "\x1b[H";
 const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_BELOW: &str = "\x1b[J";
 
-/// What `meshdog status` takes.
-#[derive(Debug, Clone, clap::Args)]
-pub struct StatusArgs {
-    /// Print the agent's JSON as it is
-    #[arg(long, conflicts_with = "watch")]
-    pub json: bool,
-    /// Refresh every second until interrupted
-    #[arg(long)]
-    pub watch: bool,
+/// Show the node, its sources, and every service with its endpoints
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    #[command(flatten)]
+    config: ConfigFile,
+    /// Refresh every second until interrupted, through restarts of the agent
+    #[arg(long, conflicts_with = "json")]
+    watch: bool,
 }
 
-/// Prints the status of the agent behind this admin socket. With `--watch` until ^C, through restarts of the agent.
-///
-/// # Errors
-/// When the agent does not answer (not with `--watch`), or nothing can be written.
-pub async fn run(args: &StatusArgs, admin_socket: &Path, out: &mut impl Write) -> Result<(), Error> {
-    if args.watch {
-        return watch(admin_socket, out).await;
+impl StatusArgs {
+    pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, super::Error> {
+        let socket = self.config.load()?.paths.admin_socket;
+        if self.watch {
+            block_on(watch(&socket, output.out))?;
+        } else {
+            block_on(print(&socket, output.json, output.out))?;
+        }
+        Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Prints the status of the agent behind this admin socket.
+pub(super) async fn print(admin_socket: &Path, json: bool, out: &mut dyn Write) -> Result<(), Error> {
     let body = client::get(admin_socket, "/status").await?;
-    if args.json {
+    if json {
         out.write_all(&body)?;
         writeln!(out)?;
     } else {
@@ -48,7 +55,7 @@ pub async fn run(args: &StatusArgs, admin_socket: &Path, out: &mut impl Write) -
     Ok(())
 }
 
-async fn watch(admin_socket: &Path, out: &mut impl Write) -> Result<(), Error> {
+async fn watch(admin_socket: &Path, out: &mut dyn Write) -> Result<(), Error> {
     let mut ticks = interval(REFRESH);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let interrupted = signal::ctrl_c();

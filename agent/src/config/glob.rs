@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A pattern in which `*` stands for any run of characters and `?` for one. Matching takes time linear in
 /// pattern times text, whatever either holds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Glob(Box<str>);
 
 impl Glob {
@@ -12,6 +12,12 @@ impl Glob {
     #[must_use]
     pub fn new(pattern: &str) -> Self {
         Self(pattern.into())
+    }
+
+    /// Whether every text matches.
+    #[must_use]
+    pub fn matches_anything(&self) -> bool {
+        !self.0.is_empty() && self.0.bytes().all(|b| b == b'*')
     }
 
     /// Whether the whole text matches.

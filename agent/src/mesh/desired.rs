@@ -11,11 +11,12 @@ use std::sync::Arc;
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 
-use super::select::{Ejections, select};
+use super::select::select;
 use super::view::{Conflict, Desired, ServiceView};
 use super::vip::{Remembered, Vips};
 use super::{Frontend, Ruleset, Slots, slots};
 use crate::config::MeshSettings;
+use crate::health::outlier::Ejections;
 use crate::model::endpoint::of_service;
 use crate::model::{Alias, AliasName, Endpoint, Endpoints, IfName, L4, ServiceId};
 
@@ -300,20 +301,24 @@ impl Mesh {
                 }
             }
         }
-        let wanted: BTreeMap<Frontend, Slots> =
-            wanted.into_iter().filter_map(|(frontend, (_, slots))| Some((frontend, slots?))).collect();
+        let wanted: BTreeMap<Frontend, (ServiceId, Slots)> =
+            wanted.into_iter().filter_map(|(frontend, (server, slots))| Some((frontend, (server, slots?)))).collect();
         if let Some(service) = self.services.get_mut(id) {
             for gone in service.frontends.iter().filter(|frontend| !wanted.contains_key(frontend)) {
                 frontends.remove(gone);
+                self.desired.served.remove(gone);
             }
             service.frontends = wanted.keys().copied().collect();
             if service.vip.is_none() && service.addresses.is_empty() {
                 self.services.remove(id);
             }
         }
-        for (frontend, slots) in wanted {
+        for (frontend, (server, slots)) in wanted {
             if frontends.get(&frontend) != Some(&slots) {
                 frontends.insert(frontend, slots);
+            }
+            if self.desired.served.get(&frontend) != Some(&server) {
+                self.desired.served.insert(frontend, server);
             }
         }
         if conflicts.is_empty() {

@@ -1,30 +1,18 @@
 //! Which endpoints of a service take connections, and each one's state as seen from this node. Pure.
 
+use std::cmp::Reverse;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 
-use imbl::OrdMap;
-
 use super::view::EndpointView;
 use crate::config::Locality;
-use crate::model::{Endpoint, L4, State, Weight};
-
-/// Endpoints that are avoided because connections to them failed.
-pub type Ejections = OrdMap<(L4, SocketAddrV4), Ejection>;
-
-/// Why an endpoint is avoided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ejection {
-    /// Counts up with every ejection on this node, so that the earlier of two is known.
-    pub serial: u64,
-    /// Why, for people.
-    pub reason: Arc<str>,
-}
+use crate::health::outlier::{Ejection, Ejections};
+use crate::model::{Endpoint, State, Weight};
 
 /// Decides who serves among the endpoints of one service and transport.
 ///
 /// Healthy ones serve, of this node's own zone if any of them is there and locality asks for it. At most half of the
-/// healthy ones are avoided as ejected, the earliest first. Where none is healthy those that once were serve, since
+/// healthy ones are avoided as ejected, those that are avoided longest first. Where none is healthy those that once were serve, since
 /// a check may err; one that is starting or draining never serves.
 #[must_use]
 pub fn select(
@@ -69,7 +57,7 @@ fn eject(views: &mut [EndpointView], ejections: &Ejections) {
         .filter(|view| view.state == State::Healthy)
         .filter_map(|view| Some((ejections.get(&(view.endpoint.protocol.l4(), view.endpoint.address))?, view)))
         .collect();
-    ejected.sort_by_key(|(ejection, _)| ejection.serial);
+    ejected.sort_by_key(|(ejection, _)| Reverse(ejection.until));
     for (ejection, view) in ejected.into_iter().take(healthy / 2) {
         view.state = State::Ejected;
         view.reason = ejection.reason.clone();

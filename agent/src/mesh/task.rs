@@ -4,19 +4,20 @@
 //! never programs half a world over a whole one.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use imbl::OrdSet;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::vip::Remembered;
-use super::{Desired, Ejections, Inputs, Mesh};
+use super::{Desired, Inputs, Mesh, Ruleset};
 use crate::config::MeshSettings;
+use crate::dns::Servers;
+use crate::health::outlier::Ejections;
 use crate::model::Endpoints;
 use crate::watch::{Containers, Node};
 
@@ -40,8 +41,8 @@ pub struct Feeds {
     pub node: watch::Receiver<Option<Node>>,
     /// What Docker runs.
     pub containers: watch::Receiver<Option<Containers>>,
-    /// The host's name servers, as far as their queries are to be captured.
-    pub resolvers: watch::Receiver<OrdSet<Ipv4Addr>>,
+    /// The name servers that the host itself uses.
+    pub resolvers: watch::Receiver<Servers>,
 }
 
 impl Feeds {
@@ -59,7 +60,7 @@ impl Feeds {
             address: Some(node.address),
             zone: node.zone.clone(),
             bridges,
-            resolvers: self.resolvers.borrow_and_update().clone(),
+            resolvers: self.resolvers.borrow_and_update().iter().filter_map(plain_dns).collect(),
         })
     }
 
@@ -72,6 +73,36 @@ impl Feeds {
             changed = self.containers.changed() => changed.is_ok(),
             changed = self.resolvers.changed() => changed.is_ok(),
         }
+    }
+}
+
+/// What a task publishes.
+#[derive(Debug)]
+pub struct Outputs {
+    /// Everything that is wanted.
+    pub desired: watch::Sender<Option<Arc<Desired>>>,
+    /// The part of it that the kernel is to hold; told first, and only where it changed.
+    pub ruleset: watch::Sender<Option<Arc<Ruleset>>>,
+}
+
+impl Outputs {
+    fn publish(&self, desired: Desired) {
+        self.ruleset.send_if_modified(|now| {
+            let news = now.as_ref().is_none_or(|now| !Arc::ptr_eq(now, &desired.ruleset));
+            if news {
+                *now = Some(Arc::clone(&desired.ruleset));
+            }
+            news
+        });
+        self.desired.send_replace(Some(Arc::new(desired)));
+    }
+}
+
+/// A name server that ordinary resolvers can be pointed at: IPv4, port 53.
+fn plain_dns(server: &SocketAddr) -> Option<Ipv4Addr> {
+    match server {
+        SocketAddr::V4(server) if server.port() == 53 => Some(*server.ip()),
+        _ => None,
     }
 }
 
@@ -89,7 +120,7 @@ pub async fn run(
     settings: MeshSettings,
     state_dir: PathBuf,
     mut feeds: Feeds,
-    desired: watch::Sender<Option<Arc<Desired>>>,
+    outputs: Outputs,
     stop: CancellationToken,
 ) {
     let path = state_dir.join(VIPS_FILE);
@@ -102,8 +133,7 @@ pub async fn run(
     let mut write_at: Option<Instant> = None;
     loop {
         if let Some(inputs) = feeds.inputs() {
-            let now = mesh.advance(inputs);
-            desired.send_replace(Some(Arc::new(now)));
+            outputs.publish(mesh.advance(inputs));
         }
         if mesh.vips().generation() != written && write_at.is_none() {
             write_at = Some(Instant::now() + WRITE_DELAY);

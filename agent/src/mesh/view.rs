@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use super::Ruleset;
+use super::{Frontend, Ruleset};
 use crate::model::{Alias, AliasName, AppProtocol, Endpoint, L4, ServiceId, State};
 
 /// Everything that is wanted of this node, as one snapshot.
@@ -17,6 +17,8 @@ pub struct Desired {
     pub names: OrdMap<AliasName, Ipv4Addr>,
     /// Every known service; one that is offered over both transports stands here twice.
     pub services: OrdMap<(ServiceId, L4), Arc<ServiceView>>,
+    /// Which service stands behind each frontend of the ruleset.
+    pub served: OrdMap<Frontend, ServiceId>,
     /// Aliases that more than one service claims.
     pub conflicts: Arc<[Conflict]>,
 }

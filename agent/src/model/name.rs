@@ -120,6 +120,13 @@ name!(
     /// A namespace: the scope in which discovery names and aliases are unique (a Cloud Map namespace's name).
     Namespace, "namespace", MAX_ALIAS_NAME, true
 );
+impl Default for Namespace {
+    /// The namespace of a node whose configuration names none.
+    fn default() -> Self {
+        Self("default".into())
+    }
+}
+
 name!(
     /// A service's name within its namespace. It cannot be dialled by itself; its aliases can.
     DiscoveryName, "discovery name", MAX_DISCOVERY_NAME, false

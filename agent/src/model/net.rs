@@ -61,6 +61,14 @@ impl VipCidr {
     }
 }
 
+impl Default for VipCidr {
+    /// `198.19.0.0/16`: half of the range for benchmarks (RFC 2544), which no network routes.
+    fn default() -> Self {
+        const RANGE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 19, 0, 0), 16);
+        Self(RANGE)
+    }
+}
+
 impl FromStr for VipCidr {
     type Err = VipCidrError;
 

@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::inputs::Snapshot;
 use super::status::{self, ConflictStatus, ServiceStatus};
 use crate::mesh::{Conflict, ServiceView};
-use crate::model::{L4, ServiceId};
-use crate::watch::view::ContainerView;
+use crate::model::{Endpoint, L4, ServiceId};
+use crate::watch::Container;
+use crate::watch::offers::{Offer, Offers, Origin};
 
 /// Longest question, in bytes: longer than any name, address or container id.
 pub const MAX_QUERY: usize = 256;
@@ -114,7 +115,7 @@ pub fn explain(now: &Snapshot, query: &str) -> Explanation {
         })
         .collect();
     let containers: Vec<_> =
-        now.views.values().filter(|view| is_container(view, text)).map(|view| container(now, view)).collect();
+        now.running().filter(|container| is_container(container, text)).map(|found| container(now, found)).collect();
     let nearest = if services.is_empty() && containers.is_empty() { nearest(now, &asked) } else { Vec::new() };
     Explanation { query: text.to_owned(), services, containers, nearest }
 }
@@ -188,26 +189,36 @@ impl Asked {
     }
 }
 
-fn is_container(view: &ContainerView, text: &str) -> bool {
-    let id = text.len() >= MIN_ID_PREFIX && view.id.starts_with(&text.to_ascii_lowercase());
-    id || (!text.is_empty() && *view.name == *text)
+fn is_container(container: &Container, text: &str) -> bool {
+    let id = text.len() >= MIN_ID_PREFIX && container.id.starts_with(&text.to_ascii_lowercase());
+    id || (!text.is_empty() && *container.name == *text)
 }
 
-fn container(now: &Snapshot, view: &ContainerView) -> ContainerExplained {
+fn container(now: &Snapshot, container: &Container) -> ContainerExplained {
     let endpoints = now.desired.services.iter().flat_map(|((id, _), service)| {
-        let own = service.endpoints.iter().filter(|endpoint| endpoint.endpoint.container == view.id);
+        let own = service.endpoints.iter().filter(|endpoint| endpoint.endpoint.container == container.id);
         own.map(move |endpoint| EndpointExplained { service: id.to_string(), endpoint: endpoint.into() })
     });
-    let faults = view.faults.iter();
+    let none = Offers::default();
+    let offers = now.offered.get(&container.id).map_or(&none, |offers| offers);
+    let faults = offers.faults.iter();
     ContainerExplained {
-        id: Arc::clone(&view.id),
-        name: Arc::clone(&view.name),
-        image: Arc::clone(&view.image),
-        network: view.network.clone(),
-        offers: view.offers.clone(),
+        id: Arc::clone(&container.id),
+        name: Arc::clone(&container.name),
+        image: Arc::clone(&container.image),
+        network: container.network.to_string(),
+        offers: offers.endpoints.iter().map(offer).collect(),
         endpoints: endpoints.collect(),
-        faults: faults.map(|f| FaultExplained { label: f.label.clone(), problem: f.problem.clone() }).collect(),
-        missing: view.missing.clone(),
+        faults: faults.map(|f| FaultExplained { label: f.label.to_string(), problem: f.problem.to_string() }).collect(),
+        missing: offers.why_not.as_deref().map(str::to_owned),
+    }
+}
+
+fn offer(offer: &Offer) -> String {
+    let Endpoint { service, address, .. } = &*offer.endpoint;
+    match offer.origin {
+        Origin::Labels => format!("{service} by label meshdog.{}.port={}", service.name, address.port()),
+        Origin::Rule(place) => format!("{service} by rule {} of [[service]], port {}", place + 1, address.port()),
     }
 }
 
@@ -215,7 +226,7 @@ fn container(now: &Snapshot, view: &ContainerView) -> ContainerExplained {
 fn nearest(now: &Snapshot, asked: &Asked) -> Vec<String> {
     let names = now.desired.names.keys().map(ToString::to_string);
     let ids = now.desired.services.keys().flat_map(|(id, _)| [id.to_string(), id.name.to_string()]);
-    let containers = now.views.values().map(|view| view.name.to_string());
+    let containers = now.running().map(|container| container.name.to_string());
     let mut near: Vec<(f64, String)> = names
         .chain(ids)
         .chain(containers)

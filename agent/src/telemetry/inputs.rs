@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::dataplane::state::DataplaneState;
+use crate::config::update::UpdateMode;
+use crate::dataplane::DataplaneState;
+use crate::health::Offered;
 use crate::mesh::Desired;
 use crate::model::{Endpoints, Source};
-use crate::watch::view::ContainerViews;
-use crate::watch::{Containers, Node};
+use crate::watch::{Container, Containers, Node};
 
 /// One value for each source that the agent depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,14 +46,16 @@ pub struct Inputs {
     pub sources: Sources<watch::Receiver<Source>>,
     /// What Docker runs; `None` until its first full list.
     pub containers: watch::Receiver<Option<Containers>>,
-    /// What was made of each container.
-    pub views: watch::Receiver<ContainerViews>,
+    /// What each container offers, or why it does not.
+    pub offered: watch::Receiver<Offered>,
     /// The catalog; `None` until the registry's first snapshot.
     pub catalog: watch::Receiver<Option<Endpoints>>,
     /// What the mesh decided; `None` until every source has given its first snapshot.
     pub desired: watch::Receiver<Option<Arc<Desired>>>,
     /// How the dataplane is doing.
     pub dataplane: watch::Receiver<DataplaneState>,
+    /// What the settings ask for about updates.
+    pub update_mode: UpdateMode,
 }
 
 impl Inputs {
@@ -62,11 +65,12 @@ impl Inputs {
         Snapshot {
             node: self.node.borrow().clone(),
             sources: self.sources.map(|source| source.borrow().clone()),
-            docker_listed: self.containers.borrow().is_some(),
+            containers: self.containers.borrow().clone(),
             catalog_given: self.catalog.borrow().is_some(),
-            views: self.views.borrow().clone(),
+            offered: self.offered.borrow().clone(),
             desired: self.desired.borrow().clone().unwrap_or_default(),
-            dataplane: *self.dataplane.borrow(),
+            dataplane: self.dataplane.borrow().clone(),
+            update_mode: self.update_mode,
         }
     }
 }
@@ -78,25 +82,32 @@ pub struct Snapshot {
     pub node: Option<Node>,
     /// How the sources are doing.
     pub sources: Sources<Source>,
-    /// Whether Docker has listed its containers.
-    pub docker_listed: bool,
+    /// What Docker runs; `None` until its first full list.
+    pub containers: Option<Containers>,
     /// Whether the registry has given its first catalog.
     pub catalog_given: bool,
-    /// What was made of each container.
-    pub views: ContainerViews,
+    /// What each container offers, or why it does not.
+    pub offered: Offered,
     /// What the mesh decided.
     pub desired: Arc<Desired>,
     /// How the dataplane is doing.
     pub dataplane: DataplaneState,
+    /// What the settings ask for about updates.
+    pub update_mode: UpdateMode,
 }
 
 impl Snapshot {
+    /// The running containers.
+    pub fn running(&self) -> impl Iterator<Item = &Container> {
+        self.containers.iter().flat_map(|containers| containers.running.values()).map(|container| &**container)
+    }
+
     /// What the node still waits for before it is ready; empty when it is.
     #[must_use]
     pub fn waiting_for(&self) -> Vec<&'static str> {
         let parts = [
             (self.node.is_some(), "the node's settings"),
-            (self.docker_listed, "Docker's first list"),
+            (self.containers.is_some(), "Docker's first list"),
             (self.catalog_given, "the registry's first snapshot"),
             (self.dataplane.in_sync, "the dataplane"),
         ];

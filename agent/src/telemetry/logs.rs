@@ -6,11 +6,10 @@
 use std::io::IsTerminal;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::str::FromStr;
 use std::{fs, io};
 
 use tracing_subscriber::field::MakeExt;
-use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
 use tracing_subscriber::{Layer, Registry, fmt};
@@ -19,42 +18,6 @@ use tracing_subscriber::{Layer, Registry, fmt};
 const JOURNAL: &str = "/run/systemd/journal";
 /// Where a superpowered host container finds the host's.
 const HOST_JOURNAL: &str = "/.bottlerocket/rootfs/run/systemd/journal";
-
-/// Why a text is not a log filter.
-#[derive(Debug, thiserror::Error)]
-pub enum FilterError {
-    /// A word that is neither a level nor `target=level`.
-    #[error("log filter {0:?} is not a level; write off, error, warn, info, debug or trace, or target=level")]
-    Word(String),
-    /// Nothing was written.
-    #[error("the log filter is empty; write a level, such as info")]
-    Empty,
-    /// A part the filter's grammar does not have.
-    #[error("the log filter cannot be read; write for instance info,meshdog::dns=debug")]
-    Syntax(#[source] ParseError),
-}
-
-/// Which log lines are written, as `telemetry.log` has it: levels and `target=level`, separated by commas.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Filter(Targets);
-
-impl FromStr for Filter {
-    type Err = FilterError;
-
-    fn from_str(text: &str) -> Result<Self, FilterError> {
-        if text.trim().is_empty() {
-            return Err(FilterError::Empty);
-        }
-        let parts: Vec<_> = text.split(',').map(str::trim).collect();
-        // A lone word would else be a target with everything on and all others off: a typing error in "info"
-        // would silence the agent.
-        let level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
-        if let Some(word) = parts.iter().find(|part| !part.contains('=') && !level(part)) {
-            return Err(FilterError::Word((*word).to_owned()));
-        }
-        parts.join(",").parse().map(Self).map_err(FilterError::Syntax)
-    }
-}
 
 /// Where log lines go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +34,7 @@ pub enum Sink {
 ///
 /// # Errors
 /// When the process has a subscriber already.
-pub fn init(filter: &Filter) -> Result<Sink, TryInitError> {
+pub fn init(filter: &Targets) -> Result<Sink, TryInitError> {
     let terminal = io::stdout().is_terminal();
     let linked = if terminal { Ok(false) } else { link_journal(Path::new(JOURNAL), Path::new(HOST_JOURNAL)) };
     let journal = if terminal { None } else { tracing_journald::layer().ok() };
@@ -84,7 +47,7 @@ pub fn init(filter: &Filter) -> Result<Sink, TryInitError> {
         None if terminal => (Sink::Terminal, for_people(io::stdout).boxed()),
         None => (Sink::Json, fmt::layer().with_writer(io::stdout).json().flatten_event(true).boxed()),
     };
-    tracing_subscriber::registry().with(layer).with(filter.0.clone()).try_init()?;
+    tracing_subscriber::registry().with(layer).with(filter.clone()).try_init()?;
     if let Err(error) = linked {
         tracing::warn!(%error, "the host's journal cannot be linked to; logging to stdout");
     }

@@ -6,15 +6,16 @@
 use std::fmt;
 
 use prometheus_client::encoding::text;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::inputs::Inputs;
+use crate::{dataplane, dns};
 
 pub mod flows;
 mod process;
 mod state;
+pub mod traffic;
 
 use flows::Flows;
 
@@ -22,32 +23,24 @@ use flows::Flows;
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What other modules count into. Cloning shares the counts.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Handles {
-    /// How long each reconcile of the kernel's tables took, in seconds. For the dataplane.
-    pub reconcile_seconds: Histogram,
+    /// For the dataplane.
+    pub dataplane: dataplane::Metrics,
+    /// For the resolver.
+    pub dns: dns::Metrics,
     /// Connections, failures and bytes of each service. For whoever reads the kernel's flow events.
     pub flows: Flows,
 }
 
-impl Default for Handles {
-    fn default() -> Self {
-        // 0.1 ms to 0.8 s.
-        Self { reconcile_seconds: Histogram::new(exponential_buckets(0.0001, 2.0, 14)), flows: Flows::default() }
-    }
-}
-
-/// The registry with every metric but those that a module owns itself (DNS), which are added to it before it is
-/// handed to the admin socket. Names are written out in full; counters get their `_total` when they are encoded.
+/// The registry with every metric. Counters get their `_total` when they are encoded.
 #[must_use]
 pub fn registry(inputs: &Inputs, handles: &Handles) -> Registry {
     let mut registry = Registry::default();
     registry.register("meshdog_build", "The agent's version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-    registry.register(
-        "meshdog_reconcile_seconds",
-        "Time taken to bring the kernel's tables to what is desired",
-        handles.reconcile_seconds.clone(),
-    );
+    let modules = registry.sub_registry_with_prefix("meshdog");
+    handles.dataplane.register(modules);
+    handles.dns.register(modules);
     registry.register_collector(Box::new(state::Collector(inputs.clone())));
     registry.register_collector(Box::new(handles.flows.clone()));
     registry.register_collector(Box::new(process::Collector));

@@ -9,6 +9,8 @@ use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use super::inputs::{Snapshot, Sources};
+use crate::config::update::UpdateMode;
+use crate::dataplane::DataplaneState;
 use crate::mesh::{Conflict, EndpointView, ServiceView};
 use crate::model::{ServiceId, Source, SourceState};
 use crate::watch::Node;
@@ -132,7 +134,7 @@ pub struct DataplaneStatus {
     /// What programs the kernel.
     pub backend: Arc<str>,
     /// How many network namespaces hold our tables.
-    pub namespaces: usize,
+    pub namespaces: u32,
     /// Whether the kernel holds what is desired.
     pub in_sync: bool,
     /// How long the last apply took, in milliseconds.
@@ -174,25 +176,31 @@ pub fn build(now: &Snapshot) -> Status {
         services: now.desired.services.iter().map(|((id, _), view)| service(id, view)).collect(),
         conflicts: now.desired.conflicts.iter().map(ConflictStatus::from).collect(),
         dataplane: DataplaneStatus {
-            backend: now.dataplane.backend.into(),
-            namespaces: now.dataplane.namespaces,
+            backend: DataplaneState::BACKEND.into(),
+            namespaces: DataplaneState::NAMESPACES,
             in_sync: now.dataplane.in_sync,
-            last_apply_ms: now.dataplane.last_apply.as_secs_f64() * 1000.0,
+            last_apply_ms: now.dataplane.last_apply.unwrap_or_default().as_secs_f64() * 1000.0,
             repairs: now.dataplane.repairs,
         },
-        update: update(node),
+        update: update(now.update_mode, node),
     }
 }
 
-/// Where the node's update stands. This agent takes no `[update]` settings, so it leaves the OS alone.
+/// Where the node's update stands. This version leaves the OS alone, whatever `update.mode` asks for, and says so.
 #[must_use]
-pub fn update(node: Option<&Node>) -> UpdateStatus {
+pub fn update(mode: UpdateMode, node: Option<&Node>) -> UpdateStatus {
+    let (phase, why) = match mode {
+        UpdateMode::Off => ("off", "updates are off in the configuration"),
+        UpdateMode::Check | UpdateMode::Automatic => {
+            ("unsupported", "this version of meshdog does not look after updates; set update.mode to off")
+        }
+    };
     UpdateStatus {
-        phase: "off".into(),
+        phase: phase.into(),
         running: node.and_then(|node| node.os_version.clone()),
         chosen: None,
         refused: Vec::new(),
-        why: "updates are off in the configuration".into(),
+        why: why.into(),
     }
 }
 

@@ -35,6 +35,9 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 const PING_EVERY: Duration = Duration::from_secs(10);
 /// Before a reconnection, at least and at most (and up to as much again: jitter).
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// Before a failed inspection is tried again, times the failures in a row; at most.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(30);
 /// Events that are kept while a list is being made.
 const MAX_EARLY: usize = 65_536;
 
@@ -169,9 +172,11 @@ impl Docker {
                 }
             }
             Answer::Inspected(id, ticket, Err(reason)) => {
-                if let Some(again) = self.state.not_inspected(&id, ticket, now) {
-                    warn!(container = %id, %reason, "cannot inspect a container; trying again");
-                    jobs.ask_later(again);
+                if let Some((again, failures)) = self.state.not_inspected(&id, ticket, now) {
+                    if failures == 1 {
+                        warn!(container = %id, %reason, "cannot inspect a container; trying again");
+                    }
+                    jobs.ask_after(again, AGAIN.saturating_mul(failures).min(AGAIN_MAX));
                 }
             }
             Answer::Bridges(ticket, bridges) => {

@@ -4,8 +4,7 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
-use crate::cli::explain::{self, ExplainArgs};
-use crate::cli::status::{self, StatusArgs};
+use crate::cli::{explain, status};
 use crate::telemetry::admin::{Admin, Api};
 use crate::telemetry::inputs::tests::Fixture;
 use crate::telemetry::metrics::{Handles, registry};
@@ -22,21 +21,19 @@ async fn commands_read_what_the_agent_says() {
     tokio::spawn(Admin::bind(&socket).await.unwrap().serve(api, CancellationToken::new()));
 
     let mut out = Vec::new();
-    status::run(&StatusArgs { json: true, watch: false }, &socket, &mut out).await.unwrap();
+    status::print(&socket, true, &mut out).await.unwrap();
     assert_eq!(serde_json::from_slice::<Status>(&out).unwrap(), build(&all.snapshot()));
     out.clear();
-    status::run(&StatusArgs { json: false, watch: false }, &socket, &mut out).await.unwrap();
+    status::print(&socket, false, &mut out).await.unwrap();
     assert!(String::from_utf8(std::mem::take(&mut out)).unwrap().contains("\nprod/orders  http  198.19.0.7  "));
 
     for (name, known) in [("prod/orders", true), ("web-1", true), ("a b&q=orders", false)] {
-        let args = ExplainArgs { name: name.to_owned(), json: false };
-        assert_eq!(explain::run(&args, &socket, &mut out).await.unwrap(), known, "{name}");
+        assert_eq!(explain::print(&socket, name, false, &mut out).await.unwrap(), known, "{name}");
     }
     let text = String::from_utf8(out).unwrap();
     assert!(text.contains("Nothing here is called a b&q=orders."), "{text}");
 
-    let args = ExplainArgs { name: "x".repeat(1000), json: false };
-    let refused = explain::run(&args, &socket, &mut Vec::new()).await.unwrap_err();
+    let refused = explain::print(&socket, &"x".repeat(1000), false, &mut Vec::new()).await.unwrap_err();
     assert!(matches!(&refused, Error::Refused { status: StatusCode::BAD_REQUEST, .. }), "{refused}");
 }
 

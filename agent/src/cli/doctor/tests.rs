@@ -1,34 +1,16 @@
 use super::*;
-use crate::config::*;
 
 /// Settings whose paths all lead into a directory.
 fn settings(dir: &Path) -> Settings {
-    let namespace = "prod".parse().unwrap();
-    let unused = || "http://127.0.0.1:9".parse().unwrap();
-    Settings {
-        node: NodeSettings { advertise: Auto::Auto, zone: Auto::Auto },
-        mesh: MeshSettings {
-            namespace,
-            import: vec![],
-            vip_cidr: "198.19.0.0/16".parse().unwrap(),
-            vip_cidr6: "fd6d:6573:6864::/108".parse().unwrap(),
-            backend: Backend::Auto,
-            locality: Locality::None,
-        },
-        registry: Registry::Local,
-        dns: DnsSettings { capture: true, upstream: Auto::Auto },
-        services: vec![],
-        telemetry: TelemetrySettings { metrics: None, log: "info".into() },
-        paths: Paths {
-            api_socket: dir.join("api.sock"),
-            docker_socket: dir.join("docker.sock"),
-            state_dir: dir.join("state"),
-            admin_socket: dir.join("run/admin.sock"),
-            ecs_introspection: unused(),
-            signpost: dir.join("signpost"),
-            imds: unused(),
-        },
-    }
+    let at = |name: &str| format!("{:?}", dir.join(name));
+    let text = format!(
+        "version = 1\n[paths]\napi_socket = {}\ndocker_socket = {}\nstate_dir = {}\nadmin_socket = {}",
+        at("api.sock"),
+        at("docker.sock"),
+        at("state"),
+        at("run/admin.sock")
+    );
+    crate::config::parse(Path::new("meshdog.toml"), &text).unwrap()
 }
 
 #[tokio::test]
@@ -37,11 +19,11 @@ async fn what_the_mesh_cannot_do_without_decides() {
     let settings = settings(dir.path());
     let _docker = tokio::net::UnixListener::bind(&settings.paths.docker_socket).unwrap();
     let kernel = [
-        Capability { name: "nftables numgen", ok: true, why: None },
-        Capability { name: "nftables reject", ok: false, why: Some("Operation not supported".into()) },
+        Capability { name: "nftables numgen", ok: true, why: String::new() },
+        Capability { name: "nftables reject", ok: false, why: "Operation not supported".into() },
     ];
     let mut out = Vec::new();
-    assert!(!run(&DoctorArgs { json: true }, &settings, &kernel, &mut out).await.unwrap());
+    assert!(!print(&settings, &kernel, true, &mut out).await.unwrap());
     let found: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(found["ok"], false);
     let check = |name: &str| found["checks"].as_array().unwrap().iter().find(|check| check["name"] == name).unwrap();

@@ -52,7 +52,7 @@ fn a_container_shows_what_made_it_an_endpoint_and_what_is_wrong() {
     container cron (77aa77aa77aa)
       image      shop/cron:1
       network    bridge, 172.17.0.9
-      no endpoint: no meshdog.NAME.port label, and no [[service]] rule matches
+      no endpoint: it has no meshdog label and no [[service]] rule matches
     "#);
 }
 

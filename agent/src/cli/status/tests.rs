@@ -41,7 +41,7 @@ fn a_node_that_has_just_started() {
     meshdog VERSION on a node not known yet: not ready
     waiting    the node's settings, Docker's first list, the registry's first snapshot, the dataplane
     sources    docker starting 3m, host_api starting 3m, registry starting 3m, ecs starting 3m
-    dataplane  nftables, not in sync, namespaces 0, last apply 0.0 ms, repairs 0
+    dataplane  nftables, not in sync, namespaces 1, last apply 0.0 ms, repairs 0
     update     off: updates are off in the configuration
 
     no services
@@ -70,8 +70,7 @@ fn nothing_is_wider_than_the_screen() {
 async fn an_agent_that_is_gone_is_an_error_and_to_watch_a_line() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("admin.sock");
-    let args = StatusArgs { json: false, watch: false };
-    let error = run(&args, &socket, &mut Vec::new()).await.unwrap_err();
+    let error = print(&socket, false, &mut Vec::new()).await.unwrap_err();
     assert!(matches!(&error, Error::Connect { .. }));
     assert!(error.to_string().contains("admin.sock"));
 

@@ -198,6 +198,7 @@ proptest! {
         let once = compute(&settings(), &mesh.vips().remembered(), inputs(steps.last().unwrap()));
         prop_assert_eq!(&last.ruleset, &once.ruleset);
         prop_assert_eq!(&last.names, &once.names);
+        prop_assert_eq!(&last.served, &once.served);
         prop_assert_eq!(&last.services, &once.services);
         prop_assert_eq!(&last.conflicts, &once.conflicts);
     }

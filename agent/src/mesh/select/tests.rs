@@ -3,7 +3,7 @@ use std::num::NonZeroU16;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{EndpointId, ServiceId};
+use crate::model::{EndpointId, L4, ServiceId};
 
 fn endpoint(n: u8, state: State, zone: Option<&str>) -> Arc<Endpoint> {
     let port = NonZeroU16::new(8080).unwrap();
@@ -25,12 +25,14 @@ fn endpoint(n: u8, state: State, zone: Option<&str>) -> Arc<Endpoint> {
 }
 
 fn chosen(endpoints: &[Arc<Endpoint>], ejected: &[u8], locality: Locality) -> Vec<u8> {
+    let start = tokio::time::Instant::now();
     let ejections = ejected
         .iter()
         .enumerate()
-        .map(|(serial, &n)| {
+        .map(|(order, &n)| {
             let at = (L4::Tcp, SocketAddrV4::new([10, 0, 0, n].into(), 8080));
-            (at, Ejection { serial: serial as u64, reason: "refused".into() })
+            let until = start + std::time::Duration::from_secs(300 - order as u64);
+            (at, Ejection { until, reason: "refused".into() })
         })
         .collect();
     let (_, chosen) = select(endpoints, &ejections, Some(&"a".into()), locality);
@@ -48,7 +50,7 @@ fn the_healthy_serve_then_those_that_once_were_and_never_the_others() {
 }
 
 #[test]
-fn at_most_half_are_ejected_the_earliest_first() {
+fn at_most_half_are_ejected_the_longest_first() {
     let five: Vec<_> = (1..=5).map(|n| endpoint(n, State::Healthy, None)).collect();
     assert_eq!(chosen(&five, &[4, 2], Locality::None), [1, 3, 5]);
     assert_eq!(chosen(&five, &[5, 4, 3, 2, 1], Locality::None), [1, 2, 3]);

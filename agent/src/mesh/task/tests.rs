@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::{Backend, Locality};
+use crate::health::outlier::Ejections;
 use crate::model::{Endpoint, EndpointId, L4, State, Weight};
 use crate::watch::Containers;
 
@@ -54,12 +55,13 @@ async fn nothing_is_published_before_every_source_has_spoken_and_vips_outlive_a_
     let (_ejections, ejections) = watch::channel(Ejections::default());
     let (node_tx, node_rx) = watch::channel(None);
     let (containers, containers_rx) = watch::channel(None);
-    let (_resolvers, resolvers) = watch::channel(OrdSet::default());
+    let (_resolvers, resolvers) = watch::channel(["10.0.0.2:53".parse().unwrap(), "[::1]:53".parse().unwrap()].into());
     let feeds = Feeds { catalog: catalog_rx, ejections, node: node_rx, containers: containers_rx, resolvers };
     let (desired, mut desired_rx) = watch::channel(None);
+    let (ruleset, ruleset_rx) = watch::channel(None);
     let stop = CancellationToken::new();
     let state_dir = dir.path().join("state");
-    let task = tokio::spawn(run(settings(), state_dir.clone(), feeds, desired, stop.clone()));
+    let task = tokio::spawn(run(settings(), state_dir.clone(), feeds, Outputs { desired, ruleset }, stop.clone()));
 
     catalog.send_replace(Some(orders()));
     containers.send_replace(Some(Containers::default()));
@@ -68,7 +70,10 @@ async fn nothing_is_published_before_every_source_has_spoken_and_vips_outlive_a_
 
     node_tx.send_replace(Some(node()));
     desired_rx.changed().await.unwrap();
-    assert_eq!(desired_rx.borrow().as_ref().unwrap().ruleset.frontends.len(), 1);
+    let ruleset = ruleset_rx.borrow().clone().unwrap();
+    assert!(Arc::ptr_eq(&ruleset, &desired_rx.borrow().as_ref().unwrap().ruleset));
+    assert_eq!(ruleset.frontends.len(), 1);
+    assert_eq!(ruleset.resolvers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.2"]);
 
     stop.cancel();
     task.await.unwrap();

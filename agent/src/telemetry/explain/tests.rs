@@ -83,7 +83,7 @@ fn a_container_is_found_by_name_and_by_the_beginning_of_its_id() {
         let endpoints: Vec<_> = web.endpoints.iter().map(|e| format!("{} {}", e.service, e.endpoint.state)).collect();
         assert_eq!(endpoints, ["prod/orders healthy"]);
     }
-    assert!(ask("cron").containers[0].missing.as_deref().unwrap().starts_with("no meshdog.NAME.port"));
+    assert!(ask("cron").containers[0].missing.as_deref().unwrap().starts_with("it has no meshdog label"));
     assert!(!ask("3f1").known(), "three characters are no id");
 }
 

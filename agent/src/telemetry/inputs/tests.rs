@@ -8,7 +8,8 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::mesh::{Conflict, EndpointView, ServiceView};
 use crate::model::{AppProtocol, Endpoint, EndpointId, L4, ServiceId, SourceState, State};
-use crate::watch::view::{ContainerView, LabelFault};
+use crate::watch::offers::{Fault, Offer, Offers, Origin};
+use crate::watch::{DockerHealth, Network};
 
 pub(crate) const WEB: &str = "3f1c0ffee0123456789abcdef0123456789abcdef0123456789abcdef01234567";
 
@@ -17,7 +18,7 @@ pub(crate) struct Fixture {
     pub(crate) node: watch::Sender<Option<Node>>,
     pub(crate) sources: Sources<watch::Sender<Source>>,
     pub(crate) containers: watch::Sender<Option<Containers>>,
-    pub(crate) views: watch::Sender<ContainerViews>,
+    pub(crate) offered: watch::Sender<Offered>,
     pub(crate) catalog: watch::Sender<Option<Endpoints>>,
     pub(crate) desired: watch::Sender<Option<Arc<Desired>>>,
     pub(crate) dataplane: watch::Sender<DataplaneState>,
@@ -31,17 +32,10 @@ impl Fixture {
             node: watch::Sender::new(None),
             sources: Sources { docker: source(), host_api: source(), registry: source(), ecs: source() },
             containers: watch::Sender::new(None),
-            views: watch::Sender::default(),
+            offered: watch::Sender::default(),
             catalog: watch::Sender::new(None),
             desired: watch::Sender::default(),
-            dataplane: watch::Sender::new(DataplaneState {
-                backend: "nftables",
-                namespaces: 0,
-                in_sync: false,
-                last_apply: Duration::ZERO,
-                repairs: 0,
-                failures: 0,
-            }),
+            dataplane: watch::Sender::default(),
         }
     }
 
@@ -62,17 +56,16 @@ impl Fixture {
         let down = SourceState::Down("connection refused".into());
         all.sources.host_api.send_replace(Source { state: down, since: since() });
         all.sources.ecs.send_replace(Source { state: SourceState::Off, since: since() });
-        all.containers.send_replace(Some(Containers::default()));
-        all.views.send_replace(views());
+        let (containers, offered) = containers();
+        all.containers.send_replace(Some(containers));
+        all.offered.send_replace(offered);
         all.catalog.send_replace(Some(Endpoints::new()));
         all.desired.send_replace(Some(Arc::new(desired())));
         all.dataplane.send_replace(DataplaneState {
-            backend: "nftables",
-            namespaces: 1,
             in_sync: true,
-            last_apply: Duration::from_micros(400),
+            last_apply: Some(Duration::from_micros(400)),
             repairs: 2,
-            failures: 3,
+            ..DataplaneState::default()
         });
         all
     }
@@ -82,10 +75,11 @@ impl Fixture {
             node: self.node.subscribe(),
             sources: self.sources.map(watch::Sender::subscribe),
             containers: self.containers.subscribe(),
-            views: self.views.subscribe(),
+            offered: self.offered.subscribe(),
             catalog: self.catalog.subscribe(),
             desired: self.desired.subscribe(),
             dataplane: self.dataplane.subscribe(),
+            update_mode: UpdateMode::Off,
         }
     }
 
@@ -155,6 +149,7 @@ fn desired() -> Desired {
     Desired {
         ruleset: Arc::default(),
         names: names.iter().map(|(name, vip)| (name.parse().unwrap(), Ipv4Addr::new(198, 19, 0, *vip))).collect(),
+        served: Default::default(),
         services: services.into_iter().map(|((service, l4), view)| ((id(service), l4), view)).collect(),
         conflicts: [Conflict {
             alias: "orders:80".parse().unwrap(),
@@ -165,29 +160,38 @@ fn desired() -> Desired {
     }
 }
 
-fn views() -> ContainerViews {
-    let web = ContainerView {
-        id: WEB.into(),
-        name: "web-1".into(),
-        image: "shop/web:3".into(),
-        network: "bridge, 172.17.0.3".into(),
-        offers: vec!["prod/orders by label meshdog.orders.port=8080".into()],
-        faults: vec![LabelFault {
+fn containers() -> (Containers, Offered) {
+    let container = |id: &str, name: &str, image: &str, address: [u8; 4]| {
+        Arc::new(Container {
+            id: id.into(),
+            name: name.into(),
+            image: image.into(),
+            labels: Arc::default(),
+            network: Network::Bridge { address: address.into() },
+            health: DockerHealth::None,
+            started_ms: 0,
+            stopping: false,
+            paused: false,
+        })
+    };
+    let web = container(WEB, "web-1", "shop/web:3", [172, 17, 0, 3]);
+    let cron = container(&"77aa".repeat(16), "cron", "shop/cron:1", [172, 17, 0, 9]);
+    let web_endpoint = endpoint("prod/orders", "172.17.0.3:8080", WEB, State::Healthy, "", 0.5);
+    let web_offers = Offers {
+        endpoints: vec![Offer { endpoint: web_endpoint.endpoint, health: None, origin: Origin::Labels }],
+        faults: vec![Fault {
+            container: WEB.into(),
             label: "meshdog.orders.weight".into(),
             problem: "weight \"\x1b[2J900\" is out of range; write a number from 1 to 100".into(),
         }],
-        missing: None,
+        ..Offers::default()
     };
-    let cron = ContainerView {
-        id: "77aa".repeat(16).into(),
-        name: "cron".into(),
-        image: "shop/cron:1".into(),
-        network: "bridge, 172.17.0.9".into(),
-        offers: vec![],
-        faults: vec![],
-        missing: Some("no meshdog.NAME.port label, and no [[service]] rule matches".into()),
-    };
-    [web, cron].into_iter().map(|view| (Arc::clone(&view.id), Arc::new(view))).collect()
+    let cron_offers =
+        Offers { why_not: Some("it has no meshdog label and no [[service]] rule matches".into()), ..Offers::default() };
+    let offered = [(web.id.clone(), web_offers), (cron.id.clone(), cron_offers)];
+    let running = [web, cron].into_iter().map(|container| (container.id.clone(), container)).collect();
+    let offered = offered.into_iter().map(|(id, offers)| (id, Arc::new(offers))).collect();
+    (Containers { running, ..Containers::default() }, offered)
 }
 
 #[test]

@@ -28,22 +28,6 @@ fn a_value_cannot_move_the_cursor_of_whoever_reads_the_log() {
 }
 
 #[test]
-fn filters_are_levels_and_targets() {
-    for good in ["info", "warn,meshdog::dns=debug", "INFO, hyper=off", "meshdog=trace", "off"] {
-        assert!(good.parse::<Filter>().is_ok(), "{good}");
-    }
-    assert_eq!("info , hyper=off".parse::<Filter>().unwrap(), "info,hyper=off".parse::<Filter>().unwrap());
-}
-
-#[test]
-fn a_misspelt_level_is_an_error_and_not_a_target() {
-    assert!(matches!("inof".parse::<Filter>(), Err(FilterError::Word(word)) if word == "inof"));
-    assert!(matches!("info,".parse::<Filter>(), Err(FilterError::Word(word)) if word.is_empty()));
-    assert!(matches!("  ".parse::<Filter>(), Err(FilterError::Empty)));
-    assert!(matches!("meshdog=loud".parse::<Filter>(), Err(FilterError::Syntax(_))));
-}
-
-#[test]
 fn the_hosts_journal_is_linked_once_and_only_where_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, host) = (dir.path().join("run/systemd/journal"), dir.path().join("host"));

@@ -27,17 +27,14 @@ impl prometheus_client::collector::Collector for Collector {
             }
         }
 
-        let faults: usize = now.views.values().map(|view| view.faults.len()).sum();
+        let faults: usize = now.offered.values().map(|offers| offers.faults.len() + offers.more_faults).sum();
         gauge(&mut encoder, "meshdog_label_faults", "Labels of running containers that cannot be used", count(faults))?;
-
-        let state = now.dataplane;
-        let help = "Failures to bring the kernel's tables to what is desired";
-        counter(&mut encoder, "meshdog_reconcile_failures", help, state.failures)?;
-        counter(&mut encoder, "meshdog_repairs", "Foreign changes to our tables that were undone", state.repairs)?;
 
         let help = "1 for the phase that the node's update is in";
         let mut phase = encoder.encode_descriptor("meshdog_update_phase", help, None, MetricType::Gauge)?;
-        phase.encode_family(&[("phase", &*status::update(now.node.as_ref()).phase)])?.encode_gauge(&1i64)
+        phase
+            .encode_family(&[("phase", &*status::update(now.update_mode, now.node.as_ref()).phase)])?
+            .encode_gauge(&1i64)
     }
 }
 

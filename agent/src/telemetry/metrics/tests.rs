@@ -33,7 +33,9 @@ fn every_metric_has_its_documented_name() {
     flow.ejections.inc();
     flow.request_bytes.inc_by(100);
     flow.response_bytes.inc_by(2000);
-    handles.reconcile_seconds.observe(0.0004);
+    handles.dataplane.reconcile.observe(0.0004);
+    handles.dataplane.failures.inc_by(3);
+    handles.dataplane.repairs.inc_by(2);
     let samples = scrape(&registry(&Fixture::working().inputs(), &handles));
     let orders = r#"{namespace="prod",service="orders""#;
     for (series, expected) in [

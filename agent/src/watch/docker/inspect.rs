@@ -62,7 +62,6 @@ pub(super) struct Attached {
     pub(super) name: String,
     pub(super) network: String,
     pub(super) address: Option<Ipv4Addr>,
-    pub(super) mac: Option<[u8; 6]>,
 }
 
 impl Attachment {
@@ -77,9 +76,9 @@ impl Attachment {
             Self::Networks(networks) => networks,
         };
         let usable = networks.iter().filter(|n| bridges.contains_key(&n.network));
-        let with_address = usable.clone().find_map(|n| n.address.map(|address| (address, n.mac)));
+        let with_address = usable.clone().find_map(|n| n.address);
         match (with_address, networks.first()) {
-            (Some((address, mac)), _) => Network::Bridge { address, mac },
+            (Some(address), _) => Network::Bridge { address },
             (None, None) => Network::Unsupported("it is attached to no network".into()),
             (None, Some(first)) if usable.clone().next().is_none() => {
                 Network::Unsupported(format!("its network {} is not a bridge network", first.name).into())
@@ -164,17 +163,7 @@ fn attachment(
 
 fn attached(name: String, settings: EndpointSettings) -> Attached {
     let address = settings.ip_address.and_then(|ip| ip.parse().ok()).filter(|ip: &Ipv4Addr| !ip.is_unspecified());
-    let mac = settings.mac_address.as_deref().and_then(mac);
-    Attached { name, network: settings.network_id.unwrap_or_default(), address, mac }
-}
-
-fn mac(text: &str) -> Option<[u8; 6]> {
-    let mut bytes = text.split(':').map(|byte| u8::from_str_radix(byte, 16).ok());
-    let mut mac = [0; 6];
-    for slot in &mut mac {
-        *slot = bytes.next()??;
-    }
-    bytes.next().is_none().then_some(mac)
+    Attached { name, network: settings.network_id.unwrap_or_default(), address }
 }
 
 fn exposed_ports(exposed: &[String]) -> Ports {

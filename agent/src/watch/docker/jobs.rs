@@ -22,8 +22,6 @@ use crate::watch::ecs::{Ecs, LABEL_CONTAINER, PAUSE};
 
 /// Inspections at once.
 const INSPECTIONS: usize = 8;
-/// Before a failed inspection is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// What a request came to.
 #[derive(Debug)]
@@ -90,10 +88,10 @@ impl Jobs {
     }
 
     /// Asks after a while.
-    pub(super) fn ask_later(&mut self, ask: Ask) {
+    pub(super) fn ask_after(&mut self, ask: Ask, delay: Duration) {
         let answer = self.answer(ask);
         self.running.spawn(async move {
-            sleep(AGAIN).await;
+            sleep(delay).await;
             answer.await
         });
     }

@@ -59,6 +59,8 @@ struct Entry {
     kills: BTreeMap<Signal, Instant>,
     /// Ports that the ECS agent named.
     ports: Option<Ports>,
+    /// Inspections that failed since the last that did not.
+    failed: u32,
 }
 
 impl Entry {
@@ -147,17 +149,20 @@ impl State {
             entry.kills.retain(|_, at| asked.is_some_and(|asked| *at >= asked));
         }
         entry.seen = Some(seen);
+        entry.failed = 0;
         self.answered(id);
         self.refresh(id, now);
         wants_ports.then(|| Ask::Ports(id.clone(), ticket))
     }
 
-    /// An inspection failed. What was known stands; what to ask after a while.
-    pub(super) fn not_inspected(&mut self, id: &ContainerId, ticket: u64, now: Instant) -> Option<Ask> {
-        self.entries.get(id).filter(|entry| entry.ticket == ticket)?;
+    /// An inspection failed. What was known stands; what to ask after a while, and the how many-th failure in a row it is.
+    pub(super) fn not_inspected(&mut self, id: &ContainerId, ticket: u64, now: Instant) -> Option<(Ask, u32)> {
+        let entry = self.entries.get_mut(id).filter(|entry| entry.ticket == ticket)?;
+        entry.failed = entry.failed.saturating_add(1);
+        let failed = entry.failed;
         // One container that cannot be inspected must not hold up all the others.
         self.answered(id);
-        Some(self.ask(id.clone(), now))
+        Some((self.ask(id.clone(), now), failed))
     }
 
     /// The ECS agent named a container's ports.

@@ -1,12 +1,9 @@
-use std::path::Path;
-use std::sync::Mutex;
+//! Against the simulated host.
 
-use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::get;
+use meshdog_tests::host::serve::{Presence, Server};
+use meshdog_tests::host::{Options, SimHost};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, UnixListener};
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -22,12 +19,11 @@ const FAST: Pace = Pace {
 };
 
 struct Bench {
-    dir: TempDir,
+    _dir: TempDir,
+    host: SimHost,
     node: watch::Receiver<Option<Node>>,
     source: watch::Receiver<Source>,
     task: JoinHandle<()>,
-    settings: Arc<Mutex<Value>>,
-    imds_asked: Arc<Mutex<u32>>,
 }
 
 impl Drop for Bench {
@@ -37,32 +33,23 @@ impl Drop for Bench {
 }
 
 impl Bench {
-    async fn new(settings: NodeSettings) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let imds_asked = Arc::new(Mutex::new(0));
-        let paths = paths(dir.path(), imds(Arc::clone(&imds_asked)).await);
-        let mut watch = HostWatch::new(settings, &paths).unwrap();
-        watch.pace = FAST;
-        let (node, source) = (watch.node(), watch.source());
-        let tree = json!({"network": {"hostname": "host-a"}, "ecs": {"cluster": "prod"}, "aws": {"region": "r"}});
-        let (task, settings) = (tokio::spawn(watch.run()), Arc::new(Mutex::new(tree)));
-        Self { dir, node, source, task, settings, imds_asked }
+    /// A watch that begins while the host's API is so.
+    async fn new(settings: NodeSettings, presence: Presence) -> Self {
+        Self::with(settings, presence, |_| {}).await
     }
 
-    /// Starts the host's API.
-    fn api(&self) -> JoinHandle<()> {
-        let socket = self.dir.path().join("api.sock");
-        let _ = std::fs::remove_file(&socket);
-        let listener = UnixListener::bind(socket).unwrap();
-        let settings = Arc::clone(&self.settings);
-        let answer = move || async move {
-            let settings = settings.lock().unwrap().clone();
-            let status = if settings.is_null() { StatusCode::NOT_FOUND } else { StatusCode::OK };
-            (status, settings.to_string())
-        };
-        let os = || async { r#"{"variant_id":"metal-dev","version_id":"1.20.5"}"# };
-        let router = Router::new().route("/settings", get(answer)).route("/os", get(os));
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() })
+    async fn with(settings: NodeSettings, presence: Presence, change: impl FnOnce(&mut Options)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut options = Options::new(dir.path());
+        options.instance.address = Ipv4Addr::new(10, 0, 12, 34);
+        change(&mut options);
+        let host = SimHost::start(options).await.unwrap();
+        host.state.present(presence).await.unwrap();
+        let mut watch = HostWatch::new(settings, &paths(&host)).unwrap();
+        watch.pace = FAST;
+        let (node, source) = (watch.node(), watch.source());
+        let task = tokio::spawn(watch.run());
+        Self { _dir: dir, host, node, source, task }
     }
 
     async fn node(&mut self, holds: impl Fn(&Node) -> bool) -> Node {
@@ -74,34 +61,30 @@ impl Bench {
         let found = self.source.wait_for(|source| source.state.as_str() == word);
         timeout(Duration::from_secs(5), found).await.expect(word).unwrap().state.clone()
     }
-}
 
-fn paths(dir: &Path, imds: String) -> Paths {
-    Paths {
-        api_socket: dir.join("api.sock"),
-        docker_socket: dir.join("none"),
-        state_dir: dir.join("none"),
-        admin_socket: dir.join("none"),
-        ecs_introspection: imds.parse().unwrap(),
-        signpost: dir.join("none"),
-        imds: imds.parse().unwrap(),
+    /// Changes settings on the host, as an operator would.
+    async fn change(&self, change: Value) {
+        let client = Client::new(&self.host.api).unwrap();
+        client.change(&serde_json::from_value(change).unwrap()).await.unwrap();
+    }
+
+    /// How often the metadata service was asked anything.
+    fn imds_asked(&self) -> usize {
+        self.host.state.lock().asked.iter().filter(|asked| asked.server == Server::Imds).count()
     }
 }
 
-/// A metadata service on loopback that counts how often it is asked for a token.
-async fn imds(asked: Arc<Mutex<u32>>) -> String {
-    let token = move || async move {
-        *asked.lock().unwrap() += 1;
-        "token"
-    };
-    let router = Router::new()
-        .route("/latest/api/token", axum::routing::put(token))
-        .route("/latest/meta-data/local-ipv4", get(|| async { "10.0.12.34" }))
-        .route("/latest/meta-data/placement/availability-zone", get(|| async { "us-west-2a" }));
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-    base
+fn paths(host: &SimHost) -> Paths {
+    let nowhere = host.api.with_file_name("nowhere");
+    Paths {
+        api_socket: host.api.clone(),
+        docker_socket: nowhere.clone(),
+        state_dir: nowhere.clone(),
+        admin_socket: nowhere.clone(),
+        ecs_introspection: format!("http://{}", host.ecs).parse().unwrap(),
+        signpost: nowhere,
+        imds: format!("http://{}", host.imds).parse().unwrap(),
+    }
 }
 
 fn auto() -> NodeSettings {
@@ -114,37 +97,40 @@ fn given() -> NodeSettings {
 
 #[tokio::test]
 async fn the_host_and_the_instance_say_who_this_is() {
-    let mut bench = Bench::new(auto()).await;
-    let _api = bench.api();
+    let mut bench = Bench::new(auto(), Presence::Up).await;
     let node = bench.node(|_| true).await;
-    assert_eq!((&*node.name, node.address), ("host-a", Ipv4Addr::new(10, 0, 12, 34)));
-    assert_eq!((node.zone.as_deref(), node.cluster.as_deref()), (Some("us-west-2a"), Some("prod")));
+    assert_eq!((&*node.name, node.address), ("simhost", Ipv4Addr::new(10, 0, 12, 34)));
+    assert_eq!((node.zone.as_deref(), node.cluster.as_deref()), (Some("us-west-2a"), Some("simulated")));
     assert_eq!(node.os_version.as_deref(), Some("1.20.5"));
     assert_eq!(bench.source("up").await, SourceState::Up);
+    sleep(FAST.poll * 3).await;
+    assert_eq!(bench.imds_asked(), 3, "token, address and zone, once");
 }
 
 #[tokio::test]
 async fn off_aws_the_metadata_service_is_never_asked() {
-    let mut bench = Bench::new(NodeSettings { zone: Auto::Auto, ..given() }).await;
-    bench.settings.lock().unwrap()["aws"] = json!({});
-    let _api = bench.api();
+    let settings = NodeSettings { zone: Auto::Auto, ..given() };
+    let off_aws = |options: &mut Options| {
+        options.os.variant_id = "metal-dev".to_owned();
+        options.instance.region = String::new();
+    };
+    let mut bench = Bench::with(settings, Presence::Up, off_aws).await;
     assert_eq!(bench.node(|_| true).await.zone, None);
     sleep(FAST.poll * 3).await;
-    assert_eq!(*bench.imds_asked.lock().unwrap(), 0);
+    assert_eq!(bench.imds_asked(), 0);
 }
 
 #[tokio::test]
 async fn on_aws_it_is_not_asked_for_what_is_given() {
-    let mut bench = Bench::new(given()).await;
-    let _api = bench.api();
+    let mut bench = Bench::new(given(), Presence::Up).await;
     assert_eq!(bench.node(|_| true).await.address, GIVEN);
-    assert_eq!(*bench.imds_asked.lock().unwrap(), 0);
+    assert_eq!(bench.imds_asked(), 0);
 }
 
 #[tokio::test]
 async fn without_the_api_the_node_comes_after_the_grace_and_is_amended_later() {
     let started = Instant::now();
-    let mut bench = Bench::new(given()).await;
+    let mut bench = Bench::new(given(), Presence::Away).await;
     let node = bench.node(|_| true).await;
     assert!(started.elapsed() >= FAST.grace, "the API had its time");
     assert!(started.elapsed() < FAST.grace * 3, "but not more");
@@ -152,17 +138,16 @@ async fn without_the_api_the_node_comes_after_the_grace_and_is_amended_later() {
     let SourceState::Down(reason) = bench.source("down").await else { panic!("down without a reason") };
     assert!(reason.contains("api.sock") && reason.contains("No such file"), "{reason}");
 
-    let _api = bench.api();
+    bench.host.state.present(Presence::Up).await.unwrap();
     let node = bench.node(|node| node.cluster.is_some()).await;
-    assert_eq!((&*node.name, node.address), ("host-a", GIVEN));
+    assert_eq!((&*node.name, node.address), ("simhost", GIVEN));
     bench.source("up").await;
 }
 
 #[tokio::test]
 async fn an_api_that_never_answers_is_given_up_on_in_time() {
-    let mut bench = Bench::new(given()).await;
-    let _silent = UnixListener::bind(bench.dir.path().join("api.sock")).unwrap();
     let started = Instant::now();
+    let mut bench = Bench::new(given(), Presence::Hung).await;
     bench.node(|_| true).await;
     assert!(started.elapsed() < FAST.grace * 3);
     bench.source("down").await;
@@ -170,23 +155,26 @@ async fn an_api_that_never_answers_is_given_up_on_in_time() {
 
 #[tokio::test]
 async fn what_was_known_stays_while_the_api_is_away() {
-    let mut bench = Bench::new(given()).await;
-    let _api = bench.api();
-    bench.node(|node| node.cluster.as_deref() == Some("prod")).await;
-    *bench.settings.lock().unwrap() = Value::Null;
-    bench.source("down").await;
-    assert_eq!(bench.node.borrow().as_ref().unwrap().cluster.as_deref(), Some("prod"));
+    let mut bench = Bench::new(given(), Presence::Up).await;
+    let known = bench.node(|node| node.cluster.is_some()).await;
+    for presence in [Presence::Dead, Presence::Hung, Presence::Away] {
+        bench.host.state.present(presence).await.unwrap();
+        bench.source("down").await;
+        sleep(FAST.answer).await;
+        assert_eq!(bench.node.borrow().as_ref(), Some(&known), "{presence:?}");
+        bench.host.state.present(Presence::Up).await.unwrap();
+        bench.source("up").await;
+    }
 }
 
 #[tokio::test]
 async fn only_changes_are_published() {
-    let mut bench = Bench::new(given()).await;
-    let _api = bench.api();
+    let mut bench = Bench::new(given(), Presence::Up).await;
     bench.node(|_| true).await;
     bench.source("up").await;
     sleep(FAST.poll * 4).await;
     assert!(!bench.node.has_changed().unwrap() && !bench.source.has_changed().unwrap(), "polls publish nothing");
-    bench.settings.lock().unwrap()["dns"] = json!({"name-servers": ["10.0.0.2"]});
+    bench.change(json!({"dns": {"name-servers": ["10.0.0.2"]}})).await;
     assert_eq!(&*bench.node(|node| !node.resolvers.is_empty()).await.resolvers, [Ipv4Addr::new(10, 0, 0, 2)]);
 }
 

@@ -10,7 +10,7 @@ fn container<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Contai
         name: "web-1".into(),
         image: "shop/web:1".into(),
         labels: Arc::new(labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()),
-        network: Network::Bridge { address: Ipv4Addr::new(172, 17, 0, 3), mac: None },
+        network: Network::Bridge { address: Ipv4Addr::new(172, 17, 0, 3) },
         health: DockerHealth::None,
         started_ms: 7,
         stopping: false,

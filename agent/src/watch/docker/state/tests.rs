@@ -12,12 +12,8 @@ fn id(n: u8) -> ContainerId {
 }
 
 fn seen(n: u8, life: u64) -> Seen {
-    let attached = Attached {
-        name: "bridge".into(),
-        network: "n0".into(),
-        address: Some(Ipv4Addr::new(172, 17, life as u8, n)),
-        mac: None,
-    };
+    let attached =
+        Attached { name: "bridge".into(), network: "n0".into(), address: Some(Ipv4Addr::new(172, 17, life as u8, n)) };
     Seen {
         id: id(n),
         name: "web".into(),
@@ -79,7 +75,8 @@ fn nothing_is_published_before_everything_is_known() {
     state.bridges(bridges, docker0(), now);
     assert_eq!(state.take(), None);
     // The other cannot be inspected: it is asked for again, and does not hold up the first.
-    assert_eq!(state.not_inspected(&id(2), 3, now), Some(Ask::Inspect(id(2), 4)));
+    assert_eq!(state.not_inspected(&id(2), 3, now), Some((Ask::Inspect(id(2), 4), 1)));
+    assert_eq!(state.not_inspected(&id(2), 4, now), Some((Ask::Inspect(id(2), 5), 2)));
     let snapshot = state.take().unwrap();
     assert_eq!(snapshot.running.keys().cloned().collect::<Vec<_>>(), [id(1)]);
     assert_eq!(snapshot.bridges.len(), 1);

@@ -1,0 +1,196 @@
+//! Wiring only: makes every part and connects them, in the order in which data flows.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use tracing_subscriber::util::TryInitError;
+
+use crate::config::{self, Settings};
+use crate::dataplane::{self, DataplaneConfig};
+use crate::dns;
+use crate::health::{Health, passive};
+use crate::mesh;
+use crate::registry::local::Local;
+use crate::registry::{Membership, Registry};
+use crate::telemetry::admin::{Admin, Api};
+use crate::telemetry::inputs::{Inputs, Sources};
+use crate::telemetry::metrics::traffic::Traffic;
+use crate::telemetry::metrics::{self, Handles};
+use crate::telemetry::{self, admin};
+use crate::watch::docker::Docker;
+use crate::watch::ecs::Ecs;
+use crate::watch::host::{HostWatch, SetupError};
+
+/// The host's resolv.conf, as a host container sees it.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// What parts that have something to finish are given for it.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// Why the agent could not start, or had to end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Logging.
+    #[error("cannot set up logging")]
+    Log(#[source] TryInitError),
+    /// The host's API or the metadata service.
+    #[error(transparent)]
+    Host(#[from] SetupError),
+    /// The introspection API of the ECS agent.
+    #[error("cannot make a client for the ECS agent at {url}; check paths.ecs_introspection")]
+    Ecs {
+        /// Where it was to be asked.
+        url: url::Url,
+        /// What is wrong.
+        source: reqwest::Error,
+    },
+    /// The admin socket.
+    #[error(transparent)]
+    Admin(#[from] admin::AdminError),
+    /// The kernel's tables.
+    #[error("cannot program the kernel; run meshdog doctor")]
+    Dataplane(#[from] dataplane::Error),
+    /// Signals.
+    #[error("cannot listen for signals")]
+    Signal(#[source] io::Error),
+    /// A part ended though nobody told it to.
+    #[error("{0} ended; the host restarts the agent, and the kernel goes on balancing")]
+    Ended(&'static str),
+    /// A part panicked.
+    #[error("a part of the agent panicked; the host restarts the agent, and the kernel goes on balancing")]
+    Panicked(#[from] JoinError),
+}
+
+/// Runs the agent until SIGTERM or SIGINT. What is in the kernel stays there.
+///
+/// # Errors
+/// When a part cannot start, or ends by itself.
+pub async fn run(settings: Settings) -> Result<(), Error> {
+    let settings = Arc::new(settings);
+    let stop = CancellationToken::new();
+    let mut parts = JoinSet::new();
+    let mut part = |name: &'static str, work: Part| parts.spawn(named(name, work));
+
+    // What runs here, and who we are.
+    let host = HostWatch::new(settings.node.clone(), &settings.paths)?;
+    let (node, host_api) = (host.node(), host.source());
+    let url = settings.paths.ecs_introspection.clone();
+    let (ecs, ecs_source) = Ecs::new(url.clone()).map_err(|source| Error::Ecs { url, source })?;
+    let (docker, containers, docker_source) = Docker::new(settings.paths.docker_socket.clone(), ecs.clone());
+
+    // How it is doing, and who else is there.
+    let (health, own, offered) = Health::new(containers.clone(), Arc::clone(&settings), node.clone());
+    let Membership { catalog, source: registry, task: membership } = match settings.registry {
+        config::Registry::Local => Local.join(own),
+    };
+
+    // What is wanted.
+    let (ejections, ejected) = watch::channel(Default::default());
+    let (host_servers, resolvers) = watch::channel(dns::Servers::from([]));
+    let (desired_out, desired) = watch::channel(None);
+    let (ruleset_out, ruleset) = watch::channel(None);
+    let feeds = mesh::task::Feeds {
+        catalog: catalog.clone(),
+        ejections: ejected,
+        node: node.clone(),
+        containers: containers.clone(),
+        resolvers,
+    };
+    let outputs = mesh::task::Outputs { desired: desired_out, ruleset: ruleset_out };
+    let mesh = mesh::task::run(settings.mesh.clone(), settings.paths.state_dir.clone(), feeds, outputs, stop.clone());
+
+    // What people see. Bound before the kernel is touched: a second agent ends here.
+    let admin = Admin::bind(&settings.paths.admin_socket).await?;
+    let handles = Handles::default();
+
+    // The kernel.
+    let range = settings.mesh.vip_cidr;
+    let kernel = DataplaneConfig { vip_cidr: range, capture: settings.dns.capture, metrics: handles.dataplane.clone() };
+    let dataplane = dataplane::spawn(kernel, ruleset).await?;
+    let mut traffic = Traffic::new(desired.clone(), handles.flows.clone());
+    let passive = passive::run(range, ejections, move |seen| traffic.observe(seen));
+
+    // Names.
+    let (names_out, names) = watch::channel(None);
+    let dns_config = dns::Config {
+        listen: std::net::SocketAddrV4::new(range.resolver(), dataplane::DNS_PORT),
+        upstream: settings.dns.upstream.clone(),
+        resolv_conf: PathBuf::from(RESOLV_CONF),
+        vips: range,
+        mark: Some(dataplane::AGENT_MARK),
+    };
+    let resolver = dns::run(
+        dns_config,
+        names,
+        dataplane.clone(),
+        handles.dns.clone(),
+        watch::Sender::new(dns::State::Starting),
+        host_servers,
+    );
+
+    let inputs = Inputs {
+        node,
+        sources: Sources { docker: docker_source, host_api, registry, ecs: ecs_source },
+        containers,
+        offered,
+        catalog,
+        desired: desired.clone(),
+        dataplane: dataplane.state(),
+        update_mode: settings.update.mode,
+    };
+    let registry = metrics::registry(&inputs, &handles);
+    let api = Arc::new(Api::new(inputs, handles.flows.clone(), registry));
+
+    part("the host watch", Box::pin(host.run()));
+    part("the ECS watch", Box::pin(ecs.run()));
+    part("the Docker watch", Box::pin(docker.run()));
+    part("health", Box::pin(health.run()));
+    part("the registry", membership);
+    part("the mesh", Box::pin(mesh));
+    part("passive health", Box::pin(passive));
+    part("names", Box::pin(dns::names::follow(desired, dataplane.state(), names_out)));
+    if settings.dns.capture {
+        part("the resolver", Box::pin(resolver));
+    }
+    part("telemetry", Box::pin(telemetry::run(admin, settings.telemetry.metrics, api, stop.clone())));
+    info!(version = env!("CARGO_PKG_VERSION"), namespace = %settings.mesh.namespace, "started");
+
+    let ended = supervise(&mut parts).await;
+    // Queries that were captured just before are still answered, the VIPs written, the admin socket unlinked.
+    stop.cancel();
+    tokio::time::sleep(GRACE).await;
+    info!("stopped; the kernel goes on balancing");
+    ended
+}
+
+type Part = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
+async fn named(name: &'static str, work: Part) -> &'static str {
+    work.await;
+    name
+}
+
+/// Waits for a signal to stop, or for a part to end.
+async fn supervise(parts: &mut JoinSet<&'static str>) -> Result<(), Error> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        _ = interrupt.recv() => Ok(()),
+        Some(ended) = parts.join_next() => Err(Error::Ended(ended?)),
+    }
+}
+
+impl dns::Lease for dataplane::Handle {
+    type Error = dataplane::Error;
+
+    async fn renew(&mut self) -> Result<(), dataplane::Error> {
+        self.renew_lease().await
+    }
+}

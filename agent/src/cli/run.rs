@@ -1,0 +1,23 @@
+//! `meshdog run`: the agent.
+
+use std::process::ExitCode;
+
+use super::{ConfigFile, Error, block_on_threads};
+use crate::app;
+use crate::telemetry::logs;
+
+/// Run the agent until it is told to stop
+#[derive(Debug, clap::Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Run {
+    pub(super) fn run(&self) -> Result<ExitCode, Error> {
+        let settings = self.config.load()?;
+        logs::init(&settings.telemetry.log).map_err(app::Error::Log)?;
+        block_on_threads(app::run(settings))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,175 @@
+//! Conversions of single values whose types are not ours: durations, addresses, URLs, paths, filters.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::Ipv6Net;
+use jiff::SignedDuration;
+use toml::de::DeValue;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use url::Url;
+
+use super::Auto;
+use super::reader::{parsed, text};
+
+/// Longest path of a Unix socket, in bytes (`sun_path` less its final zero, linux/un.h).
+const MAX_SOCKET_PATH: usize = 107;
+const MAX_ZONE: usize = 64;
+const DNS_PORT: u16 = 53;
+
+/// A span of time such as `24h`, `5m`, `1h30m` or `90s`, within a range.
+pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&DeValue<'_>) -> Result<Duration, String> {
+    move |value| {
+        let written = text(value)?;
+        // Of the friendly format of jiff only what nobody can misread: no signs, blanks, words or clock times.
+        let plain = written.bytes().all(|b| b.is_ascii_digit() || b"hms".contains(&b));
+        let span = written.parse::<SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
+        let span = span
+            .filter(|_| plain)
+            .ok_or_else(|| format!("{written:?} is not a duration; write for instance 24h, 5m, 1h30m or 90s"))?;
+        if !range.contains(&span) {
+            let (from, to) = (friendly(*range.start()), friendly(*range.end()));
+            return Err(format!("{written} is out of range; write {from} to {to}"));
+        }
+        Ok(span)
+    }
+}
+
+fn friendly(span: Duration) -> String {
+    match span.as_secs() {
+        seconds if seconds > 0 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        seconds => format!("{seconds}s"),
+    }
+}
+
+/// `"auto"`, or what `convert` makes of the value.
+pub(super) fn auto<T>(
+    convert: impl Fn(&DeValue<'_>) -> Result<T, String>,
+) -> impl Fn(&DeValue<'_>) -> Result<Auto<T>, String> {
+    move |value| match value.as_str() {
+        Some("auto") => Ok(Auto::Auto),
+        _ => convert(value).map(Auto::Set),
+    }
+}
+
+/// An IPv4 address that one host can have.
+pub(super) fn host_address(value: &DeValue<'_>) -> Result<Ipv4Addr, String> {
+    let written = text(value)?;
+    let address: Option<Ipv4Addr> = written.parse().ok();
+    address
+        .filter(|a| a.octets()[0] != 0 && !a.is_multicast() && !a.is_broadcast())
+        .ok_or_else(|| format!("{written:?} is not this node's IPv4 address; write one such as 10.0.1.5, or \"auto\""))
+}
+
+/// An availability zone's name; empty: there is none.
+pub(super) fn zone(value: &DeValue<'_>) -> Result<Option<Arc<str>>, String> {
+    let zone = text(value)?;
+    if zone.len() > MAX_ZONE || !zone.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(format!(
+            "{zone:?} is not a zone; write at most {MAX_ZONE} visible ASCII characters, \"auto\", or \"\" for none"
+        ));
+    }
+    Ok((!zone.is_empty()).then(|| zone.into()))
+}
+
+/// The range that IPv6 VIPs are taken from.
+pub(super) fn vip_cidr6(value: &DeValue<'_>) -> Result<Ipv6Net, String> {
+    let written = text(value)?;
+    let net: Ipv6Net = written
+        .parse()
+        .map_err(|_| format!("{written:?} is not an IPv6 range; write ADDRESS/BITS, such as fd6d:6573:6864::/108"))?;
+    let net = net.trunc();
+    if !(48..=120).contains(&net.prefix_len()) {
+        return Err(format!("{net} is not usable as a VIP range; take between /48 and /120"));
+    }
+    let first = net.network();
+    if first.is_loopback() || first.is_unspecified() || first.is_multicast() || first.is_unicast_link_local() {
+        return Err(format!(
+            "{net} cannot leave a container (loopback, link-local, multicast or reserved); take one of fd00::/8"
+        ));
+    }
+    Ok(net)
+}
+
+/// A name server: an address, with a port where it is not 53.
+pub(super) fn name_server(value: &DeValue<'_>) -> Result<SocketAddr, String> {
+    let written = text(value)?;
+    let address = written.parse::<IpAddr>().map(|ip| SocketAddr::new(ip, DNS_PORT)).or_else(|_| written.parse());
+    address
+        .ok()
+        .filter(|a: &SocketAddr| a.port() != 0 && !a.ip().is_unspecified() && !a.ip().is_multicast())
+        .ok_or_else(|| format!("{written:?} is not a name server; write ADDRESS or ADDRESS:PORT, such as 10.0.0.2"))
+}
+
+/// Where to listen for metrics: loopback only, so that no stranger can reach it; empty: nowhere.
+pub(super) fn loopback_listener(value: &DeValue<'_>) -> Result<Option<SocketAddr>, String> {
+    let written = text(value)?;
+    if written.is_empty() {
+        return Ok(None);
+    }
+    let address: SocketAddr = written
+        .parse()
+        .map_err(|_| format!("{written:?} is not a listener; write ADDRESS:PORT, such as 127.0.0.1:9464, or \"\""))?;
+    if !address.ip().is_loopback() {
+        return Err(format!(
+            "{address} is not a loopback address and strangers could reach it; write 127.0.0.1:{}",
+            if address.port() == 0 { 9464 } else { address.port() }
+        ));
+    }
+    if address.port() == 0 {
+        return Err(format!("{address} has no port; write one from 1 to 65535, such as 127.0.0.1:9464"));
+    }
+    Ok(Some(address))
+}
+
+/// Levels and `MODULE=LEVEL`, separated by commas.
+pub(super) fn log_filter(value: &DeValue<'_>) -> Result<Targets, String> {
+    let written = text(value)?;
+    let parts: Vec<&str> = written.split(',').map(str::trim).collect();
+    // A lone word that is no level would be taken for a module whose every trace is wanted, and all others off.
+    let level =
+        |part: &str| part.rsplit_once('=').map_or(part, |(_, level)| level).trim().parse::<LevelFilter>().is_ok();
+    let filter = parts.iter().all(|part| !part.is_empty() && level(part)).then(|| parts.join(",").parse().ok());
+    filter.flatten().ok_or_else(|| {
+        format!(
+            "{written:?} is not a log filter; write off, error, warn, info, debug or trace, and MODULE=LEVEL after a \
+             comma"
+        )
+    })
+}
+
+/// An `http://` or `https://` address.
+pub(super) fn http_url(value: &DeValue<'_>) -> Result<Url, String> {
+    let written = text(value)?;
+    let advice = "write http://HOST:PORT, such as http://127.0.0.1:8080";
+    let url: Url = written.parse().map_err(|problem| format!("{written:?} is not a URL ({problem}); {advice}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(format!("{written:?} is not an HTTP address; {advice}"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("carries a user name or password, which logs would show; write it without".to_owned());
+    }
+    Ok(url)
+}
+
+/// An absolute path.
+pub(super) fn path(value: &DeValue<'_>) -> Result<PathBuf, String> {
+    let path: PathBuf = parsed(value)?;
+    if !path.is_absolute() || path.as_os_str().as_encoded_bytes().contains(&0) {
+        return Err(format!("{path:?} is not an absolute path; begin with '/'"));
+    }
+    Ok(path)
+}
+
+/// An absolute path that the kernel takes for a Unix socket.
+pub(super) fn socket_path(value: &DeValue<'_>) -> Result<PathBuf, String> {
+    let path = path(value)?;
+    let length = Path::as_os_str(&path).len();
+    if length > MAX_SOCKET_PATH {
+        return Err(format!("has {length} bytes; a Unix socket's path takes at most {MAX_SOCKET_PATH}"));
+    }
+    Ok(path)
+}

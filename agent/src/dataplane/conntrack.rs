@@ -1,0 +1,124 @@
+//! Connection tracking of flows to VIPs: events of their begin and end, and removal of UDP flows that point at nobody.
+//!
+//! `events` is how failures of endpoints are seen without a proxy; `clean` follows the data plane's changes. Numbers come
+//! from `linux/netfilter/nfnetlink_conntrack.h`. TCP flows are never removed: they end by themselves, and gracefully.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZeroU16;
+
+use super::netlink::{Message, attrs, be32, find};
+use crate::mesh::Frontend;
+use crate::model::L4;
+
+mod clean;
+mod events;
+
+pub(super) use clean::Cleaner;
+pub use events::{FlowEvents, FlowKind};
+
+/// `NFNL_SUBSYS_CTNETLINK << 8` (linux/netfilter/nfnetlink.h) and `enum cntl_msg_types`.
+const SUBSYS: u16 = 1 << 8;
+const MSG_NEW: u16 = SUBSYS;
+const MSG_GET: u16 = SUBSYS | 1;
+const MSG_DELETE: u16 = SUBSYS | 2;
+/// `AF_INET`.
+const IPV4: u8 = 2;
+
+/// `enum ctattr_type`.
+const TUPLE_ORIG: u16 = 1;
+const TUPLE_REPLY: u16 = 2;
+const STATUS: u16 = 3;
+const PROTOINFO: u16 = 4;
+const COUNTERS_ORIG: u16 = 9;
+const COUNTERS_REPLY: u16 = 10;
+const ID: u16 = 12;
+const ZONE: u16 = 18;
+const FILTER: u16 = 25;
+/// `enum ctattr_tuple`, `enum ctattr_ip`, `enum ctattr_l4proto`.
+const TUPLE_IP: u16 = 1;
+const TUPLE_PROTO: u16 = 2;
+const IP_SOURCE: u16 = 1;
+const IP_DESTINATION: u16 = 2;
+const PROTO_NUMBER: u16 = 1;
+const PROTO_SOURCE: u16 = 2;
+const PROTO_DESTINATION: u16 = 3;
+/// `enum ctattr_protoinfo`, `enum ctattr_protoinfo_tcp`.
+const PROTOINFO_TCP: u16 = 1;
+const TCP_STATE: u16 = 1;
+/// `enum ctattr_counters`.
+const PACKETS: u16 = 1;
+const BYTES: u16 = 2;
+/// `IPS_SEEN_REPLY` (linux/netfilter/nf_conntrack_common.h).
+const SEEN_REPLY: u32 = 1 << 1;
+
+/// A flow that a client opened to a VIP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Flow {
+    /// Who dialled.
+    pub client: SocketAddrV4,
+    /// What was dialled.
+    pub frontend: Frontend,
+    /// Who answers: the source of the reply direction. The frontend itself, if the flow was never translated.
+    pub endpoint: SocketAddrV4,
+}
+
+/// The state of a TCP flow as conntrack sees it (linux/netfilter/nf_conntrack_tcp.h).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TcpState(pub u8);
+
+impl TcpState {
+    /// A SYN was sent, and not answered yet.
+    pub const SYN_SENT: Self = Self(1);
+    /// The handshake is done.
+    pub const ESTABLISHED: Self = Self(3);
+    /// Both sides have closed.
+    pub const TIME_WAIT: Self = Self(7);
+    /// A reset was seen.
+    pub const CLOSE: Self = Self(8);
+}
+
+/// What passed in one direction. Only where `net.netfilter.nf_conntrack_acct` is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Counters {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, headers included.
+    pub bytes: u64,
+}
+
+/// The flow in a ctnetlink message; `None` for another protocol or family.
+fn read_flow(message: &Message<'_>) -> Option<Flow> {
+    let (l4, client, dialled) = read_tuple(attr(message, TUPLE_ORIG)?)?;
+    let (_, endpoint, _) = read_tuple(attr(message, TUPLE_REPLY)?)?;
+    let port = NonZeroU16::new(dialled.port())?;
+    Some(Flow { client, frontend: Frontend { vip: *dialled.ip(), l4, port }, endpoint })
+}
+
+/// Protocol, source, destination.
+fn read_tuple(tuple: &[u8]) -> Option<(L4, SocketAddrV4, SocketAddrV4)> {
+    let (ip, proto) = (find(tuple, TUPLE_IP)?, find(tuple, TUPLE_PROTO)?);
+    let address = |kind| find(ip, kind).and_then(be32).map(Ipv4Addr::from);
+    let port = |kind| find(proto, kind)?.first_chunk().copied().map(u16::from_be_bytes);
+    let l4 = L4::from_number(*find(proto, PROTO_NUMBER)?.first()?)?;
+    let source = SocketAddrV4::new(address(IP_SOURCE)?, port(PROTO_SOURCE)?);
+    let destination = SocketAddrV4::new(address(IP_DESTINATION)?, port(PROTO_DESTINATION)?);
+    Some((l4, source, destination))
+}
+
+fn read_counters(bytes: &[u8]) -> Option<Counters> {
+    let counter = |kind| find(bytes, kind)?.first_chunk().copied().map(u64::from_be_bytes);
+    Some(Counters { packets: counter(PACKETS)?, bytes: counter(BYTES)? })
+}
+
+fn attr<'a>(message: &Message<'a>, kind: u16) -> Option<&'a [u8]> {
+    message.attrs().find(|(found, _)| *found == kind).map(|(_, value)| value)
+}
+
+/// The state in `CTA_PROTOINFO`.
+fn read_tcp_state(protoinfo: &[u8]) -> Option<TcpState> {
+    let tcp = attrs(protoinfo).find(|(kind, _)| *kind == PROTOINFO_TCP).map(|(_, tcp)| tcp)?;
+    Some(TcpState(*find(tcp, TCP_STATE)?.first()?))
+}
+
+#[cfg(test)]
+mod tests;

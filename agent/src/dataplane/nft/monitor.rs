@@ -1,0 +1,104 @@
+//! Watches nf_tables for changes to our table that are not ours.
+
+use std::io;
+
+use futures_util::FutureExt;
+use nix::libc;
+use socket2::SockFilter;
+
+use super::abi::{self, generation, msg};
+use super::skeleton::TABLE;
+use crate::dataplane::netlink::{Listener, Message, be32, find, messages};
+
+/// Room for notifications that were not read yet; more than these are as good as a foreign change.
+const RECEIVE_BUFFER: usize = 4 << 20;
+
+/// Somebody else's change to our table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ForeignChange {
+    /// The first thing that was done.
+    pub(crate) what: String,
+    /// Who did it: the program's name and process id, as the kernel tells them.
+    pub(crate) who: String,
+}
+
+/// The socket that listens.
+#[derive(Debug)]
+pub(crate) struct Monitor {
+    listener: Listener,
+}
+
+impl Monitor {
+    /// Listens from now on. `ours`: the port id whose changes are no news.
+    ///
+    /// Must be called within a runtime.
+    pub(crate) fn open(ours: u32) -> io::Result<Self> {
+        Ok(Self { listener: Listener::open(&[abi::GROUP], RECEIVE_BUFFER, &but_from(ours))? })
+    }
+
+    /// Forgets what was not read yet: all of it happened before now.
+    pub(crate) fn forget(&mut self) {
+        while self.listener.next().now_or_never().is_some() {}
+    }
+
+    /// Waits for a foreign change and reads whatever else waits with it. Safe to cancel.
+    pub(crate) async fn foreign_change(&mut self) -> io::Result<ForeignChange> {
+        let mut change = None;
+        loop {
+            // Once something was seen, only what is there already.
+            let datagram = match &change {
+                None => self.listener.next().await,
+                Some(_) => match self.listener.next().now_or_never() {
+                    Some(datagram) => datagram,
+                    None => break,
+                },
+            };
+            match datagram {
+                Ok(datagram) => messages(datagram).for_each(|message| note(&mut change, &message)),
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    let what = "more changes than could be followed".to_owned();
+                    change = Some(ForeignChange { what, who: "unknown".to_owned() });
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        change.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+/// A classic BPF program (linux/filter.h) that drops what this port id caused, which stands in `nlmsg_pid`. A datagram is of
+/// one transaction. Our own rewrites would fill the socket's room, and look like changes that could not be followed.
+fn but_from(port: u32) -> [SockFilter; 4] {
+    const LOAD_WORD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS, in network order
+    const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+    [
+        SockFilter::new(LOAD_WORD, 0, 0, 12),
+        SockFilter::new(JUMP_IF_EQUAL, 0, 1, port.to_be()),
+        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(RETURN, 0, 0, u32::MAX),
+    ]
+}
+
+/// A transaction's changes come first, then the new generation, which says who made them.
+fn note(change: &mut Option<ForeignChange>, message: &Message<'_>) {
+    let attributes = message.payload.get(4..).unwrap_or_default();
+    match (message.kind & 0xff, &change) {
+        _ if message.kind & 0xff00 != abi::SUBSYS => {}
+        (msg::NEWGEN, Some(seen)) if seen.who.is_empty() => {
+            let name = String::from_utf8_lossy(find(attributes, generation::PROC_NAME).unwrap_or_default());
+            let pid = find(attributes, generation::PROC_PID).and_then(be32).unwrap_or_default();
+            let who = format!("{} (process {pid})", name.trim_end_matches('\0'));
+            *change = Some(ForeignChange { who, ..seen.clone() });
+        }
+        (msg::NEWGEN, _) => {}
+        (kind, None) if message.family() == Some(abi::IPV4) && is_ours(attributes) => {
+            *change = Some(ForeignChange { what: msg::name(kind).to_owned(), who: String::new() });
+        }
+        _ => {}
+    }
+}
+
+fn is_ours(attributes: &[u8]) -> bool {
+    find(attributes, abi::TABLE).and_then(|name| name.strip_suffix(&[0])) == Some(TABLE.as_bytes())
+}

@@ -1,0 +1,418 @@
+//! What never changes while the agent runs: the table, its sets and maps, its chains and their rules.
+//!
+//! Every rule has a comment. The table's own comment holds a fingerprint of all messages that make the skeleton, so that
+//! an agent of another build or with other settings sees at once that the kernel's is not its own.
+
+use std::net::Ipv4Addr;
+
+use super::abi::{self, chain, comment, msg, rule, set, table};
+use super::element;
+use super::expr::{Bytes, Expr, Meta, R0, R1, R2, R3, R4};
+use crate::dataplane::netlink::{Batch, Writer, wire};
+use crate::dataplane::size::ChainSize;
+use crate::dataplane::{AGENT_MARK, DNS_PORT, DNS_ZONE};
+use crate::model::{L4, VipCidr};
+
+/// The table's name.
+pub(crate) const TABLE: &str = "meshdog";
+
+/// Hooks (`NF_INET_*`, linux/netfilter.h) and priorities (`NF_IP_PRI_*`, linux/netfilter_ipv4.h).
+const PREROUTING: u32 = 0;
+const OUTPUT: u32 = 3;
+const POSTROUTING: u32 = 4;
+const RAW: i32 = -300;
+const DSTNAT: i32 = -100;
+const SRCNAT: i32 = 100;
+/// `IPPROTO_ICMP` (linux/in.h).
+const ICMP: u8 = 1;
+
+/// nft's datatype numbers (`enum datatypes` of nftables' datatype.h); a key of several parts has six bits for each.
+mod datatype {
+    pub(super) const ADDRESS: u32 = 7;
+    pub(super) const PROTOCOL: u32 = 12;
+    pub(super) const PORT: u32 = 13;
+    pub(super) const MARK: u32 = 19;
+    pub(super) const IFNAME: u32 = 41;
+
+    /// A concatenation.
+    pub(super) const fn concat(parts: &[u32]) -> u32 {
+        match parts {
+            [] => 0,
+            [rest @ .., last] => concat(rest) << 6 | *last,
+        }
+    }
+}
+use datatype::{ADDRESS, IFNAME, MARK, PORT, PROTOCOL, concat};
+
+/// A set or map: type and length in bytes of its keys and of what they map to.
+struct Set {
+    name: &'static str,
+    comment: &'static str,
+    flags: u32,
+    key: (u32, u32),
+    data: Option<(u32, u32)>,
+}
+
+/// Elements come and go but for `sizes`, whose are part of the skeleton.
+const SETS: [Set; 8] = [
+    Set {
+        name: "services",
+        comment: "frontend : number of slots to draw from",
+        flags: set::FLAG_MAP,
+        key: (concat(&[ADDRESS, PROTOCOL, PORT]), 12),
+        data: Some((MARK, 4)),
+    },
+    Set {
+        name: "slots",
+        comment: "frontend . slot : endpoint",
+        flags: set::FLAG_MAP,
+        key: (concat(&[ADDRESS, PROTOCOL, PORT, MARK]), 16),
+        data: Some((concat(&[ADDRESS, PORT]), 8)),
+    },
+    Set {
+        name: "sizes",
+        comment: "number of slots to draw from : chain that does",
+        flags: set::FLAG_MAP | set::FLAG_CONSTANT,
+        key: (MARK, 4),
+        data: Some((set::VERDICTS, 0)),
+    },
+    Set { name: "bridges", comment: "clients come from here", flags: 0, key: (IFNAME, 16), data: None },
+    Set {
+        name: "samebridge",
+        comment: "in . out: the reply would not pass here",
+        flags: 0,
+        key: (concat(&[IFNAME, IFNAME]), 32),
+        data: None,
+    },
+    Set {
+        name: "hairpin",
+        comment: "client . endpoint: one and the same",
+        flags: 0,
+        key: (concat(&[ADDRESS, ADDRESS]), 8),
+        data: None,
+    },
+    Set { name: "resolvers", comment: "name servers of the host", flags: 0, key: (ADDRESS, 4), data: None },
+    Set {
+        name: "alive",
+        comment: "the agent answers DNS; expires with it",
+        flags: set::FLAG_TIMEOUT,
+        key: (PROTOCOL, 1),
+        data: None,
+    },
+];
+
+/// A chain; `hook` is type, hook and priority.
+struct Chain {
+    name: String,
+    hook: Option<(&'static str, u32, i32)>,
+    rules: Vec<Rule>,
+}
+
+struct Rule {
+    comment: &'static str,
+    expressions: Vec<Expr>,
+}
+
+/// The skeleton of one configuration.
+#[derive(Debug)]
+pub(crate) struct Skeleton {
+    range: VipCidr,
+    capture: bool,
+}
+
+impl Skeleton {
+    /// The skeleton for this VIP range, with or without capture of DNS queries.
+    pub(crate) fn new(range: VipCidr, capture: bool) -> Self {
+        Self { range, capture }
+    }
+
+    /// The table's comment.
+    pub(crate) fn fingerprint(&self) -> String {
+        let mut batch = Batch::new();
+        self.write_inner(&mut batch);
+        self.write_entrances(&mut batch);
+        // FNV-1a, 64 bits.
+        let hash = batch
+            .messages()
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
+        format!("meshdog {} skeleton {hash:016x}", env!("CARGO_PKG_VERSION"))
+    }
+
+    /// Everything that no packet reaches yet: the table, its sets and the chains that others go to.
+    pub(crate) fn write_foundation(&self, batch: &mut Batch) {
+        batch.push(msg::NEWTABLE, wire::CREATE | wire::EXCL, abi::IPV4, |w| {
+            w.text(abi::TABLE, TABLE);
+            w.attr(table::USERDATA, &comment::encode(comment::PLAIN, &self.fingerprint()));
+        });
+        self.write_inner(batch);
+    }
+
+    fn write_inner(&self, batch: &mut Batch) {
+        for (set, id) in SETS.iter().zip(1..) {
+            batch.push(msg::NEWSET, wire::CREATE | wire::EXCL, abi::IPV4, |w| set.write(w, id));
+        }
+        let chains = inner_chains();
+        chains.iter().for_each(|chain| chain.write(batch));
+        ChainSize::all().for_each(|size| element::write_size(batch, size));
+        chains.iter().for_each(|chain| chain.write_rules(batch));
+    }
+
+    /// The chains that packets enter by.
+    pub(crate) fn write_entrances(&self, batch: &mut Batch) {
+        for chain in self.entrances() {
+            chain.write(batch);
+            chain.write_rules(batch);
+        }
+    }
+
+    /// Each rule as (its chain, its comment), chain by chain.
+    pub(crate) fn rules(&self) -> Vec<(String, &'static str)> {
+        let chains = inner_chains().into_iter().chain(self.entrances());
+        let rules =
+            chains.flat_map(|chain| chain.rules.into_iter().map(move |rule| (chain.name.clone(), rule.comment)));
+        rules.collect()
+    }
+
+    /// For each kind of expression a batch that adds a rule with it to a table of the same name, and its name. Only to be
+    /// rehearsed.
+    pub(crate) fn trials(&self) -> Vec<(&'static str, Batch)> {
+        let mut trials: Vec<(&'static str, Batch)> = Vec::new();
+        for chain in inner_chains().into_iter().chain(self.entrances()) {
+            let hook = chain.hook.unwrap_or(("nat", PREROUTING, DSTNAT - 1));
+            for Rule { comment, expressions } in chain.rules {
+                for end in 1..=expressions.len() {
+                    let beginning: Vec<_> = expressions.iter().take(end).copied().collect();
+                    let Some(name) = beginning.last().map(|last| last.capability()) else { continue };
+                    if trials.iter().all(|(known, _)| *known != name) {
+                        let trial = entrance("trial", hook, vec![Rule { comment, expressions: beginning }]);
+                        trials.push((name, trial_of(&trial)));
+                    }
+                }
+            }
+        }
+        trials
+    }
+
+    fn entrances(&self) -> Vec<Chain> {
+        let mut chains = Vec::new();
+        let (mut prerouting, mut output) = (Vec::new(), Vec::new());
+        if self.capture {
+            let (before_prerouting, before_output) = self.capture();
+            chains.push(entrance("capture_prerouting", ("filter", PREROUTING, RAW), before_prerouting));
+            chains.push(entrance("capture_output", ("filter", OUTPUT, RAW), before_output));
+            prerouting.push(self.answer());
+            output.push(self.answer());
+        }
+        let from_bridge = [Expr::Meta(Meta::IifName, R0), Expr::In("bridges", R0)];
+        prerouting.push(Rule {
+            comment: "containers' connections to services",
+            expressions: [&from_bridge[..], &dispatch()].concat(),
+        });
+        output.push(Rule { comment: "the host's connections to services", expressions: dispatch().to_vec() });
+        for rules in [&mut prerouting, &mut output] {
+            rules.push(Rule {
+                comment: "nobody serves here",
+                expressions: [&self.in_range(Expr::DestinationAddress(R0))[..], &[Expr::Goto("refuse")]].concat(),
+            });
+        }
+        // Just before Docker's own: the first translation of a connection wins.
+        chains.push(entrance("prerouting", ("nat", PREROUTING, DSTNAT - 1), prerouting));
+        chains.push(entrance("output", ("nat", OUTPUT, DSTNAT - 1), output));
+        chains.push(entrance("postrouting", ("nat", POSTROUTING, SRCNAT - 1), self.return_paths()));
+        chains
+    }
+
+    /// Decides, packet by packet, which DNS queries are answered here, by tracking them in a zone of their own. When the
+    /// agent's lease ends, the next packet of the same client and port is tracked where it was before meshdog, without
+    /// any translation: nothing has to age out.
+    fn capture(&self) -> (Vec<Rule>, Vec<Rule>) {
+        let into_zone = [Expr::Load(R0, Bytes::two(DNS_ZONE.to_ne_bytes())), Expr::SetZone(R0)];
+        let query = [
+            Expr::Meta(Meta::L4Proto, R0),
+            Expr::In("alive", R0),
+            Expr::DestinationPort(R0),
+            Expr::Equals(R0, Bytes::two(53_u16.to_be_bytes())),
+        ];
+        let from_bridge = [Expr::Meta(Meta::IifName, R0), Expr::In("bridges", R0)];
+        let to_resolver = [Expr::DestinationAddress(R0), Expr::In("resolvers", R0)];
+        let from_server = [Expr::SourceAddress(R0), Expr::Equals(R0, address(self.range.resolver()))];
+        let answer = [Expr::SourcePort(R0), Expr::Equals(R0, Bytes::two(DNS_PORT.to_be_bytes()))];
+        let error = [Expr::Meta(Meta::L4Proto, R0), Expr::Equals(R0, Bytes::one(ICMP))];
+        let of_agent = [Expr::Meta(Meta::Mark, R0), Expr::Equals(R0, Bytes::four(AGENT_MARK.to_ne_bytes()))];
+        let prerouting = vec![Rule {
+            comment: "containers' DNS queries",
+            expressions: [&from_bridge[..], &query, &into_zone].concat(),
+        }];
+        let output = vec![
+            Rule { comment: "answers to DNS queries", expressions: [&from_server[..], &answer, &into_zone].concat() },
+            Rule {
+                comment: "nobody answers DNS queries",
+                expressions: [&from_server[..], &error, &into_zone].concat(),
+            },
+            Rule { comment: "the agent's own queries", expressions: [&of_agent[..], &[Expr::Return]].concat() },
+            Rule { comment: "the host's DNS queries", expressions: [&to_resolver[..], &query, &into_zone].concat() },
+        ];
+        (prerouting, output)
+    }
+
+    /// Captured queries go to the agent's server.
+    fn answer(&self) -> Rule {
+        let captured = [Expr::Zone(R0), Expr::Equals(R0, Bytes::two(DNS_ZONE.to_ne_bytes()))];
+        let server = [
+            Expr::Load(R0, address(self.range.resolver())),
+            Expr::Load(R1, Bytes::two(DNS_PORT.to_be_bytes())),
+            Expr::Dnat { address: R0, port: R1 },
+        ];
+        Rule { comment: "captured DNS queries", expressions: [&captured[..], &server].concat() }
+    }
+
+    /// Where the reply would otherwise go straight to the client, from an address that it never dialled.
+    fn return_paths(&self) -> Vec<Rule> {
+        let ours = self.in_range(Expr::OriginalDestination(R0));
+        let bridges = [Expr::Meta(Meta::IifName, R0), Expr::Meta(Meta::OifName, R4), Expr::In("samebridge", R0)];
+        let ends = [Expr::SourceAddress(R0), Expr::DestinationAddress(R1), Expr::In("hairpin", R0)];
+        vec![
+            Rule {
+                comment: "back out of the bridge it came from",
+                expressions: [&ours[..], &bridges, &[Expr::Masquerade]].concat(),
+            },
+            Rule {
+                comment: "an endpoint that dials itself",
+                expressions: [&ours[..], &ends, &[Expr::Masquerade]].concat(),
+            },
+        ]
+    }
+
+    /// The address that `load` puts into the first register is of the VIP range.
+    fn in_range(&self, load: Expr) -> [Expr; 3] {
+        let net = self.range.net();
+        [load, Expr::Mask(R0, net.netmask().octets()), Expr::Equals(R0, address(net.network()))]
+    }
+}
+
+/// What a client dials as a key, in `R0` to `R2`.
+fn frontend() -> [Expr; 3] {
+    [Expr::DestinationAddress(R0), Expr::Meta(Meta::L4Proto, R1), Expr::DestinationPort(R2)]
+}
+
+/// Two look-ups rather than one in a verdict map of all frontends: at every change of a verdict map the kernel checks all
+/// chains that it leads to, for each element anew (1.1 ms with 5,000). The size goes from one look-up to the next in the
+/// priority of the connection's first packet (`skb->priority`): forwarding sets that anew, no route depends on it, and
+/// nft 1.0 crashes where it lists a map's result as another map's key.
+fn dispatch() -> [Expr; 7] {
+    let [address, protocol, port] = frontend();
+    let size = Expr::Map { map: "services", key: R0, to: R0 };
+    let (put, take) = (Expr::SetPriority(R0), Expr::Meta(Meta::Priority, R0));
+    [address, protocol, port, size, put, take, Expr::VerdictMap("sizes", R0)]
+}
+
+/// The chains that no packet enters by itself.
+fn inner_chains() -> Vec<Chain> {
+    let refuse = Chain {
+        name: "refuse".to_owned(),
+        hook: None,
+        rules: vec![
+            Rule {
+                comment: "refuse a connection",
+                expressions: vec![
+                    Expr::Meta(Meta::L4Proto, R0),
+                    Expr::Equals(R0, Bytes::one(L4::Tcp.number())),
+                    Expr::Reset,
+                ],
+            },
+            Rule { comment: "refuse anything else", expressions: vec![Expr::Unreachable] },
+        ],
+    };
+    std::iter::once(refuse).chain(ChainSize::all().map(balancer)).collect()
+}
+
+/// A chain that sends a connection to one of its frontend's slots. The look-ups of one packet may see two generations of
+/// the maps: whoever draws a slot that is gone takes slot 0, and only where that is gone too nobody serves.
+fn balancer(size: ChainSize) -> Chain {
+    let pick = |slot: Expr| {
+        let look_up = [Expr::Map { map: "slots", key: R0, to: R0 }, Expr::Dnat { address: R0, port: R1 }];
+        [&frontend()[..], &[slot], &look_up].concat()
+    };
+    let drawn = Expr::Draw { below: size.get(), to: R3 };
+    let draws = (0..size.draws()).map(|_| Rule { comment: "an endpoint at random", expressions: pick(drawn) });
+    let first = Rule { comment: "the first endpoint", expressions: pick(Expr::Draw { below: 1, to: R3 }) };
+    let none = Rule { comment: "no endpoint any more", expressions: vec![Expr::Goto("refuse")] };
+    Chain { name: size.chain(), hook: None, rules: draws.chain([first, none]).collect() }
+}
+
+/// A table of our name with all sets and this chain, in place of one that may be there.
+fn trial_of(chain: &Chain) -> Batch {
+    let mut batch = Batch::new();
+    for (kind, flags) in [(msg::NEWTABLE, wire::CREATE), (msg::DELTABLE, 0), (msg::NEWTABLE, wire::CREATE)] {
+        batch.push(kind, flags, abi::IPV4, |w| w.text(abi::TABLE, TABLE));
+    }
+    for (set, id) in SETS.iter().zip(1..) {
+        batch.push(msg::NEWSET, wire::CREATE | wire::EXCL, abi::IPV4, |w| set.write(w, id));
+    }
+    Chain { name: "refuse".to_owned(), hook: None, rules: Vec::new() }.write(&mut batch);
+    chain.write(&mut batch);
+    chain.write_rules(&mut batch);
+    batch
+}
+
+fn entrance(name: &str, hook: (&'static str, u32, i32), rules: Vec<Rule>) -> Chain {
+    Chain { name: name.to_owned(), hook: Some(hook), rules }
+}
+
+fn address(address: Ipv4Addr) -> Bytes {
+    Bytes::four(address.octets())
+}
+
+impl Set {
+    fn write(&self, w: &mut Writer, id: u32) {
+        w.text(abi::TABLE, TABLE);
+        w.text(set::NAME, self.name);
+        w.be32(set::FLAGS, self.flags);
+        w.be32(set::KEY_TYPE, self.key.0);
+        w.be32(set::KEY_LEN, self.key.1);
+        if let Some((kind, length)) = self.data {
+            w.be32(set::DATA_TYPE, kind);
+            w.be32(set::DATA_LEN, length);
+        }
+        w.be32(set::ID, id);
+        // Numbers and names that stand alone are in the host's order; parts of a concatenation are printed by their type.
+        let [key, data] = comment::HOST_ENDIAN;
+        let alone = |kind| matches!(kind, MARK | IFNAME);
+        let mut userdata = comment::encode(comment::SET, self.comment);
+        userdata.extend(Some(key).filter(|_| alone(self.key.0)).into_iter().flatten());
+        userdata.extend(Some(data).filter(|_| self.data.is_some_and(|(kind, _)| alone(kind))).into_iter().flatten());
+        w.attr(set::USERDATA, &userdata);
+    }
+}
+
+impl Chain {
+    fn write(&self, batch: &mut Batch) {
+        batch.push(msg::NEWCHAIN, wire::CREATE | wire::EXCL, abi::IPV4, |w| {
+            w.text(abi::TABLE, TABLE);
+            w.text(chain::NAME, &self.name);
+            if let Some((kind, hook, priority)) = self.hook {
+                w.nest(chain::HOOK, |w| {
+                    w.be32(chain::HOOKNUM, hook);
+                    w.be32(chain::PRIORITY, priority.cast_unsigned());
+                });
+                w.be32(chain::POLICY, chain::ACCEPT);
+                w.text(chain::TYPE, kind);
+            }
+        });
+    }
+
+    fn write_rules(&self, batch: &mut Batch) {
+        for one in &self.rules {
+            batch.push(msg::NEWRULE, wire::CREATE | wire::APPEND, abi::IPV4, |w| {
+                w.text(abi::TABLE, TABLE);
+                w.text(rule::CHAIN, &self.name);
+                w.nest(rule::EXPRESSIONS, |w| one.expressions.iter().for_each(|expr| expr.write(w)));
+                w.attr(rule::USERDATA, &comment::encode(comment::PLAIN, one.comment));
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::node::{Node, OUTSIDE, Plane, address, block_on, dial, dial_here, serve};
+use super::{frontend, range, ruleset, slots};
+use crate::dataplane::uninstall;
+use crate::model::L4;
+
+fn served() -> (Node, crate::mesh::Ruleset) {
+    let node = Node::new(false);
+    serve(&node.outside, "outside", 8080);
+    let ruleset = ruleset([(frontend(1, L4::Tcp, 80), slots(&[(OUTSIDE, 8080)]))]);
+    (node, ruleset)
+}
+
+#[test]
+fn the_next_agent_takes_over_without_a_gap() {
+    let (node, ruleset) = served();
+    let plane = Plane::start(&node.host);
+    plane.apply(ruleset.clone());
+    let handle = || node.host.sh("nft -a list tables");
+    let before = handle();
+    let (stop, dials) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let done = node.container(0).start({
+        let (stop, dials) = (Arc::clone(&stop), Arc::clone(&dials));
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                assert_eq!(dial_here(frontend(1, L4::Tcp, 80)).unwrap().name, "outside");
+                dials.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    plane.stop();
+    let next = Plane::start(&node.host);
+    assert_eq!(**next.handle.state().borrow().applied.as_ref().unwrap(), ruleset);
+    assert!(!next.handle.state().borrow().in_sync, "nothing is desired yet");
+    next.apply(ruleset.clone());
+    assert_eq!(next.handle.state().borrow().applies, 0, "there was nothing to do");
+    let mut more = ruleset;
+    more.frontends.insert(frontend(2, L4::Udp, 80), slots(&[(address(1), 9)]));
+    next.apply(more);
+    assert_eq!(handle(), before, "the same table");
+    stop.store(true, Ordering::Relaxed);
+    done.recv().expect("every dial was answered");
+    assert!(dials.load(Ordering::Relaxed) > 10);
+    assert_eq!(next.handle.state().borrow().repairs, 0, "its own changes are no news");
+}
+
+#[test]
+fn a_table_that_is_not_whole_is_written_anew() {
+    let tampering = [
+        "nft delete element ip meshdog slots '{ 198.19.0.3 . tcp . 80 . 0 }'",
+        "nft add element ip meshdog hairpin '{ 1.2.3.4 . 5.6.7.8 }'",
+        "nft flush chain ip meshdog refuse",
+        "nft add rule ip meshdog output counter",
+        "nft delete table ip meshdog; nft add table ip meshdog",
+    ];
+    for tampering in tampering {
+        let (node, ruleset) = served();
+        let plane = Plane::start(&node.host);
+        plane.apply(ruleset.clone());
+        plane.stop();
+        node.host.sh(tampering);
+        let next = Plane::start(&node.host);
+        assert!(next.handle.state().borrow().applied.is_none(), "{tampering}");
+        next.apply(ruleset);
+        assert_eq!(dial(node.container(0), frontend(1, L4::Tcp, 80)).unwrap().name, "outside", "{tampering}");
+        assert!(dial(node.container(0), frontend(2, L4::Tcp, 80)).is_err());
+    }
+}
+
+#[test]
+fn foreign_changes_are_undone_within_a_second() {
+    let (node, ruleset) = served();
+    let plane = Plane::start(&node.host);
+    plane.apply(ruleset);
+    block_on(plane.handle.renew_lease()).unwrap();
+    let listing = || {
+        let text = node.host.sh("nft list table ip meshdog");
+        text.lines().filter(|line| !line.contains("expires")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let whole = listing();
+    let changes = [
+        "nft flush ruleset",
+        "nft delete table ip meshdog",
+        "nft flush map ip meshdog slots",
+        "nft flush chain ip meshdog output",
+        "nft add element ip meshdog resolvers '{ 9.9.9.9 }'",
+    ];
+    for (repairs, change) in (1..).zip(changes) {
+        let start = Instant::now();
+        node.host.sh(change);
+        plane.wait(|state| state.repairs >= repairs && state.in_sync);
+        assert!(start.elapsed() < Duration::from_secs(1), "{change} took {:?}", start.elapsed());
+        assert_eq!(listing(), whole, "{change}");
+        assert_eq!(dial(node.container(0), frontend(1, L4::Tcp, 80)).unwrap().name, "outside");
+    }
+    let leases = node.host.sh("nft list set ip meshdog alive | grep -c expires || true");
+    assert_ne!(leases.trim(), "0", "the rest of the lease was written too");
+    node.host.sh("nft add table ip others; nft add chain ip others c; nft delete table ip others");
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(plane.handle.state().borrow().repairs, 5, "others' tables are theirs");
+}
+
+#[test]
+fn a_storm_of_foreign_changes_is_not_answered_one_by_one() {
+    let (node, ruleset) = served();
+    let plane = Plane::start(&node.host);
+    plane.apply(ruleset);
+    let end = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < end {
+        node.host.sh("nft add element ip meshdog resolvers '{ 9.9.9.9 }'; nft delete element ip meshdog resolvers '{ 9.9.9.9 }' || true");
+    }
+    plane.wait(|state| state.in_sync);
+    let applies = plane.handle.state().borrow().applies;
+    assert!(applies < 15, "{applies} rewrites in two seconds");
+}
+
+#[test]
+fn one_change_is_in_the_kernel_within_milliseconds() {
+    let (node, mut ruleset) = served();
+    let plane = Plane::start(&node.host);
+    plane.apply(ruleset.clone());
+    let mut took: Vec<_> = (0..50_u16)
+        .map(|port| {
+            ruleset.frontends.insert(frontend(1, L4::Tcp, 80), slots(&[(OUTSIDE, 8080), (OUTSIDE, 9000 + port)]));
+            plane.apply(ruleset.clone())
+        })
+        .collect();
+    took.sort();
+    assert!(took[25] < Duration::from_millis(5), "{took:?}");
+}
+
+#[test]
+fn uninstall_leaves_nothing() {
+    let (node, ruleset) = served();
+    let plane = Plane::start(&node.host);
+    plane.apply(ruleset);
+    plane.stop();
+    for _ in 0..2 {
+        node.host.run(|| block_on(uninstall(range()))).unwrap();
+        assert_eq!(node.host.sh("nft list ruleset"), "");
+        assert!(!node.host.sh("ip addr show lo").contains("198.19"));
+    }
+}

@@ -1,0 +1,145 @@
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::{Duration, Instant};
+
+use super::node::{BRIDGE, Node, OUTSIDE, Plane, address, dial, dial_here, serve, serve_on};
+use super::{frontend, ruleset, slots};
+use crate::mesh::{Frontend, Slots};
+use crate::model::L4;
+
+const BOTH: [L4; 2] = [L4::Tcp, L4::Udp];
+
+fn names(from: &crate::dataplane::netns::Netns, to: Frontend, times: usize) -> BTreeMap<String, usize> {
+    from.run(move || {
+        let mut names = BTreeMap::new();
+        for _ in 0..times {
+            *names.entry(dial_here(to).unwrap().name).or_default() += 1;
+        }
+        names
+    })
+}
+
+#[test]
+fn containers_reach_endpoints_on_their_own_bridge_however_it_is_set() {
+    for bridge_nf in [false, true] {
+        let node = Node::new(bridge_nf);
+        serve(node.container(1), "one", 8080);
+        serve(node.container(2), "two", 8080);
+        let plane = Plane::start(&node.host);
+        let both = slots(&[(address(1), 8080), (address(2), 8080)]);
+        plane.apply(ruleset(BOTH.map(|l4| (frontend(1, l4, 80), both.clone()))));
+        for l4 in BOTH {
+            let names = names(node.container(0), frontend(1, l4, 80), 60);
+            assert!(names["one"] > 10 && names["two"] > 10, "{l4} bridge_nf={bridge_nf} {names:?}");
+            let answer = dial(node.container(0), frontend(1, l4, 80)).unwrap();
+            // Bridged packets keep their source; routed ones would be answered past the host.
+            let expected = if bridge_nf { address(0) } else { BRIDGE };
+            assert_eq!(answer.client, expected.to_string(), "{l4} bridge_nf={bridge_nf}");
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_reaches_itself() {
+    for bridge_nf in [false, true] {
+        let node = Node::new(bridge_nf);
+        serve(node.container(0), "self", 8080);
+        let plane = Plane::start(&node.host);
+        plane.apply(ruleset(BOTH.map(|l4| (frontend(1, l4, 80), slots(&[(address(0), 8080)])))));
+        std::thread::sleep(Duration::from_millis(100));
+        for l4 in BOTH {
+            let answer = dial(node.container(0), frontend(1, l4, 80));
+            let answer = answer.unwrap_or_else(|error| panic!("{l4} bridge_nf={bridge_nf}: {error}"));
+            assert_eq!((answer.name.as_str(), answer.client), ("self", BRIDGE.to_string()));
+        }
+    }
+}
+
+#[test]
+fn ports_that_come_later_are_put_in_hairpin_mode_only_where_netfilter_sees_bridged_packets() {
+    for bridge_nf in [false, true] {
+        let node = Node::new(bridge_nf);
+        let plane = Plane::start(&node.host);
+        plane.apply(ruleset([]));
+        node.host.sh("ip link add late type veth peer name peer; ip link set late master br0; ip link set late up");
+        let hairpins =
+            || node.host.sh("bridge -d link | grep -c 'hairpin on' || true").trim().parse::<usize>().unwrap();
+        let start = Instant::now();
+        while hairpins() != 4 && start.elapsed() < Duration::from_secs(1) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(hairpins(), if bridge_nf { 4 } else { 0 });
+    }
+}
+
+#[test]
+fn the_host_and_containers_reach_endpoints_anywhere() {
+    let node = Node::new(false);
+    serve(node.container(1), "container", 8080);
+    serve(&node.outside, "outside", 8080);
+    serve_on(&node.host, "host", SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 1), 8080));
+    let plane = Plane::start(&node.host);
+    let own = Ipv4Addr::new(10, 9, 0, 1);
+    let frontends = BOTH.into_iter().flat_map(|l4| {
+        [(1, address(1)), (2, OUTSIDE), (3, own)].map(|(i, to)| (frontend(i, l4, 80), slots(&[(to, 8080)])))
+    });
+    plane.apply(ruleset(frontends));
+    for l4 in BOTH {
+        for (index, name) in [(1, "container"), (2, "outside"), (3, "host")] {
+            for from in [&node.host, node.container(0)] {
+                let answer = dial(from, frontend(index, l4, 80));
+                assert_eq!(answer.map(|answer| answer.name), Ok(name.to_owned()), "{l4} {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_there_is_a_refusal_at_once() {
+    let node = Node::new(false);
+    let plane = Plane::start(&node.host);
+    plane.apply(ruleset([(frontend(1, L4::Tcp, 80), slots(&[(address(1), 8080)]))]));
+    node.outside.sh("ip route add 198.19.0.0/16 via 10.9.0.1");
+    let nobody =
+        [frontend(9, L4::Tcp, 80), frontend(9, L4::Udp, 80), frontend(1, L4::Udp, 80), frontend(1, L4::Tcp, 81)];
+    for to in nobody {
+        // A neighbour that routes the range here is refused even where somebody serves.
+        for (who, from) in [("container", node.container(0)), ("host", &node.host), ("outside", &node.outside)] {
+            let start = Instant::now();
+            // A datagram that is refused before it has left is the sender's fault.
+            let local = who == "host" && to.l4 == L4::Udp;
+            let expected = if local { ErrorKind::PermissionDenied } else { ErrorKind::ConnectionRefused };
+            assert_eq!(dial(from, to).unwrap_err(), expected, "{who} {to:?}");
+            assert!(start.elapsed() < Duration::from_millis(100), "{who} {to:?} {:?}", start.elapsed());
+        }
+    }
+    assert_eq!(dial(&node.outside, frontend(1, L4::Tcp, 80)).unwrap_err(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn connections_spread_evenly_over_few_and_many() {
+    let node = Node::new(false);
+    serve(&node.outside, "many", 8080);
+    let plane = Plane::start(&node.host);
+    let counts = [3_u32, 100, 2000];
+    let endpoint = |i: u32| SocketAddrV4::new(Ipv4Addr::from(0x0a50_0001 + i), 8080);
+    plane.apply(ruleset(counts.map(|n| (frontend(n, L4::Tcp, 80), (0..n).map(endpoint).collect::<Slots>()))));
+    for n in counts {
+        let each = if n == 2000 { 4 } else { 30 };
+        let total = n * each;
+        let seen = node.container(0).run(move || {
+            let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+            for _ in 0..total {
+                *seen.entry(dial_here(frontend(n, L4::Tcp, 80)).unwrap().at).or_default() += 1;
+            }
+            seen
+        });
+        // Pearson's statistic has mean n - 1 and variance 2(n - 1).
+        let expected = f64::from(each);
+        let drawn: f64 = seen.values().map(|count| (f64::from(*count) - expected).powi(2) / expected).sum();
+        let unseen = f64::from(n) - f64::from(u32::try_from(seen.len()).unwrap());
+        let (statistic, freedom) = (drawn + unseen * expected, f64::from(n - 1));
+        assert!((statistic - freedom).abs() < 6.0 * (2.0 * freedom).sqrt(), "{n}: {statistic} for {freedom}");
+    }
+}

@@ -1,0 +1,68 @@
+//! A limit on things under way, with a smaller one for each client, so that no container takes them all.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Counts what is under way. Clones count together.
+#[derive(Debug, Clone)]
+pub(super) struct Bound {
+    total: usize,
+    each: usize,
+    held: Arc<Mutex<Held>>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    all: usize,
+    by: HashMap<IpAddr, usize>,
+}
+
+impl Bound {
+    /// At most `total` at a time, of which at most `each` for one client.
+    pub(super) fn new(total: usize, each: usize) -> Self {
+        Self { total, each, held: Arc::default() }
+    }
+
+    /// Room for one more until the pass is dropped, or `None` when there is none.
+    pub(super) fn enter(&self, client: IpAddr) -> Option<Pass> {
+        let mut held = self.held();
+        let own = held.by.get(&client).copied().unwrap_or(0);
+        if held.all >= self.total || own >= self.each {
+            return None;
+        }
+        held.all += 1;
+        held.by.insert(client, own + 1);
+        Some(Pass { bound: self.clone(), client })
+    }
+
+    fn leave(&self, client: IpAddr) {
+        let mut held = self.held();
+        held.all = held.all.saturating_sub(1);
+        match held.by.get_mut(&client) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(held.by.remove(&client)),
+        }
+    }
+
+    /// The counts are whole between any two statements above, so a poisoned lock is as good as another.
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of the things under way.
+#[derive(Debug)]
+pub(super) struct Pass {
+    bound: Bound,
+    client: IpAddr,
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.bound.leave(self.client);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! Fail open: the kernel captures containers' queries only while a lease lasts, and the lease is renewed only after the
+//! resolver has answered a real query of our own, over the listeners that the containers' queries reach.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::str::FromStr;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use hickory_proto::op::{Message, Query, ResponseCode};
+use hickory_proto::rr::{Name, RecordType};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::watch;
+use tokio::time::{self, MissedTickBehavior, timeout};
+use tracing::{info, warn};
+
+use super::forward::framing;
+use super::{State, Transport};
+
+/// The name that only the lease asks for: NOERROR when names are known and others' can be forwarded, else SERVFAIL.
+pub(super) const NAME: &str = "_lease.meshdog";
+
+/// How often the lease is renewed. Three attempts fit the 5 s that it lasts.
+const EVERY: Duration = Duration::from_millis(1300);
+/// How long an answer or a renewal may take.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Every so many renewals, the first included, TCP is asked too.
+const TCP_EVERY: u32 = 8;
+
+/// The lease on the capture, as the dataplane keeps it.
+pub trait Lease: Send {
+    /// Why a renewal failed.
+    type Error: fmt::Display + Send;
+
+    /// Lets the kernel capture for another 5 seconds. Given up after a second.
+    ///
+    /// # Errors
+    /// When the kernel's set could not be changed; tried again at the next turn.
+    fn renew(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// Why the lease was not renewed.
+#[derive(Debug, thiserror::Error)]
+enum Fault<E: fmt::Display> {
+    /// Our own query got no answer, or not the right one.
+    #[error("the resolver does not answer over {transport}: {error}")]
+    Deaf { transport: Transport, error: io::Error },
+    /// The renewal itself.
+    #[error("the dataplane cannot renew it: {0}")]
+    Renewal(E),
+    /// The renewal took too long.
+    #[error("the dataplane took over a second to renew it")]
+    Late,
+}
+
+impl fmt::Display for Transport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        })
+    }
+}
+
+/// Asks the resolver whether it works.
+pub(super) trait Probe {
+    /// Asks once; an error when the answer is missing or wrong.
+    fn ask(&self, transport: Transport) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+/// Renews the lease at once and then from time to time, for as long as the probe is answered. Never returns.
+pub(super) async fn keep<P: Probe, L: Lease>(probe: P, mut lease: L, state: &watch::Sender<State>) {
+    let mut ticks = time::interval(EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut renewed = 0_u32;
+    let mut held = None;
+    loop {
+        ticks.tick().await;
+        let outcome = turn(&probe, &mut lease, renewed.is_multiple_of(TCP_EVERY)).await;
+        // After a failure both transports must answer.
+        renewed = if outcome.is_ok() { renewed.wrapping_add(1) } else { 0 };
+        if held != Some(outcome.is_ok()) {
+            held = Some(outcome.is_ok());
+            note(state, outcome.is_ok());
+            match &outcome {
+                Ok(()) => info!("containers' DNS queries are answered here"),
+                Err(fault) => {
+                    warn!(%fault, "lease on containers' DNS queries not renewed; they go to their own servers")
+                }
+            }
+        }
+    }
+}
+
+async fn turn<P: Probe, L: Lease>(probe: &P, lease: &mut L, tcp: bool) -> Result<(), Fault<L::Error>> {
+    for transport in [Transport::Udp, Transport::Tcp] {
+        if transport == Transport::Udp || tcp {
+            let asked = timeout(PATIENCE, probe.ask(transport)).await;
+            let answered = asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            answered.map_err(|error| Fault::Deaf { transport, error })?;
+        }
+    }
+    timeout(PATIENCE, lease.renew()).await.map_err(|_| Fault::Late)?.map_err(Fault::Renewal)
+}
+
+fn note(state: &watch::Sender<State>, now: bool) {
+    state.send_if_modified(|state| match state {
+        State::Listening { leased, .. } if *leased != now => {
+            *leased = now;
+            true
+        }
+        _ => false,
+    });
+}
+
+/// The probe that counts: a query to our own listeners.
+#[derive(Debug)]
+pub(super) struct SelfQuery {
+    address: SocketAddrV4,
+}
+
+impl SelfQuery {
+    pub(super) fn new(address: SocketAddrV4) -> Self {
+        Self { address }
+    }
+}
+
+impl Probe for SelfQuery {
+    async fn ask(&self, transport: Transport) -> io::Result<()> {
+        let mut query = Message::query();
+        query.queries.push(Query::query(Name::from_str(NAME).map_err(io::Error::other)?, RecordType::A));
+        let bytes = query.to_vec().map_err(io::Error::other)?;
+        let answer = match transport {
+            Transport::Udp => {
+                let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+                socket.connect(self.address).await?;
+                socket.send(&bytes).await?;
+                let mut answer = Vec::with_capacity(512);
+                socket.recv_buf(&mut answer).await?;
+                answer
+            }
+            Transport::Tcp => {
+                let mut frames = framing(512).new_framed(TcpStream::connect(self.address).await?);
+                frames.send(bytes.as_slice()).await?;
+                frames.next().await.ok_or(io::ErrorKind::UnexpectedEof)??.into()
+            }
+        };
+        let answer = Message::from_vec(&answer).map_err(io::Error::other)?;
+        match answer.metadata.response_code {
+            ResponseCode::NoError => Ok(()),
+            code => Err(io::Error::other(format!("response code {code}"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,91 @@
+//! Counts of answered queries. The lease's own queries are not counted: an idle node counts nothing.
+
+use std::fmt;
+
+use hickory_proto::op::ResponseCode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::metrics::{counter::Counter, family::Family};
+use prometheus_client::registry::Registry;
+
+/// Who decided what a query was answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// The mesh's names.
+    Mesh,
+    /// An upstream server.
+    Forwarded,
+    /// Nobody: no upstream server answered in time.
+    Unanswered,
+    /// The resolver itself: the query is malformed or of a kind it does not do.
+    Refused,
+    /// The resolver itself: too many queries are being forwarded.
+    Overload,
+}
+
+impl EncodeLabelValue for Kind {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        let text = match self {
+            Self::Mesh => "mesh",
+            Self::Forwarded => "forwarded",
+            Self::Unanswered => "unanswered",
+            Self::Refused => "refused",
+            Self::Overload => "overload",
+        };
+        EncodeLabelValue::encode(&text, encoder)
+    }
+}
+
+/// A response code under its IANA name; few, whatever strangers send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Rcode(&'static str);
+
+impl From<ResponseCode> for Rcode {
+    fn from(code: ResponseCode) -> Self {
+        Self(match code {
+            ResponseCode::NoError => "NOERROR",
+            ResponseCode::FormErr => "FORMERR",
+            ResponseCode::ServFail => "SERVFAIL",
+            ResponseCode::NXDomain => "NXDOMAIN",
+            ResponseCode::NotImp => "NOTIMP",
+            ResponseCode::Refused => "REFUSED",
+            ResponseCode::BADVERS => "BADVERS",
+            _ => "OTHER",
+        })
+    }
+}
+
+impl EncodeLabelValue for Rcode {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        EncodeLabelValue::encode(&self.0, encoder)
+    }
+}
+
+/// The labels of one count.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Labels {
+    kind: Kind,
+    rcode: Rcode,
+}
+
+/// The resolver's metrics. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Metrics {
+    queries: Family<Labels, Counter>,
+}
+
+impl Metrics {
+    /// Registers `dns_queries_total{kind,rcode}`; the registry adds the program's prefix.
+    pub fn register(&self, registry: &mut Registry) {
+        let help = "DNS queries answered, by who decided and with which response code";
+        registry.register("dns_queries", help, self.queries.clone());
+    }
+
+    pub(super) fn count(&self, kind: Kind, code: ResponseCode) {
+        self.queries.get_or_create(&Labels { kind, rcode: code.into() }).inc();
+    }
+
+    #[cfg(test)]
+    pub(super) fn get(&self, kind: Kind, code: ResponseCode) -> u64 {
+        self.queries.get_or_create(&Labels { kind, rcode: code.into() }).get()
+    }
+}

@@ -1,0 +1,104 @@
+//! A query's way through the resolver: answered from the names, or relayed within limits, and counted.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use hickory_proto::op::ResponseCode;
+use tokio::sync::watch;
+
+use super::bound::{Bound, Pass};
+use super::forward::Forwarder;
+use super::message::{self, Asked, Verdict};
+use super::metrics::{Kind, Metrics};
+use super::{Names, Transport};
+
+/// How many queries are forwarded at a time, for everyone and for one client.
+const FORWARDED: (usize, usize) = (512, 128);
+/// How many TCP connections are held at a time, by everyone and by one client.
+const CONNECTIONS: (usize, usize) = (128, 32);
+
+/// What both listeners share.
+#[derive(Debug)]
+pub(super) struct Responder {
+    names: watch::Receiver<Option<Names>>,
+    forwarder: Forwarder,
+    metrics: Metrics,
+    forwarded: Bound,
+    connections: Bound,
+}
+
+/// What becomes of a query.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Nothing is sent.
+    Silence,
+    /// This is sent at once.
+    Reply(Vec<u8>),
+    /// An upstream server is asked.
+    Relay(Relay),
+}
+
+impl Responder {
+    pub(super) fn new(names: watch::Receiver<Option<Names>>, forwarder: Forwarder, metrics: Metrics) -> Self {
+        let bound = |(total, each)| Bound::new(total, each);
+        Self { names, forwarder, metrics, forwarded: bound(FORWARDED), connections: bound(CONNECTIONS) }
+    }
+
+    /// Room for one more TCP connection of this client.
+    pub(super) fn connection(&self, client: IpAddr) -> Option<Pass> {
+        self.connections.enter(client)
+    }
+
+    /// Takes a message that came.
+    pub(super) fn receive(self: &Arc<Self>, transport: Transport, bytes: &[u8], client: IpAddr) -> Outcome {
+        let names = self.names.borrow().clone();
+        match message::decide(bytes, names.as_ref()) {
+            Verdict::Ignore => Outcome::Silence,
+            Verdict::Reply(bytes, kind, code) => {
+                self.metrics.count(kind, code);
+                Outcome::Reply(bytes)
+            }
+            Verdict::Lease(asked) => {
+                let good = names.is_some() && self.forwarder.able();
+                let code = if good { ResponseCode::NoError } else { ResponseCode::ServFail };
+                asked.bare(code).map_or(Outcome::Silence, Outcome::Reply)
+            }
+            Verdict::Forward(asked) => match self.forwarded.enter(client) {
+                Some(pass) => {
+                    let query = bytes.to_vec();
+                    Outcome::Relay(Relay { responder: Arc::clone(self), transport, asked, query, _pass: pass })
+                }
+                None => self.fail(&asked, Kind::Overload).map_or(Outcome::Silence, Outcome::Reply),
+            },
+        }
+    }
+
+    fn fail(&self, asked: &Asked, kind: Kind) -> Option<Vec<u8>> {
+        self.metrics.count(kind, ResponseCode::ServFail);
+        asked.bare(ResponseCode::ServFail)
+    }
+}
+
+/// A query on its way to an upstream server.
+#[derive(Debug)]
+pub(super) struct Relay {
+    responder: Arc<Responder>,
+    transport: Transport,
+    asked: Asked,
+    query: Vec<u8>,
+    _pass: Pass,
+}
+
+impl Relay {
+    /// What to send to the client.
+    pub(super) async fn run(mut self) -> Option<Vec<u8>> {
+        let Self { responder, transport, asked, query, .. } = &mut self;
+        match responder.forwarder.ask(*transport, asked, query).await {
+            Some((answer, code)) => {
+                responder.metrics.count(Kind::Forwarded, code);
+                asked.fit(*transport, answer, code)
+            }
+            None => responder.fail(asked, Kind::Unanswered),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! The life of this node's endpoints.
+//!
+//! Owns the probes and what they found. Receives containers, settings and the node; emits [`Endpoints`] with state and
+//! reason, and for each container what it offers and what is wrong with its labels. The work for a change follows what
+//! changed, not what there is. Never touches Docker or the kernel's tables; ejection by failed connections is only
+//! counted here ([`outlier`]) and applied where all of a service's endpoints are known.
+
+mod life;
+pub mod outlier;
+pub mod passive;
+mod probe;
+mod verdict;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use imbl::OrdMap;
+use imbl::ordmap::DiffItem;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+use self::life::{Evidence, same_offers, standing};
+use self::probe::Report;
+use crate::config::Settings;
+use crate::model::{Endpoint, EndpointKey, Endpoints, HealthCheck};
+use crate::watch::offers::{Offer, Offers, offers};
+use crate::watch::{Container, ContainerId, Containers, DockerHealth, Node};
+
+pub use self::probe::TIMEOUT as PROBE_TIMEOUT;
+pub use self::verdict::{FAILURES, INTERVAL, SUCCESSES};
+
+/// Probes at once.
+const PROBES: usize = 64;
+/// Reports of probes that wait to be read.
+const REPORTS: usize = 1024;
+/// Reports that are taken into one snapshot.
+const BATCH: usize = 256;
+
+/// What each container offers, by its id: the reasons behind [`Endpoints`].
+pub type Offered = OrdMap<ContainerId, Arc<Offers>>;
+
+/// The task that owns the health of this node's endpoints.
+#[derive(Debug)]
+pub struct Health {
+    containers: watch::Receiver<Option<Containers>>,
+    settings: Arc<Settings>,
+    node: watch::Receiver<Option<Node>>,
+    endpoints_out: watch::Sender<Option<Endpoints>>,
+    offered_out: watch::Sender<Offered>,
+    reports: mpsc::Receiver<Report>,
+    ledger: Ledger,
+}
+
+/// Everything that is known, and what was last published.
+#[derive(Debug)]
+struct Ledger {
+    seen: OrdMap<ContainerId, Arc<Container>>,
+    offered: Offered,
+    lives: HashMap<EndpointKey, Life>,
+    endpoints: Endpoints,
+    /// Changes of state since the last snapshot: what to log once it is out.
+    changes: Vec<Arc<Endpoint>>,
+    births: u64,
+    probes: Arc<Semaphore>,
+    report: mpsc::Sender<Report>,
+}
+
+/// One endpoint from its container's start to its end.
+#[derive(Debug)]
+struct Life {
+    number: u64,
+    offer: Offer,
+    container: Arc<Container>,
+    evidence: Evidence,
+    _probe: Option<AbortOnDropHandle<()>>,
+}
+
+impl Health {
+    /// The task, not yet running, and what it publishes: endpoints are `None` until containers and node are known.
+    #[must_use]
+    pub fn new(
+        containers: watch::Receiver<Option<Containers>>,
+        settings: Arc<Settings>,
+        node: watch::Receiver<Option<Node>>,
+    ) -> (Self, watch::Receiver<Option<Endpoints>>, watch::Receiver<Offered>) {
+        let (endpoints_out, endpoints) = watch::channel(None);
+        let (offered_out, offered) = watch::channel(Offered::new());
+        let (report, reports) = mpsc::channel(REPORTS);
+        let ledger = Ledger {
+            seen: OrdMap::new(),
+            offered: Offered::new(),
+            lives: HashMap::new(),
+            endpoints: Endpoints::new(),
+            changes: Vec::new(),
+            births: 0,
+            probes: Arc::new(Semaphore::new(PROBES)),
+            report,
+        };
+        (Self { containers, settings, node, endpoints_out, offered_out, reports, ledger }, endpoints, offered)
+    }
+
+    /// Runs until dropped, or until there are no more containers to come.
+    pub async fn run(mut self) {
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            let again = tokio::select! {
+                // Containers first: a stop that has begun is the most urgent news there is.
+                biased;
+                changed = self.containers.changed() => match changed {
+                    Ok(()) => false,
+                    Err(_) => return,
+                },
+                () = changed(&mut self.node) => true,
+                _ = self.reports.recv_many(&mut batch, BATCH) => {
+                    batch.drain(..).for_each(|report| self.ledger.probed(report));
+                    self.publish();
+                    continue;
+                }
+            };
+            let containers = self.containers.borrow_and_update().clone();
+            let node = self.node.borrow_and_update().clone();
+            if let (Some(containers), Some(node)) = (containers, node) {
+                self.ledger.update(containers.running, &self.settings, &node, again);
+                self.publish();
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let ledger = &mut self.ledger;
+        self.endpoints_out.send_if_modified(|published| {
+            let news = published.as_ref().is_none_or(|published| !published.ptr_eq(&ledger.endpoints));
+            if news {
+                *published = Some(ledger.endpoints.clone());
+            }
+            news
+        });
+        if !self.offered_out.borrow().ptr_eq(&ledger.offered) {
+            self.offered_out.send_replace(ledger.offered.clone());
+        }
+        for endpoint in ledger.changes.drain(..) {
+            info!(service = %endpoint.service, endpoint = %endpoint.id, address = %endpoint.address,
+                state = %endpoint.state, reason = %endpoint.reason, "endpoint");
+        }
+    }
+}
+
+/// Waits for news; for ever where none will come any more, since what was last said stands.
+async fn changed<T>(receiver: &mut watch::Receiver<T>) {
+    if receiver.changed().await.is_err() {
+        std::future::pending().await
+    }
+}
+
+impl Ledger {
+    /// Follows the containers; `again`: their offers have to be read anew, whether they changed or not.
+    fn update(&mut self, running: OrdMap<ContainerId, Arc<Container>>, settings: &Settings, node: &Node, again: bool) {
+        let seen = std::mem::replace(&mut self.seen, running.clone());
+        for change in seen.diff(&running) {
+            match change {
+                DiffItem::Remove(id, container) => self.gone(id, container),
+                // All of them follow below.
+                DiffItem::Add(..) | DiffItem::Update { .. } if again => {}
+                DiffItem::Add(_, container) => self.changed(container, settings, node, false),
+                DiffItem::Update { old: (_, old), new: (_, container) } => {
+                    self.changed(container, settings, node, same_offers(old, container));
+                }
+            }
+        }
+        if again {
+            for container in running.values() {
+                self.changed(container, settings, node, false);
+            }
+        }
+    }
+
+    /// A container is new or not what it was; `same`: what it offers is what it offered.
+    fn changed(&mut self, container: &Arc<Container>, settings: &Settings, node: &Node, same: bool) {
+        let before = self.offered.get(&container.id).cloned();
+        let now = match &before {
+            Some(before) if same => before.clone(),
+            _ => Arc::new(offers(container, &settings.services, &settings.mesh.namespace, node)),
+        };
+        if before.as_ref() != Some(&now) {
+            self.announce(container, before.as_deref(), &now);
+            self.offered.insert(container.id.clone(), now.clone());
+        }
+        for offer in &now.endpoints {
+            self.live(offer, container);
+        }
+        if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, &now)) {
+            let kept: std::collections::HashSet<EndpointKey> = now.endpoints.iter().map(|o| o.endpoint.key()).collect();
+            for key in before.endpoints.iter().map(|offer| offer.endpoint.key()).filter(|key| !kept.contains(key)) {
+                self.end(&key);
+            }
+        }
+    }
+
+    /// An endpoint begins its life or goes on with it.
+    fn live(&mut self, offer: &Offer, container: &Arc<Container>) {
+        let key = offer.endpoint.key();
+        let life = match self.lives.get_mut(&key) {
+            Some(life) if same_life(&life.offer, offer) => {
+                life.offer = offer.clone();
+                life.container = container.clone();
+                life
+            }
+            _ => {
+                self.births += 1;
+                let probe = self.probe(&key, offer);
+                let (offer, container) = (offer.clone(), container.clone());
+                let life = Life { number: self.births, offer, container, evidence: Evidence::default(), _probe: probe };
+                // Its successor is not yet what it was: the state it had does not count.
+                self.endpoints.remove(&key);
+                self.lives.entry(key.clone()).insert_entry(life).into_mut()
+            }
+        };
+        life.evidence.docker_was_healthy |= container.health == DockerHealth::Healthy;
+        self.settle(&key);
+    }
+
+    /// A probe said something new.
+    fn probed(&mut self, report: Report) {
+        if let Some(life) = self.lives.get_mut(&report.key).filter(|life| life.number == report.life) {
+            life.evidence.probed = Some((report.state, report.reason));
+            self.settle(&report.key);
+        }
+    }
+
+    /// Brings one endpoint of the snapshot up to date.
+    fn settle(&mut self, key: &EndpointKey) {
+        let Some(life) = self.lives.get(key) else { return };
+        let (state, reason) = standing(&life.container, life.offer.health.as_ref(), &life.evidence);
+        let endpoint = Endpoint { state, reason, ..(*life.offer.endpoint).clone() };
+        let published = self.endpoints.get(key);
+        if published.is_some_and(|published| **published == endpoint) {
+            return;
+        }
+        let endpoint = Arc::new(endpoint);
+        if published.is_some_and(|published| published.state != state) {
+            self.changes.push(endpoint.clone());
+        }
+        self.endpoints.insert(key.clone(), endpoint);
+    }
+
+    fn gone(&mut self, id: &ContainerId, container: &Container) {
+        let Some(offers) = self.offered.remove(id) else { return };
+        for offer in &offers.endpoints {
+            self.end(&offer.endpoint.key());
+        }
+        if !offers.endpoints.is_empty() {
+            info!(container = %container.name, id = %id, endpoints = offers.endpoints.len(), "container gone");
+        }
+    }
+
+    fn end(&mut self, key: &EndpointKey) {
+        self.lives.remove(key);
+        self.endpoints.remove(key);
+    }
+
+    fn probe(&self, key: &EndpointKey, offer: &Offer) -> Option<AbortOnDropHandle<()>> {
+        let check = offer.health.clone().filter(|check| *check != HealthCheck::None)?;
+        let (address, slots, report) = (offer.endpoint.address, self.probes.clone(), self.report.clone());
+        let task = probe::run(key.clone(), self.births, address, check, slots, report);
+        Some(AbortOnDropHandle::new(tokio::spawn(task)))
+    }
+
+    /// Says what a container offers now, and what is wrong with its labels.
+    fn announce(&self, container: &Container, before: Option<&Offers>, now: &Offers) {
+        let count = |offers: &Offers| offers.endpoints.len();
+        if count(now) != before.map_or(0, count) {
+            info!(container = %container.name, id = %container.id, endpoints = count(now), "container offers");
+        }
+        if let Some(first) = now.faults.first()
+            && before.is_none_or(|before| before.faults != now.faults)
+        {
+            warn!(container = %container.name, id = %container.id, faults = now.faults.len() + now.more_faults,
+                label = %first.label, problem = %first.problem, "bad label; see meshdog explain");
+        }
+    }
+}
+
+/// Whether an offer is of the same life as an earlier one of the same key: what its health was found to be still holds.
+fn same_life(a: &Offer, b: &Offer) -> bool {
+    a.endpoint.started_ms == b.endpoint.started_ms
+        && a.endpoint.container == b.endpoint.container
+        && a.endpoint.address == b.endpoint.address
+        && a.health == b.health
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,73 @@
+use super::*;
+
+fn target(n: u16) -> Target {
+    (L4::Tcp, SocketAddrV4::new([10, 0, 0, 1].into(), n))
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+/// Fails an endpoint until it is ejected; for how long that is.
+fn eject(tracker: &mut Tracker, now: Instant) -> Duration {
+    let ejected = (0..FAILURES).map(|_| tracker.observe(now, target(1), Failure::Refused)).filter(|e| *e).count();
+    assert_eq!(ejected, 1);
+    tracker.ejected()[&target(1)].until - now
+}
+
+#[test]
+fn five_failures_within_thirty_seconds_eject() {
+    let start = Instant::now();
+    let mut tracker = Tracker::default();
+    for n in 0..4 {
+        assert!(!tracker.observe(start + seconds(n), target(1), Failure::Refused));
+    }
+    // The first two are too old by now.
+    let late = start + seconds(31);
+    assert!(!tracker.observe(late, target(1), Failure::Unanswered));
+    assert!(!tracker.observe(late, target(1), Failure::Unanswered));
+    assert!(tracker.observe(late, target(1), Failure::Unanswered));
+    let ejection = &tracker.ejected()[&target(1)];
+    assert_eq!(ejection.until, late + FIRST_EJECTION);
+    assert!(ejection.reason.contains("not answered"));
+    // Another endpoint, and the same port over UDP, have nothing to do with it.
+    assert!(!tracker.ejected().contains_key(&target(2)));
+    assert!(!tracker.observe(late, (L4::Udp, target(1).1), Failure::Refused));
+}
+
+#[test]
+fn ejections_double_end_and_decay() {
+    let mut now = Instant::now();
+    let mut tracker = Tracker::default();
+    for length in [30, 60, 120, 240, 300, 300] {
+        assert_eq!(eject(&mut tracker, now), seconds(length));
+        assert_eq!(tracker.due(), Some(now + seconds(length)));
+        // What comes in meanwhile neither lengthens nor counts.
+        assert!(!tracker.observe(now + seconds(1), target(1), Failure::Refused));
+        assert!(!tracker.expired(now + seconds(length) - Duration::from_millis(1)));
+        now += seconds(length);
+        assert!(tracker.expired(now));
+        assert!(tracker.ejected().is_empty());
+        assert_eq!(tracker.due(), None);
+    }
+    // Two quiet minutes, two levels.
+    now += 2 * DECAY;
+    assert_eq!(eject(&mut tracker, now), seconds(120));
+}
+
+#[test]
+fn nothing_is_remembered_for_ever() {
+    let now = Instant::now();
+    let mut tracker = Tracker::default();
+    eject(&mut tracker, now);
+    tracker.observe(now, target(2), Failure::Refused);
+    tracker.expired(now + WINDOW);
+    assert_eq!(tracker.records.len(), 1);
+    tracker.expired(now + FIRST_EJECTION + DECAY);
+    assert!(tracker.records.is_empty());
+
+    for n in 0..=MAX_TRACKED as u32 {
+        tracker.observe(now, (L4::Tcp, SocketAddrV4::new(n.into(), 80)), Failure::Refused);
+    }
+    assert_eq!(tracker.records.len(), MAX_TRACKED);
+}

@@ -1,0 +1,26 @@
+use std::num::NonZeroU16;
+
+use super::*;
+use crate::mesh::Frontend;
+
+fn flow(l4: L4) -> Flow {
+    Flow {
+        client: "172.17.0.9:40000".parse().unwrap(),
+        frontend: Frontend { vip: [198, 19, 0, 7].into(), l4, port: NonZeroU16::new(80).unwrap() },
+        endpoint: "172.17.0.3:8080".parse().unwrap(),
+    }
+}
+
+fn destroyed(replied: bool, tcp: Option<TcpState>) -> FlowKind {
+    FlowKind::Destroyed { replied, tcp, sent: None, received: None }
+}
+
+#[test]
+fn only_an_unanswered_end_of_a_connection_is_a_failure() {
+    let tcp = flow(L4::Tcp);
+    assert_eq!(failure(&destroyed(false, Some(TcpState::CLOSE)), &tcp), Some(Failure::Refused));
+    assert_eq!(failure(&destroyed(false, Some(TcpState::SYN_SENT)), &tcp), Some(Failure::Unanswered));
+    assert_eq!(failure(&destroyed(true, Some(TcpState::CLOSE)), &tcp), None);
+    assert_eq!(failure(&FlowKind::New, &tcp), None);
+    assert_eq!(failure(&destroyed(false, None), &flow(L4::Udp)), None);
+}

@@ -1,0 +1,154 @@
+//! One endpoint's probes, as a task: asks, judges, reports what changed.
+//!
+//! Asks from the host's network namespace by plain sockets. Whatever answers is a stranger: time, headers and messages
+//! are bounded, bodies are not read, redirects not followed.
+
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Empty;
+use hyper::header::{CONNECTION, HOST, USER_AGENT};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::{sleep, timeout};
+use tokio_util::task::AbortOnDropHandle;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+use super::verdict::{FAILURES, Verdict};
+use crate::model::{EndpointKey, HealthCheck, State};
+
+/// How long an endpoint may take over its answer.
+pub const TIMEOUT: Duration = Duration::from_secs(2);
+/// The most bytes of an HTTP answer's head.
+const MAX_HEAD: usize = 16 << 10;
+/// The most bytes of a gRPC health answer.
+const MAX_MESSAGE: usize = 1 << 10;
+
+/// Why a probe failed.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("no answer within {TIMEOUT:?}")]
+    Timeout,
+    #[error("{0}")]
+    Connect(#[from] std::io::Error),
+    #[error("not HTTP, or its head is too long")]
+    Http(#[from] hyper::Error),
+    #[error("the path cannot be asked for")]
+    Path(#[from] hyper::http::Error),
+    #[error("status {0}; 200 to 399 is healthy")]
+    Status(u16),
+    #[error("cannot connect for gRPC")]
+    Grpc(#[from] tonic::transport::Error),
+    #[error("gRPC health check failed with {0:?}")]
+    GrpcStatus(tonic::Code),
+    #[error("gRPC health check says {0}")]
+    NotServing(&'static str),
+}
+
+/// What a probe task has to say of its endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Report {
+    pub(super) key: EndpointKey,
+    /// Which life of the endpoint it is about.
+    pub(super) life: u64,
+    pub(super) state: State,
+    pub(super) reason: Arc<str>,
+}
+
+/// Probes until dropped. `slots` bounds how many probe at once; each change of state or reason is reported.
+pub(super) async fn run(
+    key: EndpointKey,
+    life: u64,
+    address: SocketAddrV4,
+    check: HealthCheck,
+    slots: Arc<Semaphore>,
+    reports: mpsc::Sender<Report>,
+) {
+    let mut verdict = Verdict::NEW;
+    let mut told: Option<(State, Arc<str>)> = None;
+    loop {
+        let result = {
+            let Ok(_slot) = slots.acquire().await else { return };
+            Box::pin(probe(&check, address)).await
+        };
+        let before = verdict;
+        verdict = verdict.after(result.is_ok());
+        if let Some(now) = word(before, verdict, &check, &result)
+            && told.as_ref() != Some(&now)
+        {
+            let (state, reason) = now.clone();
+            told = Some(now);
+            if reports.send(Report { key: key.clone(), life, state, reason }).await.is_err() {
+                return;
+            }
+        }
+        // A tenth more or less, so that endpoints that started together do not stay together.
+        sleep(verdict.wait(before).mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+    }
+}
+
+/// State and reason, where this probe settled or changed them: one failure of a healthy endpoint says nothing yet.
+fn word(
+    before: Verdict,
+    verdict: Verdict,
+    check: &HealthCheck,
+    result: &Result<(), Failure>,
+) -> Option<(State, Arc<str>)> {
+    let reason = match (verdict, result) {
+        (Verdict::Healthy(0), Ok(())) => format!("answers its {check} check"),
+        (Verdict::Starting(_), Err(failure)) => format!("has not passed its {check} check yet: {failure}"),
+        (Verdict::Unhealthy(_), Err(failure)) if before.state() == State::Healthy => {
+            format!("failed its {check} check {FAILURES} times in a row: {failure}")
+        }
+        _ => return None,
+    };
+    Some((verdict.state(), reason.into()))
+}
+
+/// Asks once.
+pub(super) async fn probe(check: &HealthCheck, address: SocketAddrV4) -> Result<(), Failure> {
+    let asked = async {
+        match check {
+            HealthCheck::None => Ok(()),
+            HealthCheck::Tcp => Ok(TcpStream::connect(address).await.map(drop)?),
+            HealthCheck::Http(path) => http(address, path).await,
+            HealthCheck::Grpc(service) => grpc(address, service).await,
+        }
+    };
+    timeout(TIMEOUT, asked).await.unwrap_or(Err(Failure::Timeout))
+}
+
+async fn http(address: SocketAddrV4, path: &str) -> Result<(), Failure> {
+    let stream = TcpStream::connect(address).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await?;
+    let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
+    let request = hyper::Request::get(path)
+        .header(HOST, address.to_string())
+        .header(USER_AGENT, concat!("meshdog/", env!("CARGO_PKG_VERSION")))
+        .header(CONNECTION, "close")
+        .body(Empty::<Bytes>::new())?;
+    match sender.send_request(request).await?.status().as_u16() {
+        200..=399 => Ok(()),
+        other => Err(Failure::Status(other)),
+    }
+}
+
+/// `grpc.health.v1.Health/Check` (gRPC health checking protocol).
+async fn grpc(address: SocketAddrV4, service: &str) -> Result<(), Failure> {
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
+    let mut client = HealthClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
+    let answer = client.check(HealthCheckRequest { service: service.to_owned() }).await;
+    match answer.map_err(|status| Failure::GrpcStatus(status.code()))?.into_inner().status() {
+        ServingStatus::Serving => Ok(()),
+        other => Err(Failure::NotServing(other.as_str_name())),
+    }
+}
+
+#[cfg(test)]
+mod tests;

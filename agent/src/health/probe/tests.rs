@@ -1,0 +1,126 @@
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
+
+use super::*;
+
+/// Answers every connection with these bytes; gives what was asked.
+async fn server(answer: &'static [u8]) -> (SocketAddrV4, mpsc::UnboundedReceiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = v4(listener.local_addr().unwrap());
+    let (asked, out) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let asked = asked.clone();
+            tokio::spawn(async move {
+                let mut request = [0; 4096];
+                let n = stream.read(&mut request).await.unwrap_or_default();
+                let _ = asked.send(String::from_utf8_lossy(&request[..n]).into_owned());
+                let _ = stream.write_all(answer).await;
+                let _ = stream.read(&mut request).await;
+            });
+        }
+    });
+    (address, out)
+}
+
+fn v4(address: SocketAddr) -> SocketAddrV4 {
+    match address {
+        SocketAddr::V4(v4) => v4,
+        SocketAddr::V6(v6) => panic!("{v6}"),
+    }
+}
+
+/// An address that is taken and refuses, for as long as the socket does not listen.
+fn refusing() -> (TcpSocket, SocketAddrV4) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = v4(socket.local_addr().unwrap());
+    (socket, address)
+}
+
+#[tokio::test]
+async fn tcp_is_an_accepted_connection() {
+    let (address, _asked) = server(b"").await;
+    assert!(probe(&HealthCheck::Tcp, address).await.is_ok());
+    let (_socket, refusing) = refusing();
+    assert!(matches!(probe(&HealthCheck::Tcp, refusing).await, Err(Failure::Connect(_))));
+}
+
+#[tokio::test]
+async fn http_judges_the_status_and_follows_nothing() {
+    for (answer, healthy) in [
+        (&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..], true),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", true),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\n", true),
+        // A body without end is not waited for.
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999\r\n\r\n", true),
+        (b"HTTP/1.0 200 OK\r\n\r\n", true),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", false),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n", false),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", false),
+    ] {
+        let (address, mut asked) = server(answer).await;
+        let result = probe(&HealthCheck::Http("/healthz?deep=1".into()), address).await;
+        assert_eq!(result.is_ok(), healthy, "{}: {result:?}", String::from_utf8_lossy(answer));
+        let asked = asked.recv().await.unwrap();
+        assert!(asked.starts_with("GET /healthz?deep=1 HTTP/1.1\r\n"), "{asked}");
+        assert!(asked.contains(&format!("host: {address}\r\n")), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_without_end_is_refused() {
+    let head = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(MAX_HEAD));
+    let (address, _asked) = server(head.leak().as_bytes()).await;
+    assert!(matches!(probe(&HealthCheck::Http("/".into()), address).await, Err(Failure::Http(_))));
+}
+
+#[tokio::test]
+async fn silence_is_a_failure() {
+    let (address, mut asked) = server(b"").await;
+    let probe = tokio::spawn(async move { probe(&HealthCheck::Http("/".into()), address).await });
+    asked.recv().await.unwrap();
+    tokio::time::pause();
+    assert!(matches!(probe.await.unwrap(), Err(Failure::Timeout)));
+}
+
+#[tokio::test]
+async fn grpc_asks_the_service() {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    reporter.set_service_status("shop.Orders", tonic_health::ServingStatus::NotServing).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = v4(listener.local_addr().unwrap());
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    tokio::spawn(tonic::transport::Server::builder().add_service(health).serve_with_incoming(incoming));
+
+    assert!(probe(&HealthCheck::Grpc("".into()), address).await.is_ok());
+    let orders = HealthCheck::Grpc("shop.Orders".into());
+    assert!(matches!(probe(&orders, address).await, Err(Failure::NotServing("NOT_SERVING"))));
+    reporter.set_service_status("shop.Orders", tonic_health::ServingStatus::Serving).await;
+    assert!(probe(&orders, address).await.is_ok());
+    let unknown = probe(&HealthCheck::Grpc("nope".into()), address).await;
+    assert!(matches!(unknown, Err(Failure::GrpcStatus(tonic::Code::NotFound))), "{unknown:?}");
+    let (_socket, refusing) = refusing();
+    assert!(matches!(probe(&HealthCheck::Grpc("".into()), refusing).await, Err(Failure::Grpc(_))));
+}
+
+#[tokio::test]
+async fn a_task_reports_changes_only() {
+    let (socket, address) = refusing();
+    let (send, mut reports) = mpsc::channel(8);
+    let service = crate::model::ServiceId { namespace: "prod".parse().unwrap(), name: "web".parse().unwrap() };
+    let key = (service, crate::model::EndpointId::from_registry("e"));
+    let slots = Arc::new(Semaphore::new(1));
+    let task = tokio::spawn(run(key, 7, address, HealthCheck::Tcp, slots, send));
+    let first = reports.recv().await.unwrap();
+    assert_eq!((first.life, first.state), (7, State::Starting));
+    assert!(first.reason.contains("tcp check yet: Connection refused"), "{}", first.reason);
+    let _listener = socket.listen(8).unwrap();
+    // Further failures said the same, so the next report is the success.
+    let second = reports.recv().await.unwrap();
+    assert_eq!((second.state, &*second.reason), (State::Healthy, "answers its tcp check"));
+    task.abort();
+}

@@ -1,0 +1,66 @@
+//! What the results of one endpoint's probes come to. Pure.
+
+use std::time::Duration;
+
+use crate::model::State;
+
+/// Failures in a row that make a healthy endpoint unhealthy.
+pub const FAILURES: u8 = 3;
+/// Successes in a row that bring an unhealthy endpoint back.
+pub const SUCCESSES: u8 = 2;
+/// Between two probes of an endpoint that has been healthy.
+pub const INTERVAL: Duration = Duration::from_secs(5);
+/// Between the first two probes of one that has not; doubles with each up to [`SLOWEST_START`].
+pub(super) const FIRST_RETRY: Duration = Duration::from_millis(50);
+/// Between two probes of one that has not been healthy for long.
+pub(super) const SLOWEST_START: Duration = Duration::from_secs(1);
+
+/// Where an endpoint stands by its probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Never answered; how long to wait before the next probe.
+    Starting(Duration),
+    /// Answers; how many of the last probes failed.
+    Healthy(u8),
+    /// Answered once and does not; how many of the last probes succeeded.
+    Unhealthy(u8),
+}
+
+impl Verdict {
+    /// Nothing is known yet.
+    pub(super) const NEW: Self = Self::Starting(FIRST_RETRY);
+
+    /// The verdict after one more probe.
+    pub(super) fn after(self, success: bool) -> Self {
+        match (self, success) {
+            (Self::Starting(_), true) => Self::Healthy(0),
+            (Self::Starting(wait), false) => Self::Starting((wait * 2).min(SLOWEST_START)),
+            (Self::Healthy(_), true) => Self::Healthy(0),
+            (Self::Healthy(failures), false) if failures + 1 < FAILURES => Self::Healthy(failures + 1),
+            (Self::Healthy(_), false) => Self::Unhealthy(0),
+            (Self::Unhealthy(successes), true) if successes + 1 < SUCCESSES => Self::Unhealthy(successes + 1),
+            (Self::Unhealthy(_), true) => Self::Healthy(0),
+            (Self::Unhealthy(_), false) => Self::Unhealthy(0),
+        }
+    }
+
+    /// The endpoint's state, as far as its probes decide it.
+    pub(super) fn state(self) -> State {
+        match self {
+            Self::Starting(_) => State::Starting,
+            Self::Healthy(_) => State::Healthy,
+            Self::Unhealthy(_) => State::Unhealthy,
+        }
+    }
+
+    /// How long to wait before the next probe, after a probe that led to this verdict from `before`.
+    pub(super) fn wait(self, before: Self) -> Duration {
+        match (self, before) {
+            (Self::Starting(_), Self::Starting(wait)) => wait,
+            _ => INTERVAL,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

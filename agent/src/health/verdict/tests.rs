@@ -1,0 +1,41 @@
+use super::*;
+
+fn states(results: &str) -> String {
+    let mut verdict = Verdict::NEW;
+    results
+        .chars()
+        .map(|result| {
+            verdict = verdict.after(result == '+');
+            match verdict.state() {
+                State::Starting => 's',
+                State::Healthy => 'h',
+                _ => 'u',
+            }
+        })
+        .collect()
+}
+
+#[test]
+fn three_failures_in_a_row_and_two_successes_in_a_row() {
+    assert_eq!(states("----+"), "ssssh");
+    assert_eq!(states("+--+--+---"), "hhhhhhhhhu");
+    assert_eq!(states("+---+-++"), "hhhuuuuh");
+    assert_eq!(states("+---++--+"), "hhhuuhhhh");
+    assert_eq!(states("+---+++---"), "hhhuuhhhhu");
+}
+
+#[test]
+fn starting_is_fast_and_slows_down() {
+    let mut verdict = Verdict::NEW;
+    let waits: Vec<u128> = (0..7)
+        .map(|_| {
+            let before = verdict;
+            verdict = verdict.after(false);
+            verdict.wait(before).as_millis()
+        })
+        .collect();
+    assert_eq!(waits, [50, 100, 200, 400, 800, 1000, 1000]);
+    let healthy = verdict.after(true);
+    assert_eq!(healthy.wait(verdict), INTERVAL);
+    assert_eq!(healthy.after(false).wait(healthy), INTERVAL);
+}

@@ -1,0 +1,45 @@
+use std::num::NonZeroU16;
+
+use super::*;
+use crate::dataplane::conntrack::{Counters, TcpState};
+use crate::model::{L4, ServiceId};
+
+fn orders() -> ServiceId {
+    ServiceId { namespace: "prod".parse().unwrap(), name: "orders".parse().unwrap() }
+}
+
+fn flow(client: u16, port: u16) -> Flow {
+    Flow {
+        client: SocketAddrV4::new([172, 17, 0, 9].into(), client),
+        frontend: Frontend { vip: [198, 19, 0, 7].into(), l4: L4::Tcp, port: NonZeroU16::new(port).unwrap() },
+        endpoint: "172.17.0.3:8080".parse().unwrap(),
+    }
+}
+
+fn end(replied: bool) -> FlowKind {
+    let counted = |bytes| Some(Counters { packets: 1, bytes });
+    FlowKind::Destroyed { replied, tcp: Some(TcpState::CLOSE), sent: counted(100), received: counted(1000) }
+}
+
+#[test]
+fn connections_are_counted_where_they_belong() {
+    let mut desired = Desired::default();
+    desired.served.insert(flow(1, 80).frontend, orders());
+    let flows = Flows::default();
+    let mut traffic = Traffic::new(watch::channel(Some(Arc::new(desired))).1, flows.clone());
+
+    traffic.observe(Seen::Flow(&FlowKind::New, &flow(1, 80)));
+    traffic.observe(Seen::Flow(&FlowKind::New, &flow(2, 80)));
+    traffic.observe(Seen::Flow(&FlowKind::New, &flow(3, 81)));
+    let counts = flows.of(&orders());
+    assert_eq!((counts.connections.get(), counts.active.get()), (2, 2));
+
+    traffic.observe(Seen::Flow(&end(true), &flow(1, 80)));
+    traffic.observe(Seen::Flow(&end(false), &flow(2, 80)));
+    // Begun before we looked: its bytes count, and it was never counted as open.
+    traffic.observe(Seen::Flow(&end(true), &flow(9, 80)));
+    assert_eq!((counts.connections.get(), counts.active.get(), counts.connect_failures.get()), (2, 0, 1));
+    traffic.observe(Seen::Ejected(&flow(9, 80)));
+    assert_eq!(counts.ejections.get(), 1);
+    assert_eq!((counts.request_bytes.get(), counts.response_bytes.get()), (300, 3000));
+}

@@ -145,6 +145,7 @@ fn conditions(settings: &Settings, quick: bool) -> Result<serde_json::Value> {
             "kernel": read("/proc/sys/kernel/osrelease")?,
             "cpus": std::thread::available_parallelism()?.get(),
             "load_before": load.split(' ').next(),
+            "bridge_nf_call_iptables": "1 in legs named bridge-nf and for the agent, else 0",
             "rounds": settings.rounds,
             "quick": quick,
         }

@@ -59,7 +59,7 @@ pub(crate) struct Leg {
 }
 
 impl Leg {
-    /// Straight to the endpoints, no rule anywhere.
+    /// Straight to the endpoints, no rule on the road but Docker's.
     pub(crate) fn direct(client: Client) -> Result<Self> {
         let (world, server) = answered(client)?;
         Self::new(DIRECT, client, ENDPOINTS.to_vec(), world, server).ready()

@@ -125,7 +125,7 @@ impl Services {
         Ok(chains + &rules + "COMMIT\n")
     }
 
-    /// What kube-proxy writes when the last service loses its last endpoint: that service's chain anew, nothing else.
+    /// What kube-proxy writes when the last service loses its fourth endpoint: that service's chain anew, nothing else.
     pub(crate) fn iptables_change(self) -> String {
         let service = self.count - 1;
         let mut text = format!("*nat\n:SVC-{service} - [0:0]\n");

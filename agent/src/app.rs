@@ -162,6 +162,10 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     info!(version = env!("CARGO_PKG_VERSION"), namespace = %settings.mesh.namespace, "started");
 
     let ended = supervise(&mut parts).await;
+    // Containers' queries go to their own servers before nobody answers them here.
+    if let Err(error) = dataplane.end_lease().await {
+        tracing::warn!(error = &error as &dyn std::error::Error, "DNS falls open when its lease is over");
+    }
     // Queries that were captured just before are still answered, the VIPs written, the admin socket unlinked.
     stop.cancel();
     tokio::time::sleep(GRACE).await;

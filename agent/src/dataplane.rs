@@ -47,8 +47,8 @@ pub const DNS_ZONE: u16 = 0x6d64;
 /// How long queries are captured after a renewal of the lease.
 pub const LEASE: Duration = Duration::from_secs(5);
 
-/// Renewals that may wait for the owner.
-const RENEWALS: usize = 4;
+/// Orders about the lease that may wait for the owner.
+const LEASE_ORDERS: usize = 4;
 
 /// What the data plane needs to know once.
 #[derive(Debug, Clone)]
@@ -138,7 +138,7 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct Handle {
     state: watch::Receiver<DataplaneState>,
-    renewals: mpsc::Sender<owner::Renewal>,
+    leases: mpsc::Sender<owner::LeaseOrder>,
 }
 
 impl Handle {
@@ -154,8 +154,20 @@ impl Handle {
     /// # Errors
     /// The kernel refused, or the data plane has stopped.
     pub async fn renew_lease(&self) -> Result<(), Error> {
+        self.set_lease(Some(LEASE)).await
+    }
+
+    /// Ends the capture of DNS queries at once: for whoever is about to stop answering them.
+    ///
+    /// # Errors
+    /// As [`Self::renew_lease`]; the capture then ends with its lease.
+    pub async fn end_lease(&self) -> Result<(), Error> {
+        self.set_lease(None).await
+    }
+
+    async fn set_lease(&self, lease: Option<Duration>) -> Result<(), Error> {
         let (tell, told) = oneshot::channel();
-        self.renewals.send(tell).await.map_err(|_| Error::Stopped)?;
+        self.leases.send(owner::LeaseOrder { lease, tell }).await.map_err(|_| Error::Stopped)?;
         Ok(told.await.map_err(|_| Error::Stopped)??)
     }
 }
@@ -167,9 +179,9 @@ impl Handle {
 /// The kernel lacks something, or the agent the right to it.
 pub async fn spawn(config: DataplaneConfig, rulesets: watch::Receiver<Option<Arc<Ruleset>>>) -> Result<Handle, Error> {
     let (publish, state) = watch::channel(DataplaneState::default());
-    let (renewals, inbox) = mpsc::channel(RENEWALS);
+    let (leases, inbox) = mpsc::channel(LEASE_ORDERS);
     let (tell, started) = oneshot::channel();
-    let inputs = owner::Inputs { rulesets, renewals: inbox };
+    let inputs = owner::Inputs { rulesets, leases: inbox };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
     let owner = move || {
         runtime.block_on(async {
@@ -184,10 +196,11 @@ pub async fn spawn(config: DataplaneConfig, rulesets: watch::Receiver<Option<Arc
     };
     std::thread::Builder::new().name("dataplane".to_owned()).spawn(owner).map_err(Error::Thread)?;
     started.await.map_err(|_| Error::Stopped)??;
-    Ok(Handle { state, renewals })
+    Ok(Handle { state, leases })
 }
 
-/// Removes our table and the resolver's address. Connections that are open go on until they end.
+/// Removes our table and the resolver's address. Open connections go on while anybody else (Docker) translates addresses
+/// on this host; where nobody does, the kernel stops translating altogether.
 ///
 /// # Errors
 /// What could not be removed.

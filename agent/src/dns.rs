@@ -103,7 +103,7 @@ pub async fn run<L: Lease>(
         let (sockets, address) = listen::bind(config.listen, &state).await;
         let renew = async {
             if names.wait_for(Option::is_some).await.is_ok() {
-                lease::keep(lease::SelfQuery::new(address), lease, &state).await;
+                lease::keep(lease::SelfQuery::new(address, config.mark), lease, &state).await;
             }
         };
         tokio::join!(listen::udp(sockets.udp, &responder), listen::tcp(sockets.tcp, &responder), renew);

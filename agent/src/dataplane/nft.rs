@@ -21,7 +21,7 @@ use imbl::OrdMap;
 use self::abi::{comment, msg};
 use self::skeleton::{Skeleton, TABLE};
 use super::netlink::{Batch, BatchError, NfSocket, find, messages, wire};
-use super::plan::{Element, Plan, plan};
+use super::plan::{Element, Op, Plan, plan};
 use super::size::{ChainSize, chain_for};
 use crate::mesh::{Frontend, Ruleset, Slots};
 use crate::model::VipCidr;
@@ -36,7 +36,7 @@ pub enum NftError {
     #[error("cannot talk to nf_tables over netlink; the agent needs CAP_NET_ADMIN in the host's network namespace")]
     Socket(#[source] io::Error),
     /// The kernel refused a change; nothing of its transaction was applied.
-    #[error("the kernel refused {what}, {others} other messages and with them the whole transaction{text}")]
+    #[error("the kernel refused to {what} ({others} other refusals) and dropped the whole transaction{text}")]
     Refused {
         /// The first message that it refused.
         what: String,
@@ -129,7 +129,12 @@ impl Nft {
     pub(crate) fn apply(&mut self, plan: &Plan) -> Result<(), NftError> {
         let mut batch = Batch::new();
         plan.ops.iter().for_each(|op| element::write(&mut batch, op));
-        self.commit(batch)
+        let bytes = batch.commit();
+        // Messages are numbered from one, after the batch's own.
+        let op = |seq: u32| plan.ops.get(usize::try_from(seq).ok()?.checked_sub(1)?);
+        self.socket
+            .transact(&bytes)
+            .map_err(|error| refused(error, |seq| op(seq).map_or("begin".to_owned(), Op::to_string)))
     }
 
     /// Writes the whole table. One that is there is replaced in one transaction; otherwise packets enter last, when all
@@ -143,9 +148,7 @@ impl Nft {
             push_table(&mut batch, msg::DELTABLE, 0);
         }
         self.skeleton.write_foundation(&mut batch);
-        if let Some(lease) = lease {
-            element::write_lease(&mut batch, lease);
-        }
+        element::write_lease(&mut batch, lease);
         for op in plan(ruleset, &Ruleset::default()).ops {
             element::write(&mut batch, &op);
             if !replaces && batch.len() >= CHUNK {
@@ -156,8 +159,8 @@ impl Nft {
         self.commit(batch)
     }
 
-    /// Lets queries be captured for so long from now.
-    pub(crate) fn renew_lease(&mut self, lease: Duration) -> Result<(), NftError> {
+    /// Lets queries be captured for so long from now, or no longer.
+    pub(crate) fn set_lease(&mut self, lease: Option<Duration>) -> Result<(), NftError> {
         let mut batch = Batch::new();
         element::write_lease(&mut batch, lease);
         self.commit(batch)
@@ -191,39 +194,33 @@ impl Nft {
     }
 
     fn commit(&mut self, batch: Batch) -> Result<(), NftError> {
-        if batch.len() == 0 {
-            return Ok(());
-        }
         let bytes = batch.commit();
-        self.socket.transact(&bytes).map_err(|error| match error {
-            BatchError::Io(source) => NftError::Socket(source),
-            BatchError::Unanswered => NftError::Unanswered,
-            BatchError::Refused(first, rest) => NftError::Refused {
-                what: describe(&bytes, first.seq),
-                others: rest.len(),
-                text: first.text.map(|text| format!(" ({text})")).unwrap_or_default(),
-                errno: first.errno,
-            },
-        })
+        self.socket.transact(&bytes).map_err(|error| refused(error, |seq| describe(&bytes, seq)))
     }
 }
 
-/// Deletes our table, if it is there. Packets that are being served lose their translation with their connection's end.
+/// Deletes our table, if it is there.
 pub(crate) fn delete_table() -> Result<(), NftError> {
     let mut batch = Batch::new();
     push_table(&mut batch, msg::NEWTABLE, wire::CREATE);
     push_table(&mut batch, msg::DELTABLE, 0);
-    let mut nft = NfSocket::open().map_err(NftError::Socket)?;
-    nft.transact(&batch.commit()).map_err(|error| match error {
+    let mut socket = NfSocket::open().map_err(NftError::Socket)?;
+    let bytes = batch.commit();
+    socket.transact(&bytes).map_err(|error| refused(error, |seq| describe(&bytes, seq)))
+}
+
+/// The error in words; `what` names the message with a sequence number.
+fn refused(error: BatchError, what: impl FnOnce(u32) -> String) -> NftError {
+    match error {
         BatchError::Io(source) => NftError::Socket(source),
         BatchError::Unanswered => NftError::Unanswered,
-        BatchError::Refused(refusal, rest) => NftError::Refused {
-            what: format!("to delete table {TABLE}"),
+        BatchError::Refused(first, rest) => NftError::Refused {
+            what: what(first.seq),
             others: rest.len(),
-            text: refusal.text.unwrap_or_default(),
-            errno: refusal.errno,
+            text: first.text.map(|text| format!(": {text}")).unwrap_or_default(),
+            errno: first.errno,
         },
-    })
+    }
 }
 
 fn push_table(batch: &mut Batch, kind: u16, flags: u16) {
@@ -234,7 +231,7 @@ fn push_table(batch: &mut Batch, kind: u16, flags: u16) {
 fn describe(batch: &[u8], seq: u32) -> String {
     let Some(message) = messages(batch).find(|message| message.seq == seq && message.kind & 0xff00 == abi::SUBSYS)
     else {
-        return "a batch".to_owned();
+        return "begin".to_owned();
     };
     let what = msg::name(message.kind);
     match element::read(&message).into_iter().flatten().next() {

@@ -1,7 +1,7 @@
 //! The task that owns the kernel's tables: keeps what is applied equal to what is desired.
 //!
 //! Lives on a thread of its own, so that a change reaches the kernel at once however busy the rest of the agent is.
-//! Receives rulesets (the latest counts), lease renewals, and news of others' changes; emits the state. Any doubt about
+//! Receives rulesets (the latest counts), orders about the lease, and news of others' changes; emits the state. Any doubt about
 //! what the kernel holds ends in one transaction that writes the whole table; until it succeeds the kernel goes on with
 //! what it has.
 
@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::nft::monitor::{ForeignChange, Monitor};
 use super::nft::{Found, Nft, NftError};
 use super::plan::plan;
-use super::{DataplaneConfig, DataplaneState, Error, LEASE, conntrack, links};
+use super::{DataplaneConfig, DataplaneState, Error, conntrack, links};
 use crate::mesh::Ruleset;
 use crate::model::IfName;
 
@@ -28,14 +28,18 @@ const CALM: Duration = Duration::from_secs(10);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Asks for a renewal of the lease; answered when the kernel has it.
-pub(super) type Renewal = oneshot::Sender<Result<(), NftError>>;
+/// Asks for the lease to last so long from now, or to end; answered when the kernel has it.
+#[derive(Debug)]
+pub(super) struct LeaseOrder {
+    pub(super) lease: Option<Duration>,
+    pub(super) tell: oneshot::Sender<Result<(), NftError>>,
+}
 
 /// What the owner is fed with.
 #[derive(Debug)]
 pub(super) struct Inputs {
     pub(super) rulesets: watch::Receiver<Option<Arc<Ruleset>>>,
-    pub(super) renewals: mpsc::Receiver<Renewal>,
+    pub(super) leases: mpsc::Receiver<LeaseOrder>,
 }
 
 /// The owner.
@@ -113,7 +117,7 @@ impl Owner {
                     Ok(()) => self.take_ruleset(),
                     Err(_) => return,
                 },
-                Some(renewal) = self.inputs.renewals.recv() => self.renew(renewal),
+                Some(order) = self.inputs.leases.recv() => self.set_lease(order),
                 change = self.monitor.foreign_change() => match change {
                     Ok(change) => self.repair(&change),
                     Err(error) => {
@@ -142,7 +146,8 @@ impl Owner {
         self.attempt = None;
         let Some(target) = self.target.clone() else { return };
         let start = Instant::now();
-        let mut retires = true;
+        // Whether a plan took endpoints away; none: the whole table was written.
+        let mut retires = None;
         let mut result = match &self.applied {
             Some(applied) => {
                 let plan = plan(&target, applied);
@@ -150,7 +155,7 @@ impl Owner {
                     self.applied = Some(target);
                     return self.publish(|_| ());
                 }
-                retires = plan.retires_slots();
+                retires = Some(plan.retires_slots());
                 self.nft.apply(&plan)
             }
             None => self.install(&target),
@@ -159,15 +164,17 @@ impl Owner {
             warn!(error = error as &dyn std::error::Error, "a change failed; writing the whole table");
             self.config.metrics.failures.inc();
             self.publish(|state| state.failures += 1);
-            retires = true;
+            retires = None;
             result = self.install(&target);
         }
         match result {
             Ok(()) => {
                 let took = start.elapsed();
                 self.config.metrics.reconcile.observe(took.as_secs_f64());
-                if retires {
-                    self.cleaner.clean(Arc::clone(&target));
+                match retires {
+                    Some(true) => self.cleaner.clean(Arc::clone(&target)),
+                    Some(false) => {}
+                    None => self.cleaner.clean_all(Arc::clone(&target)),
                 }
                 self.applied = Some(target);
                 self.publish(|state| {
@@ -190,7 +197,8 @@ impl Owner {
     }
 
     fn repair(&mut self, change: &ForeignChange) {
-        if self.target.is_none() {
+        // Nothing is held yet, or it is about to be written anyway.
+        if self.applied.is_none() {
             return;
         }
         warn!(what = change.what, who = change.who, "somebody else changed our table; writing it anew");
@@ -201,14 +209,16 @@ impl Owner {
     /// What the kernel holds is not known any more: the whole table is written, soon.
     fn doubt(&mut self, count: impl FnOnce(&mut DataplaneState)) {
         self.applied = None;
-        self.attempt = Some(Instant::now() + self.trouble.pause());
+        // More trouble does not put off an attempt that is due.
+        let trouble = &mut self.trouble;
+        self.attempt.get_or_insert_with(|| Instant::now() + trouble.pause());
         self.publish(count);
     }
 
-    fn renew(&mut self, renewal: Renewal) {
-        self.lease_ends = Some(Instant::now() + LEASE);
+    fn set_lease(&mut self, LeaseOrder { lease, tell }: LeaseOrder) {
+        self.lease_ends = lease.map(|lease| Instant::now() + lease);
         let result = match (self.config.capture, &self.applied) {
-            (true, Some(_)) => self.nft.renew_lease(LEASE),
+            (true, Some(_)) => self.nft.set_lease(lease),
             // A table to come is written with it.
             _ => Ok(()),
         };
@@ -217,7 +227,7 @@ impl Owner {
             self.doubt(|state| state.failures += 1);
         }
         // Whoever asked may have gone.
-        let _ = renewal.send(result);
+        let _ = tell.send(result);
     }
 
     /// Looks whether the table and the resolver's address are there, and sweeps conntrack.
@@ -228,21 +238,17 @@ impl Owner {
             Ok(false) => self.repair(&ForeignChange { what: "delete table".to_owned(), who: "unknown".to_owned() }),
             Err(error) => warn!(error = &error as &dyn std::error::Error, "cannot look at our table"),
         }
-        if self.config.capture {
-            if let Err(error) = links::add_address(self.config.vip_cidr.resolver()).await {
-                warn!(error = &error as &dyn std::error::Error, "DNS queries cannot be answered");
-            }
+        if self.config.capture
+            && let Err(error) = links::add_address(self.config.vip_cidr.resolver()).await
+        {
+            warn!(error = &error as &dyn std::error::Error, "DNS queries cannot be answered");
         }
     }
 
     fn publish(&mut self, change: impl FnOnce(&mut DataplaneState)) {
-        let (applied, target) = (self.applied.clone(), &self.target);
-        let told = self.inputs.rulesets.borrow().is_some();
-        let in_sync = told
-            && match (&applied, target) {
-                (Some(applied), Some(target)) => Arc::ptr_eq(applied, target),
-                (None, _) | (_, None) => false,
-            };
+        let applied = self.applied.clone();
+        let desired = self.inputs.rulesets.borrow().clone();
+        let in_sync = matches!((&applied, &desired), (Some(applied), Some(desired)) if Arc::ptr_eq(applied, desired));
         self.state.send_modify(|state| {
             change(state);
             state.in_sync = in_sync;
@@ -274,3 +280,6 @@ async fn until(instant: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

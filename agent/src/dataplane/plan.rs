@@ -131,6 +131,15 @@ pub fn plan(desired: &Ruleset, applied: &Ruleset) -> Plan {
     plan
 }
 
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Add(element) => write!(f, "add element {element}"),
+            Self::Delete(element) => write!(f, "delete element {element}"),
+        }
+    }
+}
+
 impl fmt::Display for Element {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

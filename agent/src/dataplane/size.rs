@@ -2,7 +2,7 @@
 //!
 //! A chain's draw is a constant of its rule, so each number of slots needs a chain. Up to [`EXACT`] there is one for every
 //! number. Above, sizes double up to [`LARGEST`] and a chain serves any number of slots that it can hold: a draw that
-//! names an empty slot misses the map and is drawn again. More than half of the slots are filled, so [`REDRAWS`] draws
+//! names an empty slot misses the map and is drawn again. More than half of the slots are filled, so `REDRAWS` draws
 //! all miss less than once in a million connections, and those take slot 0.
 
 /// Up to this many slots, the draw is made over exactly as many as there are.

@@ -10,7 +10,8 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use hickory_proto::op::{Message, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
-use tokio::net::{TcpStream, UdpSocket};
+use socket2::SockRef;
+use tokio::net::{TcpSocket, UdpSocket};
 use tokio::sync::watch;
 use tokio::time::{self, MissedTickBehavior, timeout};
 use tracing::{info, warn};
@@ -118,11 +119,17 @@ fn note(state: &watch::Sender<State>, now: bool) {
 #[derive(Debug)]
 pub(super) struct SelfQuery {
     address: SocketAddrV4,
+    /// The packet mark by which the kernel lets the agent itself reach the listeners, which refuse strangers.
+    mark: Option<u32>,
 }
 
 impl SelfQuery {
-    pub(super) fn new(address: SocketAddrV4) -> Self {
-        Self { address }
+    pub(super) fn new(address: SocketAddrV4, mark: Option<u32>) -> Self {
+        Self { address, mark }
+    }
+
+    fn mark(&self, socket: SockRef<'_>) -> io::Result<()> {
+        self.mark.map_or(Ok(()), |mark| socket.set_mark(mark))
     }
 }
 
@@ -134,6 +141,7 @@ impl Probe for SelfQuery {
         let answer = match transport {
             Transport::Udp => {
                 let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+                self.mark(SockRef::from(&socket))?;
                 socket.connect(self.address).await?;
                 socket.send(&bytes).await?;
                 let mut answer = Vec::with_capacity(512);
@@ -141,7 +149,9 @@ impl Probe for SelfQuery {
                 answer
             }
             Transport::Tcp => {
-                let mut frames = framing(512).new_framed(TcpStream::connect(self.address).await?);
+                let socket = TcpSocket::new_v4()?;
+                self.mark(SockRef::from(&socket))?;
+                let mut frames = framing(512).new_framed(socket.connect(self.address.into()).await?);
                 frames.send(bytes.as_slice()).await?;
                 frames.next().await.ok_or(io::ErrorKind::UnexpectedEof)??.into()
             }

@@ -1,14 +1,17 @@
-//! Removes UDP flows whose endpoint is gone, so that their clients' next packet finds another.
+//! Removes flows that lead nowhere, so that their clients' next packet is translated anew: UDP flows whose endpoint is gone,
+//! and any flow to a VIP from before there was a table.
 
 use std::io;
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::{
     FILTER, Flow, ID, IPV4, MSG_DELETE, MSG_GET, PROTO_NUMBER, TUPLE_ORIG, TUPLE_PROTO, ZONE, attr, read_flow,
 };
-use crate::dataplane::netlink::NfSocket;
+use crate::dataplane::netlink::wire::NESTED;
+use crate::dataplane::netlink::{NfSocket, Writer};
 use crate::mesh::Ruleset;
 use crate::model::{L4, VipCidr};
 
@@ -17,71 +20,108 @@ use crate::model::{L4, VipCidr};
 const FILTER_ORIG_FLAGS: u16 = 1;
 const FILTER_PROTO_NUMBER: u32 = 1 << 3;
 
-/// A thread that looks through conntrack when it is told to. A dump may take long where there are many flows, so it is
-/// not the data plane's own thread. Ends with this handle.
+/// What is to be removed.
+#[derive(Debug, Clone, Default)]
+struct Job {
+    /// What the kernel holds by now.
+    ruleset: Arc<Ruleset>,
+    /// How often the whole table was written. After that there may be TCP flows that were never translated.
+    installs: u64,
+}
+
+/// A task that looks through conntrack when it is told to. A dump may take long where there are many flows, so it is made
+/// beside the data plane's own thread. Ends with this handle.
 #[derive(Debug)]
-pub(crate) struct Cleaner(mpsc::Sender<Arc<Ruleset>>);
+pub(crate) struct Cleaner(watch::Sender<Job>);
 
 impl Cleaner {
-    /// Starts the thread in the calling thread's network namespace.
+    /// Starts the task. Must be called within a runtime whose threads are in the network namespace.
     pub(crate) fn start(range: VipCidr) -> io::Result<Self> {
-        let mut socket = NfSocket::open()?;
-        let (tell, told) = mpsc::channel::<Arc<Ruleset>>();
-        let clean = move || {
-            while let Ok(first) = told.recv() {
-                let latest = told.try_iter().last().unwrap_or(first);
-                match clean(&mut socket, range, &latest) {
-                    Ok(0) => debug!("no UDP flow points at nobody"),
-                    Ok(removed) => info!(removed, "removed UDP flows to endpoints that are gone"),
-                    Err(error) => warn!(
-                        error = &error as &dyn std::error::Error,
-                        "cannot clean conntrack; UDP clients of endpoints that are gone wait until their flows end"
-                    ),
-                }
-            }
-        };
-        std::thread::Builder::new().name("conntrack".to_owned()).spawn(clean)?;
+        let (tell, told) = watch::channel(Job::default());
+        tokio::spawn(run(NfSocket::open()?, range, told));
         Ok(Self(tell))
     }
 
     /// Removes what this ruleset, which the kernel holds by now, leaves without an endpoint.
     pub(crate) fn clean(&self, ruleset: Arc<Ruleset>) {
-        // The thread lives as long as this handle.
-        let _ = self.0.send(ruleset);
+        self.0.send_modify(|job| job.ruleset = ruleset);
+    }
+
+    /// The same after a whole table was written.
+    pub(crate) fn clean_all(&self, ruleset: Arc<Ruleset>) {
+        self.0.send_modify(|job| *job = Job { ruleset, installs: job.installs + 1 });
     }
 }
 
-/// Whether the flow goes, or wants to go, to somebody who does not serve its frontend. Flows that were there before the
-/// VIP was translated go to the VIP itself.
-pub(super) fn is_stale(flow: &Flow, range: VipCidr, ruleset: &Ruleset) -> bool {
-    let Flow { frontend, endpoint, .. } = flow;
-    let serves = || ruleset.frontends.get(frontend).is_some_and(|slots| slots.contains(endpoint));
-    frontend.l4 == L4::Udp && range.net().contains(&frontend.vip) && !serves()
+async fn run(mut socket: NfSocket, range: VipCidr, mut told: watch::Receiver<Job>) {
+    let mut installs = 0;
+    while told.changed().await.is_ok() {
+        let job = told.borrow_and_update().clone();
+        let only = (job.installs == installs).then_some(L4::Udp);
+        installs = job.installs;
+        let look = move || {
+            let result = clean(&mut socket, range, &job.ruleset, only);
+            (socket, result)
+        };
+        let result;
+        (socket, result) = match tokio::task::spawn_blocking(look).await {
+            Ok(back) => back,
+            Err(_) => return,
+        };
+        match result {
+            Ok(0) => debug!("no flow leads nowhere"),
+            Ok(removed) => info!(removed, "removed flows to endpoints that are gone"),
+            Err(error) => warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot clean conntrack; UDP clients of endpoints that are gone wait until their flows end"
+            ),
+        }
+    }
 }
 
-fn clean(socket: &mut NfSocket, range: VipCidr, ruleset: &Ruleset) -> io::Result<usize> {
-    // A flow as the kernel named it: its original tuple, id and zone. A delete without a tuple would flush everything.
-    let mut stale: Vec<(Vec<u8>, [Option<(u16, Vec<u8>)>; 2])> = Vec::new();
+/// Whether the flow leads to somebody who does not serve its frontend. One from before there was a table leads to the VIP
+/// itself. TCP connections to an endpoint are left to their ends.
+pub(super) fn is_stale(flow: &Flow, range: VipCidr, ruleset: &Ruleset) -> bool {
+    let Flow { frontend, endpoint, .. } = flow;
+    let leads_nowhere = || match frontend.l4 {
+        L4::Tcp => *endpoint.ip() == frontend.vip,
+        L4::Udp => !ruleset.frontends.get(frontend).is_some_and(|slots| slots.contains(endpoint)),
+    };
+    range.net().contains(&frontend.vip) && leads_nowhere()
+}
+
+/// A flow as the kernel named it. To delete it takes its tuple: a delete without one would flush everything.
+struct Named {
+    tuple: Vec<u8>,
+    id: Option<Vec<u8>>,
+    zone: Option<Vec<u8>>,
+}
+
+/// `only`: flows of this transport; else all.
+fn clean(socket: &mut NfSocket, range: VipCidr, ruleset: &Ruleset, only: Option<L4>) -> io::Result<usize> {
+    let mut stale: Vec<Named> = Vec::new();
     socket.walk(
         MSG_GET,
         IPV4,
         |w| {
+            let Some(l4) = only else { return };
             w.nest(FILTER, |w| w.attr(FILTER_ORIG_FLAGS, &FILTER_PROTO_NUMBER.to_ne_bytes()));
-            w.nest(TUPLE_ORIG, |w| w.nest(TUPLE_PROTO, |w| w.attr(PROTO_NUMBER, &[L4::Udp.number()])));
+            w.nest(TUPLE_ORIG, |w| w.nest(TUPLE_PROTO, |w| w.attr(PROTO_NUMBER, &[l4.number()])));
         },
         |message| {
             let is_stale = read_flow(message).is_some_and(|flow| is_stale(&flow, range, ruleset));
             if let Some(tuple) = attr(message, TUPLE_ORIG).filter(|_| is_stale) {
-                let rest = [ID, ZONE].map(|kind| attr(message, kind).map(|value| (kind, value.to_vec())));
-                stale.push((tuple.to_vec(), rest));
+                let value = |kind| attr(message, kind).map(<[u8]>::to_vec);
+                stale.push(Named { tuple: tuple.to_vec(), id: value(ID), zone: value(ZONE) });
             }
         },
     )?;
     let mut removed = 0;
-    for (tuple, rest) in stale {
-        let write = |w: &mut crate::dataplane::netlink::Writer| {
-            w.attr(TUPLE_ORIG | crate::dataplane::netlink::wire::NESTED, &tuple);
-            rest.iter().flatten().for_each(|(kind, value)| w.attr(*kind, value));
+    for Named { tuple, id, zone } in stale {
+        let write = |w: &mut Writer| {
+            w.attr(TUPLE_ORIG | NESTED, &tuple);
+            id.iter().for_each(|id| w.attr(ID, id));
+            zone.iter().for_each(|zone| w.attr(ZONE, zone));
         };
         removed += usize::from(socket.get(MSG_DELETE, IPV4, write, |_| ())?.is_some());
     }

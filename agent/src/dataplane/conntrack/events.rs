@@ -1,7 +1,7 @@
 //! Flows to VIPs as they begin and end.
 //!
-//! What they tell of endpoints: a refused TCP connect is a begin, then an end in state CLOSE without a reply that
-//! established it; an unanswered one is a begin and, after the kernel's SYN timeout, an end without any reply.
+//! What they tell of endpoints: a refused TCP connect is a begin, then at once an end in state CLOSE without an answer; a
+//! connect that meets silence is a begin and then nothing, until the kernel's SYN timeout (120 s) ends it.
 
 use std::io;
 
@@ -33,7 +33,7 @@ pub enum FlowKind {
     New,
     /// It is tracked no more.
     Destroyed {
-        /// Whether anything ever came back, a reset included.
+        /// Whether an answer was seen. A reset in answer to the first SYN does not count.
         replied: bool,
         /// A TCP flow's last state.
         tcp: Option<TcpState>,

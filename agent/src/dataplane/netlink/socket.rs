@@ -152,9 +152,8 @@ impl NfSocket {
         body: &dyn Fn(&mut Writer),
         each: &mut dyn FnMut(&Message<'_>),
     ) -> Result<bool, Errno> {
-        let own = u16::from(ERROR.max(DONE));
         self.exchange(kind, flags, family, body, &mut |datagram| {
-            messages(datagram).filter(|message| message.kind > own).for_each(|message| each(&message));
+            messages(datagram).filter(|message| message.kind > DONE).for_each(|message| each(&message));
         })
     }
 

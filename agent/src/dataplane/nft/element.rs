@@ -55,13 +55,14 @@ pub(crate) fn write_size(batch: &mut Batch, size: ChainSize) {
     });
 }
 
-/// Renews `alive`. Emptied first: kernels before 6.12 do not prolong an element that is there, and deleting one that has
-/// just expired is an error.
-pub(crate) fn write_lease(batch: &mut Batch, lease: Duration) {
+/// Renews `alive`, or ends it. Emptied first: kernels before 6.12 do not prolong an element that is there, and deleting one
+/// that has just expired is an error.
+pub(crate) fn write_lease(batch: &mut Batch, lease: Option<Duration>) {
     batch.push(msg::DELSETELEM, 0, abi::IPV4, |w| {
         w.text(abi::TABLE, TABLE);
         w.text(elem::LIST_SET, "alive");
     });
+    let Some(lease) = lease else { return };
     for l4 in [L4::Tcp, L4::Udp] {
         list(batch, msg::NEWSETELEM, wire::CREATE | wire::EXCL, "alive", |w| {
             value(w, elem::KEY, &[l4.number()]);

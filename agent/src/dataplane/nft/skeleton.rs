@@ -228,30 +228,40 @@ impl Skeleton {
     /// any translation: nothing has to age out.
     fn capture(&self) -> (Vec<Rule>, Vec<Rule>) {
         let into_zone = [Expr::Load(R0, Bytes::two(DNS_ZONE.to_ne_bytes())), Expr::SetZone(R0)];
+        // What most packets fail comes first: these rules see all of them.
         let query = [
-            Expr::Meta(Meta::L4Proto, R0),
-            Expr::In("alive", R0),
             Expr::DestinationPort(R0),
             Expr::Equals(R0, Bytes::two(53_u16.to_be_bytes())),
+            Expr::Meta(Meta::L4Proto, R0),
+            Expr::In("alive", R0),
         ];
         let from_bridge = [Expr::Meta(Meta::IifName, R0), Expr::In("bridges", R0)];
         let to_resolver = [Expr::DestinationAddress(R0), Expr::In("resolvers", R0)];
         let from_server = [Expr::SourceAddress(R0), Expr::Equals(R0, address(self.range.resolver()))];
+        let to_server = [Expr::DestinationAddress(R0), Expr::Equals(R0, address(self.range.resolver()))];
         let answer = [Expr::SourcePort(R0), Expr::Equals(R0, Bytes::two(DNS_PORT.to_be_bytes()))];
         let error = [Expr::Meta(Meta::L4Proto, R0), Expr::Equals(R0, Bytes::one(ICMP))];
         let of_agent = [Expr::Meta(Meta::Mark, R0), Expr::Equals(R0, Bytes::four(AGENT_MARK.to_ne_bytes()))];
-        let prerouting = vec![Rule {
-            comment: "containers' DNS queries",
-            expressions: [&from_bridge[..], &query, &into_zone].concat(),
-        }];
+        let to_service = self.in_range(Expr::DestinationAddress(R0));
+        let prerouting = vec![
+            Rule {
+                comment: "a service may use the port of DNS",
+                expressions: [&query[..], &to_service, &[Expr::Return]].concat(),
+            },
+            Rule { comment: "containers' DNS queries", expressions: [&query[..], &from_bridge, &into_zone].concat() },
+        ];
         let output = vec![
             Rule { comment: "answers to DNS queries", expressions: [&from_server[..], &answer, &into_zone].concat() },
             Rule {
                 comment: "nobody answers DNS queries",
                 expressions: [&from_server[..], &error, &into_zone].concat(),
             },
+            Rule {
+                comment: "the agent asks itself whether it answers",
+                expressions: [&of_agent[..], &to_server, &into_zone, &[Expr::Return]].concat(),
+            },
             Rule { comment: "the agent's own queries", expressions: [&of_agent[..], &[Expr::Return]].concat() },
-            Rule { comment: "the host's DNS queries", expressions: [&to_resolver[..], &query, &into_zone].concat() },
+            Rule { comment: "the host's DNS queries", expressions: [&query[..], &to_resolver, &into_zone].concat() },
         ];
         (prerouting, output)
     }
@@ -413,6 +423,3 @@ impl Chain {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,11 +1,11 @@
-use std::net::{SocketAddrV4, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 
-use super::node::{Node, OUTSIDE, Plane, ask, block_on, dial, serve, serve_on};
-use super::{range, ruleset};
+use super::node::{Node, OUTSIDE, Plane, address, ask, block_on, dial, serve, serve_on};
+use super::{frontend, range, ruleset, slots};
 use crate::dataplane::{AGENT_MARK, DNS_PORT, LEASE};
 use crate::mesh::Frontend;
 use crate::model::L4;
@@ -15,8 +15,8 @@ fn dns(l4: L4) -> Frontend {
 }
 
 /// A node whose name server is outside, and whose agent answers while it lives.
-fn captured() -> (Node, Plane) {
-    let node = Node::new(false);
+fn captured(bridge_nf: bool) -> (Node, Plane) {
+    let node = Node::new(bridge_nf);
     serve(&node.outside, "real", 53);
     let plane = Plane::start(&node.host);
     serve_on(&node.host, "mesh", SocketAddrV4::new(range().resolver(), DNS_PORT));
@@ -30,7 +30,7 @@ fn name(text: &str) -> &str {
 
 #[test]
 fn queries_are_answered_here_while_the_lease_is_renewed_and_no_longer() {
-    let (node, plane) = captured();
+    let (node, plane) = captured(false);
     let who = |l4| dial(node.container(0), dns(l4)).unwrap();
     assert_eq!((who(L4::Udp).name.as_str(), who(L4::Tcp).name.as_str()), ("real", "real"), "before any lease");
     // A client that keeps one port, and asks more often than any conntrack timeout.
@@ -47,7 +47,7 @@ fn queries_are_answered_here_while_the_lease_is_renewed_and_no_longer() {
     let renewed = Instant::now();
     for l4 in [L4::Udp, L4::Tcp] {
         assert_eq!(who(l4).name, "mesh");
-        assert_eq!(who(l4).client, super::node::address(0).to_string());
+        assert_eq!(who(l4).client, address(0).to_string());
         assert_eq!(dial(&node.host, dns(l4)).unwrap().name, "mesh", "the host's own, {l4}");
     }
     while renewed.elapsed() < LEASE - Duration::from_millis(200) {
@@ -61,11 +61,55 @@ fn queries_are_answered_here_while_the_lease_is_renewed_and_no_longer() {
     assert_eq!((who(L4::Udp).name.as_str(), who(L4::Tcp).name.as_str()), ("real", "real"));
     block_on(plane.handle.renew_lease()).unwrap();
     assert_eq!(name(&ask(&container).unwrap()), "mesh", "and back");
+    block_on(plane.handle.end_lease()).unwrap();
+    assert_eq!(name(&ask(&container).unwrap()), "real", "given up by the agent");
+}
+
+#[test]
+fn name_servers_on_the_same_bridge_are_captured_where_netfilter_sees_bridged_packets() {
+    for bridge_nf in [false, true] {
+        let (node, plane) = captured(bridge_nf);
+        serve(node.container(1), "neighbour", 53);
+        block_on(plane.handle.renew_lease()).unwrap();
+        for l4 in [L4::Tcp, L4::Udp] {
+            assert_eq!(dial(node.container(0), dns(l4)).unwrap().name, "mesh");
+            let answer = dial(node.container(0), Frontend { vip: address(1), ..dns(l4) }).unwrap();
+            assert_eq!(answer.name, if bridge_nf { "mesh" } else { "neighbour" }, "{l4}");
+        }
+    }
+}
+
+#[test]
+fn a_stub_resolver_on_the_hosts_loopback_is_captured() {
+    let (node, plane) = captured(false);
+    let stub = Ipv4Addr::new(127, 0, 0, 53);
+    serve_on(&node.host, "stub", SocketAddrV4::new(stub, 53));
+    let mut with_stub = ruleset([]);
+    with_stub.resolvers.insert(stub);
+    plane.apply(with_stub);
+    for l4 in [L4::Tcp, L4::Udp] {
+        assert_eq!(dial(&node.host, Frontend { vip: stub, ..dns(l4) }).unwrap().name, "stub");
+    }
+    block_on(plane.handle.renew_lease()).unwrap();
+    for l4 in [L4::Tcp, L4::Udp] {
+        assert_eq!(dial(&node.host, Frontend { vip: stub, ..dns(l4) }).unwrap().name, "mesh");
+    }
+}
+
+#[test]
+fn a_lease_from_before_the_table_comes_with_it() {
+    let node = Node::new(false);
+    let plane = Plane::start(&node.host);
+    block_on(plane.handle.renew_lease()).unwrap();
+    serve_on(&node.host, "mesh", SocketAddrV4::new(range().resolver(), DNS_PORT));
+    plane.apply(ruleset([]));
+    assert_eq!(dial(node.container(0), dns(L4::Udp)).unwrap().name, "mesh");
+    assert_eq!(node.host.sh("nft list set ip meshdog alive").matches("timeout 5s").count(), 0, "no more than was left");
 }
 
 #[test]
 fn the_agents_own_queries_are_not_captured() {
-    let (node, plane) = captured();
+    let (node, plane) = captured(false);
     block_on(plane.handle.renew_lease()).unwrap();
     let marked = node.host.run(|| {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
@@ -78,18 +122,15 @@ fn the_agents_own_queries_are_not_captured() {
 
 #[test]
 fn nobody_reaches_the_server_but_by_capture() {
-    let (node, plane) = captured();
+    let (node, plane) = captured(false);
     block_on(plane.handle.renew_lease()).unwrap();
     node.outside.sh("ip route add 198.19.0.0/16 via 10.9.0.1");
     for l4 in [L4::Tcp, L4::Udp] {
         for from in [node.container(0), &node.host, &node.outside] {
             let direct = Frontend { vip: range().resolver(), l4, port: NonZeroU16::new(DNS_PORT).unwrap() };
             assert!(dial(from, direct).is_err());
+            assert!(dial(from, Frontend { vip: range().resolver(), ..dns(l4) }).is_err());
         }
-        // Its usual port is captured like any other server's, for those who are captured.
-        let asked = Frontend { vip: range().resolver(), ..dns(l4) };
-        assert_eq!(dial(node.container(0), asked).unwrap().name, "mesh");
-        assert!(dial(&node.outside, asked).is_err());
     }
 }
 
@@ -104,4 +145,34 @@ fn an_agent_that_died_within_its_lease_is_a_refusal_not_a_hang() {
         assert_eq!(dial(node.container(0), dns(l4)).unwrap_err(), std::io::ErrorKind::ConnectionRefused, "{l4}");
         assert!(start.elapsed() < Duration::from_millis(100));
     }
+}
+
+#[test]
+fn a_service_on_the_port_of_dns_is_a_service() {
+    let (node, plane) = captured(false);
+    serve(node.container(1), "named", 8053);
+    plane.apply(ruleset([L4::Tcp, L4::Udp].map(|l4| (frontend(1, l4, 53), slots(&[(address(1), 8053)])))));
+    block_on(plane.handle.renew_lease()).unwrap();
+    for l4 in [L4::Tcp, L4::Udp] {
+        assert_eq!(dial(node.container(0), frontend(1, l4, 53)).unwrap().name, "named");
+        assert_eq!(dial(node.container(0), dns(l4)).unwrap().name, "mesh");
+    }
+}
+
+#[test]
+fn the_agent_reaches_its_own_server_before_any_lease_and_nobody_else_does() {
+    let (node, _plane) = captured(false);
+    let server = SocketAddrV4::new(range().resolver(), DNS_PORT);
+    let asked = |mark: Option<u32>| {
+        node.host.run(move || {
+            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            if let Some(mark) = mark {
+                SockRef::from(&socket).set_mark(mark).unwrap();
+            }
+            socket.connect(server).unwrap();
+            ask(&socket)
+        })
+    };
+    assert_eq!(name(&asked(Some(AGENT_MARK)).unwrap()), "mesh");
+    assert!(asked(None).is_err());
 }

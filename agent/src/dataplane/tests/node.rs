@@ -1,4 +1,4 @@
-//! A node: a host namespace with a bridge as Docker makes it, containers on the bridge, and the outside world, which has
+//! A node: a host namespace with a bridge and a masquerade as Docker makes them, containers on the bridge, and the outside world, which has
 //! a route back to the containers and is the host's default route.
 
 use std::io::{ErrorKind, Read, Write};
@@ -38,6 +38,8 @@ impl Node {
              ip link add up0 type veth peer name eth0 netns {}
              ip addr add 10.9.0.1/24 dev up0; ip link set up0 up; ip route add default via {OUTSIDE}
              echo 1 > /proc/sys/net/ipv4/ip_forward
+             nft 'table ip docker {{ chain post {{ type nat hook postrouting priority srcnat;
+                  ip saddr 172.30.0.0/24 oifname != br0 masquerade; }}; }}'
              echo {} > /proc/sys/net/bridge/bridge-nf-call-iptables",
             outside.path(),
             u8::from(bridge_nf),

@@ -1,5 +1,6 @@
 //! The simulated Bottlerocket host, scenarios on real parts and the benchmark.
 
+pub mod bench;
 pub mod harness;
 pub mod host;
 pub mod testbox;

@@ -10,14 +10,14 @@ pub mod resolver;
 pub mod serve;
 
 use std::io::{self, Write};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
 
 use nix::sys::signal::{SigSet, Signal};
 
-/// Set by the first SIGTERM or SIGINT; what runs until it is told to stop looks here.
+/// When the first SIGTERM or SIGINT came; what runs until it is told to stop looks here.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<OnceLock<SystemTime>>);
 
 impl Stop {
     /// Takes over SIGTERM and SIGINT. Call before any thread is started: they inherit that the signals are blocked.
@@ -33,7 +33,7 @@ impl Stop {
         let told = stop.clone();
         std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
             if signals.wait().is_ok() {
-                told.0.store(true, Ordering::Relaxed);
+                let _ = told.0.set(SystemTime::now());
             }
         })?;
         Ok(stop)
@@ -42,7 +42,13 @@ impl Stop {
     /// Whether it is time to stop.
     #[must_use]
     pub fn requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.get().is_some()
+    }
+
+    /// When it was requested.
+    #[must_use]
+    pub fn when(&self) -> Option<SystemTime> {
+        self.0.get().copied()
     }
 }
 

@@ -20,7 +20,7 @@ fn main() -> anyhow::Result<()> {
     let command = Command::parse();
     let stop = Stop::on_signal()?;
     match command {
-        Command::Serve(serve) => serve.run(&stop)?,
+        Command::Serve(serve) => report(&serve.run(&stop)?)?,
         Command::Dial(dial) => report(&dial.run(&stop)?)?,
         Command::Resolve(resolve) => report(&resolve.run(&stop)?)?,
         Command::Resolver(resolver) => resolver.run(&stop)?,

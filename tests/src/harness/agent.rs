@@ -115,13 +115,20 @@ impl Agent {
         self.service(name, |service| service.healthy() == count && service.endpoints.len() == count)
     }
 
+    /// Its process id.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pid(&self) -> anyhow::Result<u32> {
+        Ok(self.process.as_ref().context("the agent does not run")?.pid())
+    }
+
     /// Its resident memory in KiB (`VmRSS`, proc(5)).
     ///
     /// # Errors
     /// When it does not run.
     pub fn resident_kib(&self) -> anyhow::Result<u64> {
-        let pid = self.process.as_ref().context("the agent does not run")?.pid();
-        let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
         let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         Ok(line.trim().trim_end_matches(" kB").parse()?)
     }

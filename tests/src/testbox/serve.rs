@@ -8,7 +8,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
 
 use super::Stop;
 
@@ -35,12 +37,19 @@ pub struct Serve {
     pub sick_while: Option<PathBuf>,
 }
 
+/// What a server says when it is told to stop.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct Stopped {
+    /// When that was, in nanoseconds since the Unix epoch.
+    pub signalled_ns: u64,
+}
+
 impl Serve {
     /// Serves until told to stop, and as long after that as it should linger.
     ///
     /// # Errors
     /// When the port cannot be bound.
-    pub fn run(self, stop: &Stop) -> io::Result<()> {
+    pub fn run(self, stop: &Stop) -> io::Result<Stopped> {
         thread::sleep(Duration::from_millis(self.delay));
         let linger = Duration::from_millis(self.linger);
         let (any, server) = ((std::net::Ipv4Addr::UNSPECIFIED, self.port), Arc::new(self));
@@ -55,7 +64,8 @@ impl Serve {
             thread::sleep(Duration::from_millis(1));
         }
         thread::sleep(linger);
-        Ok(())
+        let since_epoch = stop.when().and_then(|when| when.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        Ok(Stopped { signalled_ns: u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX) })
     }
 
     fn datagrams(&self, socket: &UdpSocket) {

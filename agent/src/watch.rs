@@ -104,13 +104,8 @@ pub struct Node {
     pub address: Ipv4Addr,
     /// Its availability zone.
     pub zone: Option<Arc<str>>,
-    /// The ECS cluster it belongs to.
-    pub cluster: Option<Arc<str>>,
     /// The OS's version (`/os` `version_id`).
     pub os_version: Option<Arc<str>>,
-    /// Name servers that the host is told to use (`settings.dns.name-servers`); empty where it is told none, and those of
-    /// its resolv.conf hold.
-    pub resolvers: Arc<[Ipv4Addr]>,
 }
 
 /// How long a container may take over its stop before meshdog no longer believes in it: the container's own stop timeout

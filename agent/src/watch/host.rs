@@ -13,14 +13,15 @@ use bottlerocket_settings::Client;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::config::node::{Facts, HostFacts, KernelFacts, Unknown, believable, merge};
 use crate::config::{Auto, NodeSettings, Paths};
 use crate::model::{Source, SourceState};
 use crate::watch::Node;
 
 mod imds;
+mod node;
 
 use imds::{Imds, Wanted};
+use node::{Facts, HostFacts, KernelFacts, Unknown, believable, merge};
 
 /// How the API is asked.
 #[derive(Debug, Clone, Copy)]

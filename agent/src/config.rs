@@ -16,7 +16,6 @@
 
 mod errors;
 mod glob;
-pub mod node;
 mod reader;
 mod services;
 pub mod update;

@@ -21,18 +21,18 @@ use crate::mesh::Ruleset;
 use crate::model::VipCidr;
 
 pub mod conntrack;
-pub mod fake;
+#[cfg(test)]
+mod fake;
 mod links;
 mod netlink;
 mod nft;
 mod owner;
-pub mod plan;
-pub mod size;
+mod plan;
+mod size;
 
 pub use links::LinkError;
 pub use nft::NftError;
 pub use nft::probe::{Capability, probe};
-pub use size::{ChainSize, chain_for};
 
 /// Packets of the agent's own sockets carry this mark (`SO_MARK`), so that its DNS queries are not captured. No bit of the
 /// lower half, where others keep flags.

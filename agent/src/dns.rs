@@ -36,13 +36,10 @@ pub use upstream::Servers;
 /// The mesh's names and the VIP behind each. Cloning is cheap.
 pub type Names = OrdMap<AliasName, Ipv4Addr>;
 
-/// The port to bind on [`VipCidr::resolver`].
-pub const PORT: u16 = 15053;
-
 /// What the resolver is told at start.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen, UDP and TCP: [`VipCidr::resolver`] and [`PORT`]. The address need not exist yet.
+    /// Where to listen, UDP and TCP: [`VipCidr::resolver`]. The address need not exist yet.
     pub listen: SocketAddrV4,
     /// Where queries for other names go; `Auto`: the servers in [`Config::resolv_conf`].
     pub upstream: Auto<Vec<SocketAddr>>,

@@ -27,9 +27,6 @@ use crate::model::{Endpoint, EndpointKey, Endpoints, HealthCheck};
 use crate::watch::offers::{Offer, Offers, offers};
 use crate::watch::{Container, ContainerId, Containers, DockerHealth, Node};
 
-pub use self::probe::TIMEOUT as PROBE_TIMEOUT;
-pub use self::verdict::{FAILURES, INTERVAL, SUCCESSES};
-
 /// Probes at once.
 const PROBES: usize = 64;
 /// Reports of probes that wait to be read.

@@ -13,6 +13,7 @@
 //! persistent maps over `tokio::sync::watch`; each resource has one owner task.
 
 pub mod app;
+mod causes;
 pub mod cli;
 pub mod config;
 pub mod dataplane;

@@ -9,7 +9,7 @@ pub mod task;
 pub mod view;
 pub mod vip;
 
-pub use desired::{Inputs, Mesh, compute};
+pub use desired::{Inputs, Mesh};
 pub use view::{Conflict, Desired, EndpointView, ServiceView};
 
 use std::net::{Ipv4Addr, SocketAddrV4};

@@ -12,8 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use imbl::{OrdMap, OrdSet};
+use tokio::sync::watch;
+use tracing::{info, warn};
 
-use crate::model::{IfName, L4};
+use crate::model::{IfName, L4, Source, SourceState};
 
 pub mod docker;
 pub mod ecs;
@@ -104,15 +106,25 @@ pub struct Node {
     pub address: Ipv4Addr,
     /// Its availability zone.
     pub zone: Option<Arc<str>>,
-    /// The ECS cluster it belongs to.
-    pub cluster: Option<Arc<str>>,
     /// The OS's version (`/os` `version_id`).
     pub os_version: Option<Arc<str>>,
-    /// Name servers that the host is told to use (`settings.dns.name-servers`); empty where it is told none, and those of
-    /// its resolv.conf hold.
-    pub resolvers: Arc<[Ipv4Addr]>,
 }
 
 /// How long a container may take over its stop before meshdog no longer believes in it: the container's own stop timeout
 /// and this much more.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Publishes the state that a source enters from the one it is in, under the name that it has in status. Says so in the log
+/// where the kind of state changes.
+fn enter(source: &watch::Sender<Source>, name: &'static str, next: impl FnOnce(&SourceState) -> SourceState) {
+    source.send_if_modified(|source| {
+        let before = source.clone();
+        if source.enter(next(&before.state)) {
+            match &source.state {
+                SourceState::Down(reason) => warn!(source = name, %reason, "source down"),
+                state => info!(source = name, state = state.as_str(), "source"),
+            }
+        }
+        *source != before
+    });
+}

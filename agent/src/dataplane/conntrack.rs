@@ -70,10 +70,6 @@ pub struct TcpState(pub u8);
 impl TcpState {
     /// A SYN was sent, and not answered yet.
     pub const SYN_SENT: Self = Self(1);
-    /// The handshake is done.
-    pub const ESTABLISHED: Self = Self(3);
-    /// Both sides have closed.
-    pub const TIME_WAIT: Self = Self(7);
     /// A reset was seen.
     pub const CLOSE: Self = Self(8);
 }

@@ -10,7 +10,7 @@ use crate::model::{IfName, VipCidr};
 
 /// Why a plan cannot be applied; the kernel's errno in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FakeError {
+pub(super) enum FakeError {
     /// The element to delete is not there, or has another value (ENOENT).
     #[error("cannot delete {0}: it is not there")]
     Absent(Element),
@@ -21,7 +21,7 @@ pub enum FakeError {
 
 /// What becomes of a connection's first packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(super) enum Verdict {
     /// It goes to this endpoint.
     Dnat(SocketAddrV4),
     /// It is refused: TCP reset or ICMP port unreachable.
@@ -32,7 +32,7 @@ pub enum Verdict {
 
 /// The sets and maps, as the kernel would hold them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fake {
+pub(super) struct Fake {
     services: BTreeMap<Frontend, ChainSize>,
     slots: BTreeMap<(Frontend, u32), SocketAddrV4>,
     bridges: BTreeSet<IfName>,
@@ -46,7 +46,7 @@ impl Fake {
     ///
     /// # Errors
     /// The first change that the kernel would refuse.
-    pub fn apply(&mut self, plan: &Plan) -> Result<(), FakeError> {
+    pub(super) fn apply(&mut self, plan: &Plan) -> Result<(), FakeError> {
         let mut next = self.clone();
         for op in &plan.ops {
             match op {
@@ -61,7 +61,7 @@ impl Fake {
 
     /// The ruleset that it holds.
     #[must_use]
-    pub fn ruleset(&self) -> Ruleset {
+    pub(super) fn ruleset(&self) -> Ruleset {
         let slots = |frontend: Frontend| self.slots.range((frontend, 0)..=(frontend, u32::MAX)).map(|(_, to)| *to);
         Ruleset {
             frontends: self.services.keys().map(|frontend| (*frontend, slots(*frontend).collect::<Slots>())).collect(),
@@ -72,7 +72,7 @@ impl Fake {
     }
 
     /// Walks the first packet of a connection from a bridge or from the host itself; `draw(n)` picks a number below `n`.
-    pub fn dial(&self, range: VipCidr, to: Frontend, mut draw: impl FnMut(u32) -> u32) -> Verdict {
+    pub(super) fn dial(&self, range: VipCidr, to: Frontend, mut draw: impl FnMut(u32) -> u32) -> Verdict {
         let slot = |index| self.slots.get(&(to, index)).copied();
         if !range.net().contains(&to.vip) {
             return Verdict::Untouched;

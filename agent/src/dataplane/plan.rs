@@ -14,7 +14,7 @@ use crate::model::IfName;
 
 /// An element of one of the data plane's sets and maps.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Element {
+pub(super) enum Element {
     /// Map `services`: how many slots the draw for this frontend is made over.
     Service(Frontend, ChainSize),
     /// Map `slots`: the endpoint that this slot of the frontend stands for.
@@ -31,7 +31,7 @@ pub enum Element {
 
 /// One change of one element.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Op {
+pub(super) enum Op {
     /// The element is not there and is added.
     Add(Element),
     /// The element is there, with this value, and is deleted.
@@ -40,21 +40,21 @@ pub enum Op {
 
 /// Changes to be made together, in this order. Another value for a key that is there is a delete, then an add.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Plan {
+pub(super) struct Plan {
     /// The changes.
-    pub ops: Vec<Op>,
+    pub(super) ops: Vec<Op>,
 }
 
 impl Plan {
     /// Whether there is nothing to do.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
 
     /// Whether an endpoint leaves a slot: flows without a connection's end may then point at nobody.
     #[must_use]
-    pub fn retires_slots(&self) -> bool {
+    pub(super) fn retires_slots(&self) -> bool {
         self.ops.iter().any(|op| matches!(op, Op::Delete(Element::Slot(..))))
     }
 
@@ -93,7 +93,7 @@ fn slots(slots: Option<&Slots>) -> impl Iterator<Item = SocketAddrV4> {
 
 /// The changes that make `applied` into `desired`.
 #[must_use]
-pub fn plan(desired: &Ruleset, applied: &Ruleset) -> Plan {
+pub(super) fn plan(desired: &Ruleset, applied: &Ruleset) -> Plan {
     let mut plan = Plan::default();
     for change in applied.bridges.diff(&desired.bridges) {
         match change {

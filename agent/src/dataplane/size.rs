@@ -6,34 +6,34 @@
 //! all miss less than once in a million connections, and those take slot 0.
 
 /// Up to this many slots, the draw is made over exactly as many as there are.
-pub const EXACT: u32 = 64;
+pub(super) const EXACT: u32 = 64;
 
 /// The most slots that one frontend can have.
-pub const LARGEST: u32 = 1 << 16;
+pub(super) const LARGEST: u32 = 1 << 16;
 
 /// Draws in a chain that may hold empty slots: `0.5^20 < 1e-6`.
-pub(crate) const REDRAWS: usize = 20;
+pub(super) const REDRAWS: usize = 20;
 
 /// How many slots a chain draws from. The map `services` holds this number for each frontend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ChainSize(u32);
+pub(super) struct ChainSize(u32);
 
 impl ChainSize {
     /// Every size there is a chain for.
-    pub(crate) fn all() -> impl Iterator<Item = Self> {
+    pub(super) fn all() -> impl Iterator<Item = Self> {
         let doubled = std::iter::successors(Some(EXACT * 2), |size| Some(size * 2)).take_while(|size| *size <= LARGEST);
         (1..=EXACT).chain(doubled).map(Self)
     }
 
     /// The size as a number of slots.
     #[must_use]
-    pub fn get(self) -> u32 {
+    pub(super) fn get(self) -> u32 {
         self.0
     }
 
     /// How many draws the chain makes before it takes slot 0.
     #[must_use]
-    pub fn draws(self) -> usize {
+    pub(super) fn draws(self) -> usize {
         match self.0 {
             1 => 0,
             2..=EXACT => 1,
@@ -42,14 +42,14 @@ impl ChainSize {
     }
 
     /// The chain's name.
-    pub(crate) fn chain(self) -> String {
+    pub(super) fn chain(self) -> String {
         format!("lb{}", self.0)
     }
 }
 
 /// The chain that serves this many slots. Slots beyond [`LARGEST`] are never drawn.
 #[must_use]
-pub fn chain_for(slots: usize) -> ChainSize {
+pub(super) fn chain_for(slots: usize) -> ChainSize {
     let slots = u32::try_from(slots).unwrap_or(LARGEST).clamp(1, LARGEST);
     ChainSize(if slots <= EXACT { slots } else { slots.next_power_of_two() })
 }

@@ -14,17 +14,17 @@ use tokio::time::Instant;
 use crate::model::L4;
 
 /// Failures that eject.
-pub const FAILURES: usize = 5;
+const FAILURES: usize = 5;
 /// Within this time.
-pub const WINDOW: Duration = Duration::from_secs(30);
+const WINDOW: Duration = Duration::from_secs(30);
 /// How long the first ejection holds.
-pub const FIRST_EJECTION: Duration = Duration::from_secs(30);
+const FIRST_EJECTION: Duration = Duration::from_secs(30);
 /// How long any ejection holds at most.
-pub const LONGEST_EJECTION: Duration = Duration::from_secs(300);
+const LONGEST_EJECTION: Duration = Duration::from_secs(300);
 /// Each such time without an ejection halves the next one.
-pub const DECAY: Duration = Duration::from_secs(60);
+const DECAY: Duration = Duration::from_secs(60);
 /// The most endpoints that are remembered; failures of further ones are not counted.
-pub const MAX_TRACKED: usize = 65_536;
+const MAX_TRACKED: usize = 65_536;
 
 /// The transport and address of an endpoint, as connections see it.
 pub type Target = (L4, SocketAddrV4);

@@ -23,7 +23,7 @@ use super::verdict::{FAILURES, Verdict};
 use crate::model::{EndpointKey, HealthCheck, State};
 
 /// How long an endpoint may take over its answer.
-pub const TIMEOUT: Duration = Duration::from_secs(2);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// The most bytes of an HTTP answer's head.
 const MAX_HEAD: usize = 16 << 10;
 /// The most bytes of a gRPC health answer.

@@ -26,14 +26,7 @@ fn settings(namespace: &str) -> Arc<Settings> {
 }
 
 fn node(address: [u8; 4]) -> Option<Node> {
-    Some(Node {
-        name: "n".into(),
-        address: address.into(),
-        zone: None,
-        cluster: None,
-        os_version: None,
-        resolvers: [].into(),
-    })
+    Some(Node { name: "n".into(), address: address.into(), zone: None, os_version: None })
 }
 
 fn container(n: u8, labels: &[(&str, &str)]) -> Container {

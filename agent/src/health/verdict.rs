@@ -5,15 +5,15 @@ use std::time::Duration;
 use crate::model::State;
 
 /// Failures in a row that make a healthy endpoint unhealthy.
-pub const FAILURES: u8 = 3;
+pub(super) const FAILURES: u8 = 3;
 /// Successes in a row that bring an unhealthy endpoint back.
-pub const SUCCESSES: u8 = 2;
+const SUCCESSES: u8 = 2;
 /// Between two probes of an endpoint that has been healthy.
-pub const INTERVAL: Duration = Duration::from_secs(5);
+const INTERVAL: Duration = Duration::from_secs(5);
 /// Between the first two probes of one that has not; doubles with each up to [`SLOWEST_START`].
-pub(super) const FIRST_RETRY: Duration = Duration::from_millis(50);
+const FIRST_RETRY: Duration = Duration::from_millis(50);
 /// Between two probes of one that has not been healthy for long.
-pub(super) const SLOWEST_START: Duration = Duration::from_secs(1);
+const SLOWEST_START: Duration = Duration::from_secs(1);
 
 /// Where an endpoint stands by its probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

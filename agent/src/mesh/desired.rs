@@ -79,9 +79,9 @@ struct Rank {
     since_ms: u64,
 }
 
-/// Computes the desired state from scratch.
-#[must_use]
-pub fn compute(settings: &MeshSettings, remembered: &Remembered, inputs: Inputs) -> Desired {
+/// Computes the desired state from scratch: what [`Mesh::advance`] must come to, however it got there.
+#[cfg(test)]
+fn compute(settings: &MeshSettings, remembered: &Remembered, inputs: Inputs) -> Desired {
     Mesh::new(settings.clone(), remembered).advance(inputs)
 }
 

@@ -14,7 +14,7 @@ use crate::model::Weight;
 pub const MAX_SLOTS: u32 = 65_536;
 
 /// How far an endpoint's share may lie from its weight's, in percent of the latter.
-pub const TOLERANCE_PERCENT: u64 = 5;
+const TOLERANCE_PERCENT: u64 = 5;
 
 /// Assigns slots to endpoints. The same endpoints in the same order always give the same slots. `None` where there is
 /// no endpoint. Endpoints beyond [`MAX_SLOTS`] take none.

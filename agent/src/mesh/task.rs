@@ -22,7 +22,7 @@ use crate::model::Endpoints;
 use crate::watch::{Containers, Node};
 
 /// The file in the state directory that remembers VIPs.
-pub const VIPS_FILE: &str = "vips.json";
+const VIPS_FILE: &str = "vips.json";
 /// A larger file is not ours.
 const MAX_VIPS_FILE: u64 = 16 << 20;
 /// How long new VIPs wait for more before they are written.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{ServiceId, VipCidr};
 
 /// How many services are remembered, live ones included, before those that are gone make room.
-pub const MAX_REMEMBERED: usize = 32_768;
+const MAX_REMEMBERED: usize = 32_768;
 
 /// The VIPs given out on this node.
 ///

@@ -24,12 +24,6 @@ impl EndpointId {
         Self(format!("{container}:{port}/{l4}").into())
     }
 
-    /// An id as a registry gave it.
-    #[must_use]
-    pub fn from_registry(text: &str) -> Self {
-        Self(text.into())
-    }
-
     /// Sorts before every id of the same service: the lower bound of a range over one service's endpoints.
     #[must_use]
     pub fn first() -> Self {

@@ -4,6 +4,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use crate::causes::with_causes;
+
 /// How a source is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SourceState {
@@ -18,21 +20,10 @@ pub enum SourceState {
 }
 
 impl SourceState {
-    /// Down because of this error: its text and its sources'.
+    /// Down because of this error.
     #[must_use]
     pub fn down(error: &dyn Error) -> Self {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            // Some libraries repeat their source in their own text.
-            if !text.ends_with(&cause_text) {
-                text.push_str(": ");
-                text.push_str(&cause_text);
-            }
-            source = cause.source();
-        }
-        Self::Down(text.into())
+        Self::Down(with_causes(error).into())
     }
 
     /// The state's word in status.

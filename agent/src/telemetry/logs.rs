@@ -19,39 +19,26 @@ const JOURNAL: &str = "/run/systemd/journal";
 /// Where a superpowered host container finds the host's.
 const HOST_JOURNAL: &str = "/.bottlerocket/rootfs/run/systemd/journal";
 
-/// Where log lines go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sink {
-    /// A person at a terminal.
-    Terminal,
-    /// journald, with fields.
-    Journal,
-    /// JSON lines on stdout.
-    Json,
-}
-
 /// Sets up logging for the whole process; to be called once, before any task starts.
 ///
 /// # Errors
 /// When the process has a subscriber already.
-pub fn init(filter: &Targets) -> Result<Sink, TryInitError> {
+pub fn init(filter: &Targets) -> Result<(), TryInitError> {
     let terminal = io::stdout().is_terminal();
     let linked = if terminal { Ok(false) } else { link_journal(Path::new(JOURNAL), Path::new(HOST_JOURNAL)) };
     let journal = if terminal { None } else { tracing_journald::layer().ok() };
-    let (sink, layer): (Sink, Box<dyn Layer<Registry> + Send + Sync>) = match journal {
+    let layer: Box<dyn Layer<Registry> + Send + Sync> = match journal {
         Some(journal) => {
-            let journal =
-                journal.with_syslog_identifier("meshdog".to_owned()).with_field_prefix(Some("MESHDOG".to_owned()));
-            (Sink::Journal, journal.boxed())
+            journal.with_syslog_identifier("meshdog".to_owned()).with_field_prefix(Some("MESHDOG".to_owned())).boxed()
         }
-        None if terminal => (Sink::Terminal, for_people(io::stdout).boxed()),
-        None => (Sink::Json, fmt::layer().with_writer(io::stdout).json().flatten_event(true).boxed()),
+        None if terminal => for_people(io::stdout).boxed(),
+        None => fmt::layer().with_writer(io::stdout).json().flatten_event(true).boxed(),
     };
     tracing_subscriber::registry().with(layer).with(filter.clone()).try_init()?;
     if let Err(error) = linked {
         tracing::warn!(%error, "the host's journal cannot be linked to; logging to stdout");
     }
-    Ok(sink)
+    Ok(())
 }
 
 /// Lines for people. Control characters are escaped: values may quote labels, and these must not move the cursor.

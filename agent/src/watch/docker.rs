@@ -18,7 +18,7 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker as Client};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
-use tracing::{info, warn};
+use tracing::warn;
 
 use self::events::{Event, Events, EventsError};
 use self::jobs::{Answer, Jobs};
@@ -191,16 +191,7 @@ impl Docker {
     }
 
     fn enter(&self, state: SourceState) {
-        self.source.send_if_modified(|source| {
-            let before = source.clone();
-            if source.enter(state) {
-                match &source.state {
-                    SourceState::Down(reason) => warn!(source = "docker", %reason, "source down"),
-                    state => info!(source = "docker", state = state.as_str(), "source"),
-                }
-            }
-            *source != before
-        });
+        super::enter(&self.source, "docker", |_| state);
     }
 }
 

@@ -11,7 +11,6 @@ use std::time::Duration;
 use serde::Deserialize;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
-use tracing::{info, warn};
 use url::Url;
 
 use crate::model::{L4, Source, SourceState};
@@ -154,21 +153,11 @@ impl Ecs {
     }
 
     fn note(&self, answer: Result<(), Error>) {
-        self.0.source.send_if_modified(|source| {
-            let before = source.clone();
-            let state = match answer {
-                Ok(()) => SourceState::Up,
-                // Never there: a node without ECS.
-                Err(_) if matches!(source.state, SourceState::Starting | SourceState::Off) => SourceState::Off,
-                Err(error) => SourceState::down(&error),
-            };
-            if source.enter(state) {
-                match &source.state {
-                    SourceState::Down(reason) => warn!(source = "ecs", %reason, "source down"),
-                    state => info!(source = "ecs", state = state.as_str(), "source"),
-                }
-            }
-            *source != before
+        super::enter(&self.0.source, "ecs", |now| match (answer, now) {
+            (Ok(()), _) => SourceState::Up,
+            // Never there: a node without ECS.
+            (Err(_), SourceState::Starting | SourceState::Off) => SourceState::Off,
+            (Err(error), _) => SourceState::down(&error),
         });
     }
 }

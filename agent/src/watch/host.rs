@@ -6,21 +6,21 @@
 //! host.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bottlerocket_settings::Client;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::config::node::{Facts, HostFacts, KernelFacts, Unknown, believable, merge};
 use crate::config::{Auto, NodeSettings, Paths};
 use crate::model::{Source, SourceState};
 use crate::watch::Node;
 
 mod imds;
+mod node;
 
 use imds::{Imds, Wanted};
+use node::{Facts, HostFacts, KernelFacts, Unknown, believable, merge};
 
 /// How the API is asked.
 #[derive(Debug, Clone, Copy)]
@@ -108,16 +108,16 @@ impl HostWatch {
                     retry = self.pace.retry;
                     (SourceState::Up, self.pace.poll)
                 }
-                Err(reason) => {
+                Err(down) => {
                     let pause = retry;
                     retry = (retry * 2).min(self.pace.poll);
-                    (SourceState::Down(reason), pause)
+                    (down, pause)
                 }
             };
             let left = wait_until.saturating_duration_since(Instant::now());
             if host.is_some() || left.is_zero() {
                 let unknown = self.publish(host.clone().unwrap_or_default()).err();
-                self.enter(unknown.map_or(state, |unknown| SourceState::Down(unknown.to_string().into())));
+                self.enter(unknown.map_or(state, |unknown| SourceState::down(&unknown)));
                 sleep(pause).await;
             } else {
                 self.enter(state);
@@ -126,13 +126,13 @@ impl HostWatch {
         }
     }
 
-    /// What the host says, or for people why it does not.
-    async fn ask(&self, within: Duration) -> Result<HostFacts, Arc<str>> {
+    /// What the host says, or the state that its silence is.
+    async fn ask(&self, within: Duration) -> Result<HostFacts, SourceState> {
         let both = async { tokio::try_join!(self.client.settings(), self.client.os()) };
         match timeout(within, both).await {
             Ok(Ok((settings, os))) => Ok(HostFacts::new(settings, os)),
-            Ok(Err(error)) => Err(explain(&error)),
-            Err(_) => Err(format!("the host API did not answer within {within:?}").into()),
+            Ok(Err(error)) => Err(SourceState::down(&error)),
+            Err(_) => Err(SourceState::Down(format!("the host API did not answer within {within:?}").into())),
         }
     }
 
@@ -142,7 +142,8 @@ impl HostWatch {
             zone: aws && self.settings.zone == Auto::Auto,
         };
         if let Err(error) = self.imds.ask(wanted).await {
-            tracing::warn!(reason = %explain(&error), "the instance metadata service does not say who this node is");
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "the instance metadata service does not say who this node is");
         }
     }
 
@@ -162,28 +163,7 @@ impl HostWatch {
     }
 
     fn enter(&self, state: SourceState) {
-        self.source.send_if_modified(|source| {
-            let before = source.state.clone();
-            if source.enter(state) {
-                match &source.state {
-                    SourceState::Down(reason) => tracing::warn!(%reason, "the host API is down"),
-                    state => tracing::info!(state = state.as_str(), "the host API"),
-                }
-            }
-            source.state != before
-        });
-    }
-}
-
-/// An error and its root cause, on one line.
-fn explain(error: &dyn std::error::Error) -> Arc<str> {
-    let mut root = error.source();
-    while let Some(deeper) = root.and_then(|cause| cause.source()) {
-        root = Some(deeper);
-    }
-    match root {
-        Some(root) => format!("{error}: {root}").into(),
-        None => error.to_string().into(),
+        super::enter(&self.source, "host_api", |_| state);
     }
 }
 

@@ -17,11 +17,11 @@ use crate::model::{
 };
 
 /// The most endpoints of one container.
-pub const MAX_OFFERS: usize = 8192;
+const MAX_OFFERS: usize = 8192;
 /// The most aliases of one service.
 pub const MAX_ALIASES: usize = 64;
 /// The most faults of one container that are kept; the rest is counted.
-pub const MAX_FAULTS: usize = 64;
+const MAX_FAULTS: usize = 64;
 
 /// Every label of ours begins so.
 const PREFIX: &str = "meshdog.";

@@ -7,6 +7,7 @@ use std::io;
 
 use nix::libc;
 use socket2::SockFilter;
+use tracing::warn;
 
 use super::{
     COUNTERS_ORIG, COUNTERS_REPLY, Counters, Flow, IPV4, MSG_DELETE, MSG_NEW, PROTOINFO, SEEN_REPLY, STATUS, TcpState,
@@ -17,7 +18,7 @@ use crate::model::VipCidr;
 
 /// `NFNLGRP_CONNTRACK_NEW`, `NFNLGRP_CONNTRACK_DESTROY` (linux/netfilter/nfnetlink.h).
 const GROUPS: [u32; 2] = [1, 3];
-/// Room for events that were not read yet, some ten thousand; then events are lost, which is counted.
+/// Room for events that were not read yet, some ten thousand; then events are lost, and a warning says so.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// Where in an event the family (`nfgen_family`) and the original destination lie: `nlmsghdr` (16), `nfgenmsg` (4), and the
@@ -48,7 +49,8 @@ pub enum FlowKind {
 #[derive(Debug)]
 pub struct FlowEvents {
     listener: Listener,
-    lost: u64,
+    /// How often the kernel had no room for events, and dropped some.
+    pub(in crate::dataplane) lost: u64,
 }
 
 impl FlowEvents {
@@ -60,7 +62,7 @@ impl FlowEvents {
         Ok(Self { listener: Listener::open(&GROUPS, RECEIVE_BUFFER, &program(range))?, lost: 0 })
     }
 
-    /// The next event. Safe to cancel. To be read steadily: the kernel keeps a bounded number, see [`Self::lost`].
+    /// The next event. Safe to cancel. To be read steadily: the kernel keeps a bounded number and drops the rest.
     ///
     /// # Errors
     /// The socket failed.
@@ -73,16 +75,16 @@ impl FlowEvents {
                         return Ok(event);
                     }
                 }
-                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => self.lost += 1,
+                Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
+                    self.lost += 1;
+                    // Now and then: it comes again and again where it comes at all.
+                    if self.lost.is_power_of_two() {
+                        warn!(times = self.lost, "conntrack events were lost; connections and failures go uncounted");
+                    }
+                }
                 Err(error) => return Err(error),
             }
         }
-    }
-
-    /// How often the kernel had no room for events, and dropped some.
-    #[must_use]
-    pub fn lost(&self) -> u64 {
-        self.lost
     }
 }
 

@@ -111,7 +111,7 @@ fn events(node: &Node, act: impl FnOnce()) -> Vec<(FlowKind, Flow)> {
             while let Ok(event) = tokio::time::timeout(Duration::from_millis(500), events.next()).await {
                 seen.push(event.unwrap());
             }
-            assert_eq!(events.lost(), 0);
+            assert_eq!(events.lost, 0);
             seen
         })
     });

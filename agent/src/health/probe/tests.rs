@@ -112,7 +112,7 @@ async fn a_task_reports_changes_only() {
     let (socket, address) = refusing();
     let (send, mut reports) = mpsc::channel(8);
     let service = crate::model::ServiceId { namespace: "prod".parse().unwrap(), name: "web".parse().unwrap() };
-    let key = (service, crate::model::EndpointId::from_registry("e"));
+    let key = (service, crate::model::EndpointId::first());
     let slots = Arc::new(Semaphore::new(1));
     let task = tokio::spawn(run(key, 7, address, HealthCheck::Tcp, slots, send));
     let first = reports.recv().await.unwrap();

@@ -18,14 +18,7 @@ fn settings() -> MeshSettings {
 }
 
 fn node() -> Node {
-    Node {
-        name: "n".into(),
-        address: [10, 0, 0, 1].into(),
-        zone: None,
-        cluster: None,
-        os_version: None,
-        resolvers: [].into(),
-    }
+    Node { name: "n".into(), address: [10, 0, 0, 1].into(), zone: None, os_version: None }
 }
 
 fn orders() -> Endpoints {

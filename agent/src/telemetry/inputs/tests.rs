@@ -46,9 +46,7 @@ impl Fixture {
             name: "node-a".into(),
             address: [10, 0, 1, 5].into(),
             zone: Some("us-west-2a".into()),
-            cluster: None,
             os_version: Some("1.50.0".into()),
-            resolvers: [].into(),
         }));
         for source in [&all.sources.docker, &all.sources.registry] {
             source.send_replace(Source { state: SourceState::Up, since: since() });

@@ -12,7 +12,7 @@ use crate::health::passive::Seen;
 use crate::mesh::{Desired, Frontend};
 
 /// The most connections that are known as open; further ones are counted as begun, not as open.
-pub const MAX_OPEN: usize = 65_536;
+const MAX_OPEN: usize = 65_536;
 
 /// Counts what happens to flows.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use reqwest::{Response, redirect};
 use tokio::time::Instant;
 use url::Url;
 
-use crate::config::node::{InstanceFacts, believable};
+use super::node::{InstanceFacts, believable};
 
 /// For each request: the service answers from the host itself, within a millisecond or two.
 const TIMEOUT: Duration = Duration::from_secs(1);

@@ -100,8 +100,7 @@ async fn the_host_and_the_instance_say_who_this_is() {
     let mut bench = Bench::new(auto(), Presence::Up).await;
     let node = bench.node(|_| true).await;
     assert_eq!((&*node.name, node.address), ("simhost", Ipv4Addr::new(10, 0, 12, 34)));
-    assert_eq!((node.zone.as_deref(), node.cluster.as_deref()), (Some("us-west-2a"), Some("simulated")));
-    assert_eq!(node.os_version.as_deref(), Some("1.20.5"));
+    assert_eq!((node.zone.as_deref(), node.os_version.as_deref()), (Some("us-west-2a"), Some("1.20.5")));
     assert_eq!(bench.source("up").await, SourceState::Up);
     sleep(FAST.poll * 3).await;
     assert_eq!(bench.imds_asked(), 3, "token, address and zone, once");
@@ -134,12 +133,12 @@ async fn without_the_api_the_node_comes_after_the_grace_and_is_amended_later() {
     let node = bench.node(|_| true).await;
     assert!(started.elapsed() >= FAST.grace, "the API had its time");
     assert!(started.elapsed() < FAST.grace * 3, "but not more");
-    assert_eq!((node.address, &node.cluster), (GIVEN, &None));
+    assert_eq!((node.address, &node.os_version), (GIVEN, &None));
     let SourceState::Down(reason) = bench.source("down").await else { panic!("down without a reason") };
     assert!(reason.contains("api.sock") && reason.contains("No such file"), "{reason}");
 
     bench.host.state.present(Presence::Up).await.unwrap();
-    let node = bench.node(|node| node.cluster.is_some()).await;
+    let node = bench.node(|node| node.os_version.is_some()).await;
     assert_eq!((&*node.name, node.address), ("simhost", GIVEN));
     bench.source("up").await;
 }
@@ -156,7 +155,7 @@ async fn an_api_that_never_answers_is_given_up_on_in_time() {
 #[tokio::test]
 async fn what_was_known_stays_while_the_api_is_away() {
     let mut bench = Bench::new(given(), Presence::Up).await;
-    let known = bench.node(|node| node.cluster.is_some()).await;
+    let known = bench.node(|node| node.os_version.is_some()).await;
     for presence in [Presence::Dead, Presence::Hung, Presence::Away] {
         bench.host.state.present(presence).await.unwrap();
         bench.source("down").await;
@@ -174,8 +173,8 @@ async fn only_changes_are_published() {
     bench.source("up").await;
     sleep(FAST.poll * 4).await;
     assert!(!bench.node.has_changed().unwrap() && !bench.source.has_changed().unwrap(), "polls publish nothing");
-    bench.change(json!({"dns": {"name-servers": ["10.0.0.2"]}})).await;
-    assert_eq!(&*bench.node(|node| !node.resolvers.is_empty()).await.resolvers, [Ipv4Addr::new(10, 0, 0, 2)]);
+    bench.change(json!({"network": {"hostname": "renamed"}})).await;
+    assert_eq!(&*bench.node(|node| &*node.name != "simhost").await.name, "renamed");
 }
 
 #[test]

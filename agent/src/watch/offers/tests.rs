@@ -23,9 +23,7 @@ fn node() -> Node {
         name: "node-1".into(),
         address: Ipv4Addr::new(10, 0, 1, 5),
         zone: Some("us-west-2a".into()),
-        cluster: None,
         os_version: None,
-        resolvers: [].into(),
     }
 }
 

@@ -12,13 +12,7 @@ fn auto() -> NodeSettings {
 
 fn facts() -> Facts {
     Facts {
-        host: HostFacts {
-            hostname: Some("ip-10-0-12-34".into()),
-            cluster: Some("prod".into()),
-            os_version: Some("1.20.5".into()),
-            resolvers: vec![Ipv4Addr::new(10, 0, 0, 2)],
-            aws: true,
-        },
+        host: HostFacts { hostname: Some("ip-10-0-12-34".into()), os_version: Some("1.20.5".into()), aws: true },
         instance: InstanceFacts { address: Some(IMDS), zone: Some("us-west-2a".into()) },
         kernel: KernelFacts { hostname: Some("kernel".into()), address: Some(ROUTE) },
     }
@@ -28,8 +22,7 @@ fn facts() -> Facts {
 fn everything_known() {
     let node = merge(&auto(), &facts()).unwrap();
     assert_eq!((&*node.name, node.address, node.zone.as_deref()), ("ip-10-0-12-34", IMDS, Some("us-west-2a")));
-    assert_eq!((node.cluster.as_deref(), node.os_version.as_deref()), (Some("prod"), Some("1.20.5")));
-    assert_eq!(&*node.resolvers, [Ipv4Addr::new(10, 0, 0, 2)]);
+    assert_eq!(node.os_version.as_deref(), Some("1.20.5"));
 }
 
 #[test]
@@ -70,7 +63,7 @@ fn precedence_of_the_zone() {
 fn without_the_host_api_the_kernel_names_the_node() {
     let facts = Facts { host: HostFacts::default(), instance: InstanceFacts::default(), ..facts() };
     let node = merge(&auto(), &facts).unwrap();
-    assert_eq!((&*node.name, node.address, node.zone, node.cluster), ("kernel", ROUTE, None, None));
+    assert_eq!((&*node.name, node.address, node.zone, node.os_version), ("kernel", ROUTE, None, None));
     let nameless = Facts { kernel: KernelFacts { hostname: None, ..facts.kernel }, ..facts };
     assert_eq!(merge(&auto(), &nameless), Err(Unknown::Name));
 }
@@ -79,17 +72,13 @@ fn without_the_host_api_the_kernel_names_the_node() {
 fn facts_of_a_real_tree() {
     let settings = json!({
         "aws": {"region": "us-west-2"},
-        "ecs": {"cluster": "prod"},
         "network": {"hostname": "ip-10-0-12-34.us-west-2.compute.internal"},
-        "dns": {"name-servers": ["10.0.0.2", "fd00::2"]},
     });
     let os = json!({"variant_id": "aws-ecs-2", "version_id": "1.20.5"});
     let facts = HostFacts::new(serde_json::from_value(settings).unwrap(), serde_json::from_value(os).unwrap());
     let expected = HostFacts {
         hostname: Some("ip-10-0-12-34.us-west-2.compute.internal".into()),
-        cluster: Some("prod".into()),
         os_version: Some("1.20.5".into()),
-        resolvers: vec![Ipv4Addr::new(10, 0, 0, 2)],
         aws: true,
     };
     assert_eq!(facts, expected);

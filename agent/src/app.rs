@@ -120,7 +120,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     // Names.
     let (names_out, names) = watch::channel(None);
     let dns_config = dns::Config {
-        listen: std::net::SocketAddrV4::new(range.resolver(), dataplane::DNS_PORT),
+        listen: std::net::SocketAddrV4::new(range.resolver(), dataplane::RESOLVER_PORT),
         upstream: settings.dns.upstream.clone(),
         resolv_conf: PathBuf::from(RESOLV_CONF),
         vips: range,

@@ -13,7 +13,7 @@ use tracing::{info, warn};
 
 use super::Config;
 use crate::config::Auto;
-use crate::model::VipCidr;
+use crate::model::{DNS_PORT, VipCidr};
 
 /// Servers in the order they are tried.
 pub type Servers = Arc<[SocketAddr]>;
@@ -24,8 +24,6 @@ const EVERY: Duration = Duration::from_secs(3);
 const MAX_FILE: u64 = 64 * 1024;
 /// How many servers of resolv.conf count (`MAXNS`, resolv.h).
 const MAX_SERVERS: usize = 3;
-/// Where name servers listen.
-const PORT: u16 = 53;
 
 /// Where the servers come from.
 #[derive(Debug)]
@@ -98,7 +96,7 @@ fn parse(text: &str) -> Vec<SocketAddr> {
     let server = |line: &str| {
         let mut words = line.split_ascii_whitespace();
         let address: IpAddr = words.next().filter(|word| *word == "nameserver").and(words.next())?.parse().ok()?;
-        Some(SocketAddr::new(address, PORT))
+        Some(SocketAddr::new(address, DNS_PORT))
     };
     text.lines().filter_map(server).take(MAX_SERVERS).collect()
 }

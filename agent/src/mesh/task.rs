@@ -19,7 +19,7 @@ use crate::causes::with_causes;
 use crate::config::MeshSettings;
 use crate::dns::Servers;
 use crate::health::outlier::Ejections;
-use crate::model::Endpoints;
+use crate::model::{DNS_PORT, Endpoints};
 use crate::watch::{Containers, Node};
 
 /// The file in the state directory that remembers VIPs.
@@ -99,10 +99,10 @@ impl Outputs {
     }
 }
 
-/// A name server that ordinary resolvers can be pointed at: IPv4, port 53.
+/// A name server that ordinary resolvers can be pointed at: IPv4, on the usual port.
 fn plain_dns(server: &SocketAddr) -> Option<Ipv4Addr> {
     match server {
-        SocketAddr::V4(server) if server.port() == 53 => Some(*server.ip()),
+        SocketAddr::V4(server) if server.port() == DNS_PORT => Some(*server.ip()),
         _ => None,
     }
 }

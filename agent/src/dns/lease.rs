@@ -17,11 +17,9 @@ use tokio::time::{self, MissedTickBehavior, timeout};
 use tracing::{info, warn};
 
 use super::forward::framing;
+use super::message::LEASE_NAME;
 use super::{State, Transport};
 use crate::causes::with_causes;
-
-/// The name that only the lease asks for: NOERROR when names are known and others' can be forwarded, else SERVFAIL.
-pub(super) const NAME: &str = "_lease.meshdog";
 
 /// How often the lease is renewed. Three attempts fit the 5 s that it lasts.
 const EVERY: Duration = Duration::from_millis(1300);
@@ -138,7 +136,7 @@ impl SelfQuery {
 impl Probe for SelfQuery {
     async fn ask(&self, transport: Transport) -> io::Result<()> {
         let mut query = Message::query();
-        query.queries.push(Query::query(Name::from_str(NAME).map_err(io::Error::other)?, RecordType::A));
+        query.queries.push(Query::query(Name::from_str(LEASE_NAME).map_err(io::Error::other)?, RecordType::A));
         let bytes = query.to_vec().map_err(io::Error::other)?;
         let answer = match transport {
             Transport::Udp => {

@@ -17,9 +17,9 @@ use super::vip::Remembered;
 use super::{Desired, Inputs, Mesh, Ruleset};
 use crate::causes::with_causes;
 use crate::config::MeshSettings;
-use crate::dns::Servers;
 use crate::health::outlier::Ejections;
 use crate::model::{DNS_PORT, Endpoints};
+use crate::watch::resolv_conf::Servers;
 use crate::watch::{Containers, Node};
 
 /// The file in the state directory that remembers VIPs.

@@ -1,7 +1,7 @@
 //! Wiring only: makes every part and connects them, in the order in which data flows.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::util::TryInitError;
 
+use crate::causes::with_causes;
 use crate::config::{self, Settings};
 use crate::dataplane::{self, DataplaneConfig};
 use crate::dns;
@@ -27,6 +28,7 @@ use crate::telemetry::{self, admin};
 use crate::watch::docker::Docker;
 use crate::watch::ecs::Ecs;
 use crate::watch::host::{HostWatch, SetupError};
+use crate::watch::resolv_conf::ResolvConf;
 
 /// The host's resolv.conf, as a host container sees it.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -82,6 +84,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let (node, host_api) = (host.node(), host.source());
     let url = settings.paths.ecs_introspection.clone();
     let (ecs, ecs_source) = Ecs::new(url.clone()).map_err(|source| Error::Ecs { url, source })?;
+    let resolv_conf = ResolvConf::new(Path::new(RESOLV_CONF), settings.mesh.vip_cidr);
+    let resolvers = resolv_conf.servers();
     let (docker, containers, docker_source) = Docker::new(settings.paths.docker_socket.clone(), ecs.clone());
 
     // How it is doing, and who else is there.
@@ -92,7 +96,6 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
 
     // What is wanted.
     let (ejections, ejected) = watch::channel(Default::default());
-    let (host_servers, resolvers) = watch::channel(dns::Servers::from([]));
     let (desired_out, desired) = watch::channel(None);
     let (ruleset_out, ruleset) = watch::channel(None);
     let feeds = mesh::task::Feeds {
@@ -100,7 +103,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         ejections: ejected,
         node: node.clone(),
         containers: containers.clone(),
-        resolvers,
+        resolvers: resolvers.clone(),
     };
     let outputs = mesh::task::Outputs { desired: desired_out, ruleset: ruleset_out };
     let mesh = mesh::task::run(settings.mesh.clone(), settings.paths.state_dir.clone(), feeds, outputs, stop.clone());
@@ -119,9 +122,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     // Names.
     let (names_out, names) = watch::channel(None);
     let dns_config = dns::Config {
-        listen: std::net::SocketAddrV4::new(range.resolver(), dataplane::DNS_PORT),
+        listen: std::net::SocketAddrV4::new(range.resolver(), dataplane::RESOLVER_PORT),
         upstream: settings.dns.upstream.clone(),
-        resolv_conf: PathBuf::from(RESOLV_CONF),
         vips: range,
         mark: Some(dataplane::AGENT_MARK),
     };
@@ -131,7 +133,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         dataplane.clone(),
         handles.dns.clone(),
         watch::Sender::new(dns::State::Starting),
-        host_servers,
+        resolvers,
     );
 
     let inputs = Inputs {
@@ -156,6 +158,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     part("passive health", Box::pin(passive));
     part("names", Box::pin(dns::names::follow(desired, dataplane.state(), names_out)));
     if settings.dns.capture {
+        part("the host's name servers", Box::pin(resolv_conf.run()));
         part("the resolver", Box::pin(resolver));
     }
     part("telemetry", Box::pin(telemetry::run(admin, settings.telemetry.metrics, api, stop.clone())));
@@ -164,7 +167,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let ended = supervise(&mut parts).await;
     // Containers' queries go to their own servers before nobody answers them here.
     if let Err(error) = dataplane.end_lease().await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "DNS falls open when its lease is over");
+        tracing::warn!(error = %with_causes(&error), "DNS falls open when its lease is over");
     }
     // Queries that were captured just before are still answered, the VIPs written, the admin socket unlinked.
     stop.cancel();

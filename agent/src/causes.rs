@@ -18,3 +18,6 @@ pub(crate) fn with_causes(error: &dyn Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests;

@@ -22,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
+use crate::causes::with_causes;
 use crate::{app, config};
 
 /// Where a host container finds its user data (Bottlerocket, `host-ctr`: the persistent directory of the container).
@@ -40,14 +41,14 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::Run),
-    Check(check::Check),
+    Run(run::RunArgs),
+    Check(check::CheckArgs),
     Status(status::StatusArgs),
     Explain(explain::ExplainArgs),
     Doctor(doctor::DoctorArgs),
-    UserData(user_data::UserData),
-    Update(update::Update),
-    Uninstall(uninstall::Uninstall),
+    UserData(user_data::UserDataArgs),
+    Update(update::UpdateArgs),
+    Uninstall(uninstall::UninstallArgs),
 }
 
 /// The configuration that a command reads.
@@ -71,6 +72,15 @@ where
 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     Ok(runtime.map_err(Error::Runtime)?.block_on(command)?)
+}
+
+/// Runs the agent to its end, on two threads: one is free while the other handles a large change.
+fn block_on_threads<T, E>(agent: impl Future<Output = Result<T, E>>) -> Result<T, Error>
+where
+    Error: From<E>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    Ok(runtime.map_err(Error::Runtime)?.block_on(agent)?)
 }
 
 /// Why a command did not do its work.
@@ -110,15 +120,6 @@ impl Error {
     }
 }
 
-/// Runs the agent to its end, on two threads: one is free while the other handles a large change.
-fn block_on_threads<T, E>(agent: impl Future<Output = Result<T, E>>) -> Result<T, Error>
-where
-    Error: From<E>,
-{
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    Ok(runtime.map_err(Error::Runtime)?.block_on(agent)?)
-}
-
 /// Where a command prints, and in which form.
 struct Output<'a> {
     out: &'a mut dyn Write,
@@ -145,16 +146,16 @@ impl Output<'_> {
     fn fail(&mut self, error: &Error) -> io::Result<()> {
         match error {
             Error::Output(problem) if problem.kind() == ErrorKind::BrokenPipe => Ok(()),
-            Error::Output(problem) => writeln!(self.err, "meshdog: {error}: {problem}"),
+            Error::Output(_) => writeln!(self.err, "meshdog: {}", with_causes(error)),
             Error::Config(errors) if self.json => {
                 writeln!(self.out, "{}", serde_json::json!({ "ok": false, "errors": errors.list() }))
             }
             Error::Config(errors) => writeln!(self.err, "{errors}"),
             _ if self.json => {
-                let failure = serde_json::json!({ "ok": false, "error": error.to_string() });
+                let failure = serde_json::json!({ "ok": false, "error": with_causes(error) });
                 writeln!(self.out, "{failure}")
             }
-            _ => writeln!(self.err, "meshdog: {error}"),
+            _ => writeln!(self.err, "meshdog: {}", with_causes(error)),
         }
     }
 }

@@ -38,8 +38,8 @@ pub use nft::probe::{Capability, probe};
 /// lower half, where others keep flags.
 pub const AGENT_MARK: u32 = 0x6d64_0000;
 
-/// The port on which the agent's DNS server listens, at [`VipCidr::resolver`], TCP and UDP.
-pub const DNS_PORT: u16 = 15053;
+/// The port on which the agent's resolver listens, at [`VipCidr::resolver`], TCP and UDP. Captured queries are sent there.
+pub const RESOLVER_PORT: u16 = 15053;
 
 /// The conntrack zone in which captured DNS queries are tracked.
 pub const DNS_ZONE: u16 = 0x6d64;

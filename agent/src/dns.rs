@@ -4,13 +4,12 @@
 //! answers, renewals of the lease that keeps the capture alive in the kernel. Never decides which names exist, never
 //! touches the kernel's tables.
 //!
-//! `message` (pure) reads queries and makes answers, `forward` asks the upstream servers that `upstream` finds,
+//! `message` (pure) reads queries and makes answers, `forward` asks the servers that `upstream` names,
 //! `responder` joins the two under the limits of `bound`, `listen` owns the sockets, `lease` the renewals. hickory-proto
 //! reads and writes messages; hickory-server is not used, because its responses cannot carry an upstream's bytes
 //! untouched and its listeners start a task for every datagram.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -18,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::config::Auto;
 use crate::model::{AliasName, VipCidr};
+use crate::watch::resolv_conf::Servers;
 
 mod bound;
 mod forward;
@@ -31,7 +31,6 @@ mod upstream;
 
 pub use lease::Lease;
 pub use metrics::Metrics;
-pub use upstream::Servers;
 
 /// The mesh's names and the VIP behind each. Cloning is cheap.
 pub type Names = OrdMap<AliasName, Ipv4Addr>;
@@ -41,10 +40,8 @@ pub type Names = OrdMap<AliasName, Ipv4Addr>;
 pub struct Config {
     /// Where to listen, UDP and TCP: [`VipCidr::resolver`]. The address need not exist yet.
     pub listen: SocketAddrV4,
-    /// Where queries for other names go; `Auto`: the servers in [`Config::resolv_conf`].
+    /// Where queries for other names go; `Auto`: to the servers that the host itself uses.
     pub upstream: Auto<Vec<SocketAddr>>,
-    /// The host's resolv.conf, `/etc/resolv.conf` in a host container. Read again when it changes.
-    pub resolv_conf: PathBuf,
     /// The VIP range, which is never forwarded to.
     pub vips: VipCidr,
     /// The packet mark (`SO_MARK`) on sockets to upstream servers, by which the capture rule lets them pass.
@@ -82,30 +79,24 @@ enum Transport {
 
 /// Serves until dropped: binds (and tries again until that works), answers, and renews `lease` while answers really
 /// come and others' names have somewhere to go. `names` is `None` until the mesh's first snapshot; until then everything
-/// is relayed and nothing is leased.
-/// `host` learns which name servers the host itself uses.
+/// is relayed and nothing is leased. `host` says which name servers the host itself uses.
 pub async fn run<L: Lease>(
     config: Config,
     mut names: watch::Receiver<Option<Names>>,
     lease: L,
     metrics: Metrics,
     state: watch::Sender<State>,
-    host: watch::Sender<Servers>,
+    host: watch::Receiver<Servers>,
 ) {
-    let upstream = upstream::Upstream::new(&config);
-    let (servers, found) = watch::channel(upstream.servers().await);
-    let forwarder = forward::Forwarder::new(found, config.mark);
+    let forwarder = forward::Forwarder::new(upstream::servers(&config, host), config.mark);
     let responder = Arc::new(responder::Responder::new(names.clone(), forwarder, metrics));
-    let serve = async {
-        let (sockets, address) = listen::bind(config.listen, &state).await;
-        let renew = async {
-            if names.wait_for(Option::is_some).await.is_ok() {
-                lease::keep(lease::SelfQuery::new(address, config.mark), lease, &state).await;
-            }
-        };
-        tokio::join!(listen::udp(sockets.udp, &responder), listen::tcp(sockets.tcp, &responder), renew);
+    let (sockets, address) = listen::bind(config.listen, &state).await;
+    let renew = async {
+        if names.wait_for(Option::is_some).await.is_ok() {
+            lease::keep(lease::SelfQuery::new(address, config.mark), lease, &state).await;
+        }
     };
-    tokio::join!(upstream.follow(servers, host), serve);
+    tokio::join!(listen::udp(sockets.udp, &responder), listen::tcp(sockets.tcp, &responder), renew);
 }
 
 #[cfg(test)]

@@ -11,6 +11,6 @@ pub mod source;
 
 pub use endpoint::{Endpoint, EndpointId, EndpointKey, Endpoints, State};
 pub use name::{Alias, AliasName, DiscoveryName, NameError, Namespace, ServiceId};
-pub use net::{IfName, VipCidr};
+pub use net::{DNS_PORT, IfName, VipCidr};
 pub use service::{AppProtocol, HealthCheck, L4, ServiceError, Weight};
 pub use source::{Source, SourceState};

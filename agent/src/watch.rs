@@ -1,8 +1,9 @@
 //! What runs on this node and what the host says of itself: snapshots, then deltas.
 //!
 //! `watch::docker` owns the connection to dockerd and publishes [`Containers`]; `watch::ecs` owns the ECS agent's
-//! introspection API; `watch::host` owns the host's API and publishes [`Node`]; `watch::offers` (pure) turns a container
-//! and the settings into the endpoints it offers. Never decides about health, never touches the kernel's tables.
+//! introspection API; `watch::host` owns the host's API and publishes [`Node`]; `watch::resolv_conf` publishes the host's
+//! name servers; `watch::offers` (pure) turns a container and the settings into the endpoints it offers. Never decides
+//! about health, never touches the kernel's tables.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,6 +22,7 @@ pub mod docker;
 pub mod ecs;
 pub mod host;
 pub mod offers;
+pub mod resolv_conf;
 
 /// A container's full id: 64 hexadecimal digits.
 pub type ContainerId = Arc<str>;

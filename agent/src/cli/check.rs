@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use super::{ConfigFile, Error, Output};
 use crate::config::update::UpdateMode;
-use crate::config::{self, Registry, Settings};
+use crate::config::{Registry, Settings};
 
 /// Check a configuration file and tell every error in it
 #[derive(Debug, clap::Args)]
-pub(super) struct Check {
+pub(super) struct CheckArgs {
     #[command(flatten)]
     config: ConfigFile,
 }
@@ -29,9 +29,9 @@ struct Summary {
     update: &'static str,
 }
 
-impl Check {
+impl CheckArgs {
     pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, Error> {
-        let settings = config::load(&self.config.path)?;
+        let settings = self.config.load()?;
         output.print(&Summary::new(self.config.path.display().to_string(), &settings))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -30,7 +30,7 @@ pub(super) enum Error {
         source: io::Error,
     },
     /// The agent took too long.
-    #[error("the agent at {0} did not answer within 2 s")]
+    #[error("the agent at {0} did not answer within {TIMEOUT:?}")]
     Timeout(PathBuf),
     /// The connection broke, or was no HTTP.
     #[error("the agent at {socket} broke off")]
@@ -66,15 +66,12 @@ pub(super) enum Error {
         /// Where the answer differs.
         source: serde_json::Error,
     },
-    /// The answer cannot be written.
-    #[error("the output cannot be written")]
-    Output(#[from] io::Error),
 }
 
 /// The body of `GET path`.
 ///
 /// # Errors
-/// Unless the agent answers 200 within 2 s.
+/// Unless the agent answers 200 within [`TIMEOUT`].
 pub(super) async fn get(socket: &Path, path: &str) -> Result<Bytes, Error> {
     timeout(TIMEOUT, ask(socket, path)).await.unwrap_or_else(|_| Err(Error::Timeout(socket.to_owned())))
 }

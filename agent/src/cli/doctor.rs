@@ -20,6 +20,7 @@ use tokio::time::timeout;
 
 use super::text::{paragraph, table};
 use super::{ConfigFile, Output, block_on};
+use crate::causes::with_causes;
 use crate::config::Settings;
 use crate::dataplane::{self, Capability};
 use crate::model::VipCidr;
@@ -85,7 +86,7 @@ impl Check {
 /// What the data plane finds of the kernel; the reason, where it cannot even ask.
 fn kernel(settings: &Settings) -> Vec<Capability> {
     dataplane::probe(settings.mesh.vip_cidr)
-        .unwrap_or_else(|error| vec![Capability { name: "nftables", ok: false, why: error.to_string() }])
+        .unwrap_or_else(|error| vec![Capability { name: "nftables", ok: false, why: with_causes(&error) }])
 }
 
 /// Looks at everything and prints what was found. `kernel` is what the dataplane's probe found. False when something is
@@ -147,7 +148,7 @@ async fn connects(socket: &Path) -> Result<String, String> {
     match timeout(CONNECT, UnixStream::connect(socket)).await {
         Ok(Ok(_)) => Ok(format!("{} accepts", socket.display())),
         Ok(Err(error)) => Err(format!("{}: {error}", socket.display())),
-        Err(_) => Err(format!("{} does not accept within 2 s", socket.display())),
+        Err(_) => Err(format!("{} does not accept within {CONNECT:?}", socket.display())),
     }
 }
 

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::client::{self, Error};
+use super::client;
 use super::text::{line, paragraph, percent, vip};
-use super::{ConfigFile, Output, block_on};
+use super::{ConfigFile, Error, Output, block_on};
 use crate::telemetry::explain::{ContainerExplained, Explanation, ServiceExplained};
 use crate::telemetry::status::EndpointStatus;
 
@@ -21,7 +21,7 @@ pub(super) struct ExplainArgs {
 }
 
 impl ExplainArgs {
-    pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, super::Error> {
+    pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, Error> {
         let socket = self.config.load()?.paths.admin_socket;
         let known = block_on(print(&socket, &self.name, output.json, output.out))?;
         Ok(if known { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -8,12 +8,12 @@ use crate::telemetry::logs;
 
 /// Run the agent until it is told to stop
 #[derive(Debug, clap::Args)]
-pub(super) struct Run {
+pub(super) struct RunArgs {
     #[command(flatten)]
     config: ConfigFile,
 }
 
-impl Run {
+impl RunArgs {
     pub(super) fn run(&self) -> Result<ExitCode, Error> {
         let settings = self.config.load()?;
         logs::init(&settings.telemetry.log).map_err(app::Error::Log)?;

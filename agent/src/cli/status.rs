@@ -9,9 +9,10 @@ use jiff::Timestamp;
 use tokio::signal;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::client::{self, Error};
+use super::client;
 use super::text::{age, line, paragraph, percent, table, vip};
-use super::{ConfigFile, Output, block_on};
+use super::{ConfigFile, Error, Output, block_on};
+use crate::causes::with_causes;
 use crate::telemetry::status::Status;
 
 /// Between two refreshes of `--watch`.
@@ -32,7 +33,7 @@ pub(super) struct StatusArgs {
 }
 
 impl StatusArgs {
-    pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, super::Error> {
+    pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, Error> {
         let socket = self.config.load()?.paths.admin_socket;
         if self.watch {
             block_on(watch(&socket, output.out))?;
@@ -91,7 +92,7 @@ async fn frame(admin_socket: &Path, last: &mut Option<(Status, Timestamp)>) -> S
         }
         Err(error) => {
             let mut out = String::new();
-            paragraph(&mut out, "", &error.to_string());
+            paragraph(&mut out, "", &with_causes(&error));
             if let Some((status, seen)) = last {
                 line(&mut out, &format!("What it said {} ago:", age(*seen, now)));
                 out.push('\n');

@@ -8,7 +8,7 @@ use crate::dataplane;
 
 /// Remove the table and the resolver's address; stop the agent first
 #[derive(Debug, clap::Args)]
-pub(super) struct Uninstall {
+pub(super) struct UninstallArgs {
     #[command(flatten)]
     config: ConfigFile,
 }
@@ -24,7 +24,7 @@ pub(super) enum Refused {
     Kernel(#[from] dataplane::Error),
 }
 
-impl Uninstall {
+impl UninstallArgs {
     pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, Error> {
         let settings = self.config.load()?;
         let socket = settings.paths.admin_socket;

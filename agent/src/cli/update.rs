@@ -10,7 +10,7 @@ use crate::telemetry::status::{Status, UpdateStatus};
 
 /// Look after the node's updates
 #[derive(Debug, clap::Args)]
-pub(super) struct Update {
+pub(super) struct UpdateArgs {
     #[command(subcommand)]
     command: UpdateCommand,
 }
@@ -21,7 +21,7 @@ enum UpdateCommand {
     Status(ConfigFile),
 }
 
-impl Update {
+impl UpdateArgs {
     pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, Error> {
         let UpdateCommand::Status(config) = &self.command;
         let socket = config.load()?.paths.admin_socket;

@@ -27,7 +27,7 @@ pub(super) struct TooLarge(usize);
 
 /// Check a configuration file and print the Bottlerocket settings (TOML) that carry it
 #[derive(Debug, clap::Args)]
-pub(super) struct UserData {
+pub(super) struct UserDataArgs {
     #[command(flatten)]
     config: ConfigFile,
     /// The image to run meshdog from; without it the line is left for you to fill in
@@ -43,7 +43,7 @@ struct Document {
     toml: String,
 }
 
-impl UserData {
+impl UserDataArgs {
     pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, Error> {
         let text = config::read(&self.config.path)?;
         config::parse(&self.config.path, &text)?;

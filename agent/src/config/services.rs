@@ -9,11 +9,11 @@ use toml::de::DeValue;
 
 use super::reader::{Table, parsed, text, whole};
 use super::{Glob, Match, ServiceRule};
+use crate::model::name::MAX_ALIASES;
 use crate::model::{Alias, DiscoveryName, Namespace, ServiceId};
 
 /// Most rules in one file: well over what a node may serve.
 const MAX_SERVICES: usize = 16_384;
-const MAX_ALIASES: usize = 64;
 const MAX_LABELS: usize = 32;
 const MAX_GLOB: usize = 512;
 

@@ -14,11 +14,11 @@ use url::Url;
 
 use super::Auto;
 use super::reader::{parsed, text};
+use crate::model::DNS_PORT;
 
 /// Longest path of a Unix socket, in bytes (`sun_path` less its final zero, linux/un.h).
 const MAX_SOCKET_PATH: usize = 107;
 const MAX_ZONE: usize = 64;
-const DNS_PORT: u16 = 53;
 
 /// A span of time such as `24h`, `5m`, `1h30m` or `90s`, within a range.
 pub(super) fn duration(range: RangeInclusive<Duration>) -> impl Fn(&DeValue<'_>) -> Result<Duration, String> {

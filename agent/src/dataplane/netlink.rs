@@ -6,6 +6,6 @@ mod listener;
 mod socket;
 pub(crate) mod wire;
 
-pub(crate) use listener::Listener;
+pub(crate) use listener::{Listener, bpf};
 pub(crate) use socket::{BatchError, NfSocket};
 pub(crate) use wire::{Batch, Message, Writer, attrs, be32, find, messages};

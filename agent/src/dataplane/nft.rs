@@ -4,11 +4,14 @@
 //! Never touches another table, never decides what is desired.
 
 mod abi;
+mod chain;
 mod element;
 mod expr;
 pub(crate) mod monitor;
 pub(crate) mod probe;
+mod set;
 mod skeleton;
+mod table;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,8 +22,8 @@ use std::time::Duration;
 use imbl::OrdMap;
 
 use self::abi::{comment, msg};
-use self::skeleton::{Skeleton, TABLE};
-use super::netlink::{Batch, BatchError, NfSocket, find, messages, wire};
+use self::skeleton::Skeleton;
+use super::netlink::{Batch, BatchError, NfSocket, find, messages};
 use super::plan::{Element, Op, Plan, plan};
 use super::size::{ChainSize, chain_for};
 use crate::mesh::{Frontend, Ruleset, Slots};
@@ -106,7 +109,7 @@ impl Nft {
         let mut contents = Contents::default();
         for set in element::RULESET {
             let dump = self.socket.dump(abi::SUBSYS | msg::GETSETELEM, abi::IPV4, |w| {
-                w.text(abi::TABLE, TABLE);
+                table::name(w);
                 w.text(abi::elem::LIST_SET, set);
             });
             let dump = dump.map_err(NftError::Socket)?;
@@ -143,9 +146,7 @@ impl Nft {
         let replaces = self.table_comment()?.is_some();
         let mut batch = Batch::new();
         if replaces {
-            // Created first, so that it can be deleted whether or not somebody else has done so by now.
-            push_table(&mut batch, msg::NEWTABLE, wire::CREATE);
-            push_table(&mut batch, msg::DELTABLE, 0);
+            table::delete(&mut batch);
         }
         self.skeleton.write_foundation(&mut batch);
         element::write_lease(&mut batch, lease);
@@ -168,21 +169,16 @@ impl Nft {
 
     fn table_comment(&mut self) -> Result<Option<String>, NftError> {
         let mut found = String::new();
-        let table = self.socket.get(
-            abi::SUBSYS | msg::GETTABLE,
-            abi::IPV4,
-            |w| w.text(abi::TABLE, TABLE),
-            |message| {
-                let userdata = message.attrs().find(|(kind, _)| *kind == abi::table::USERDATA).map(|(_, bytes)| bytes);
-                found = userdata.and_then(comment::decode).unwrap_or_default().to_owned();
-            },
-        );
+        let table = self.socket.get(abi::SUBSYS | msg::GETTABLE, abi::IPV4, table::name, |message| {
+            let userdata = message.attrs().find(|(kind, _)| *kind == abi::table::USERDATA).map(|(_, bytes)| bytes);
+            found = userdata.and_then(comment::decode).unwrap_or_default().to_owned();
+        });
         Ok(table.map_err(NftError::Socket)?.map(|()| found))
     }
 
     /// Each rule of the table as (its chain, its comment).
     fn rules(&mut self) -> Result<Vec<(String, String)>, NftError> {
-        let dump = self.socket.dump(abi::SUBSYS | msg::GETRULE, abi::IPV4, |w| w.text(abi::TABLE, TABLE));
+        let dump = self.socket.dump(abi::SUBSYS | msg::GETRULE, abi::IPV4, table::name);
         let dump = dump.map_err(NftError::Socket)?;
         let rules = messages(&dump).filter(|message| message.kind & 0xff00 == abi::SUBSYS).map(|message| {
             let of = |kind| message.attrs().find(|(found, _)| *found == kind).map(|(_, bytes)| bytes);
@@ -202,8 +198,7 @@ impl Nft {
 /// Deletes our table, if it is there.
 pub(crate) fn delete_table() -> Result<(), NftError> {
     let mut batch = Batch::new();
-    push_table(&mut batch, msg::NEWTABLE, wire::CREATE);
-    push_table(&mut batch, msg::DELTABLE, 0);
+    table::delete(&mut batch);
     let mut socket = NfSocket::open().map_err(NftError::Socket)?;
     let bytes = batch.commit();
     socket.transact(&bytes).map_err(|error| refused(error, |seq| describe(&bytes, seq)))
@@ -221,10 +216,6 @@ fn refused(error: BatchError, what: impl FnOnce(u32) -> String) -> NftError {
             errno: first.errno,
         },
     }
-}
-
-fn push_table(batch: &mut Batch, kind: u16, flags: u16) {
-    batch.push(kind, flags, abi::IPV4, |w| w.text(abi::TABLE, TABLE));
 }
 
 /// A message of a batch in words: what it does to which object.

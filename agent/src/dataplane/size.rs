@@ -5,11 +5,14 @@
 //! names an empty slot misses the map and is drawn again. More than half of the slots are filled, so `REDRAWS` draws
 //! all miss less than once in a million connections, and those take slot 0.
 
+use crate::mesh::slots::MAX_SLOTS;
+
 /// Up to this many slots, the draw is made over exactly as many as there are.
 pub(super) const EXACT: u32 = 64;
 
-/// The most slots that one frontend can have.
-pub(super) const LARGEST: u32 = 1 << 16;
+/// The most slots that one frontend can have. A power of two, as the sizes above [`EXACT`] are.
+pub(super) const LARGEST: u32 = MAX_SLOTS;
+const _: () = assert!(LARGEST.is_power_of_two());
 
 /// Draws in a chain that may hold empty slots: `0.5^20 < 1e-6`.
 pub(super) const REDRAWS: usize = 20;

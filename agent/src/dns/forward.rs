@@ -17,7 +17,7 @@ use tracing::debug;
 
 use super::Transport;
 use super::message::{self, Asked, MAX_UDP_ANSWER};
-use super::upstream::Servers;
+use crate::watch::resolv_conf::Servers;
 
 /// How long one server may take.
 const EACH: Duration = Duration::from_secs(2);

@@ -17,10 +17,9 @@ use tokio::time::{self, MissedTickBehavior, timeout};
 use tracing::{info, warn};
 
 use super::forward::framing;
+use super::message::LEASE_NAME;
 use super::{State, Transport};
-
-/// The name that only the lease asks for: NOERROR when names are known and others' can be forwarded, else SERVFAIL.
-pub(super) const NAME: &str = "_lease.meshdog";
+use crate::causes::with_causes;
 
 /// How often the lease is renewed. Three attempts fit the 5 s that it lasts.
 const EVERY: Duration = Duration::from_millis(1300);
@@ -32,7 +31,7 @@ const TCP_EVERY: u32 = 8;
 /// The lease on the capture, as the dataplane keeps it.
 pub trait Lease: Send {
     /// Why a renewal failed.
-    type Error: fmt::Display + Send;
+    type Error: std::error::Error + Send + 'static;
 
     /// Lets the kernel capture for another 5 seconds. Given up after a second.
     ///
@@ -43,15 +42,15 @@ pub trait Lease: Send {
 
 /// Why the lease was not renewed.
 #[derive(Debug, thiserror::Error)]
-enum Fault<E: fmt::Display> {
+enum Fault<E: std::error::Error + 'static> {
     /// Our own query got no answer, or not the right one.
-    #[error("the resolver does not answer over {transport}: {error}")]
-    Deaf { transport: Transport, error: io::Error },
+    #[error("the resolver does not answer over {transport}")]
+    Deaf { transport: Transport, source: io::Error },
     /// The renewal itself.
-    #[error("the dataplane cannot renew it: {0}")]
-    Renewal(E),
+    #[error("the dataplane cannot renew it")]
+    Renewal(#[source] E),
     /// The renewal took too long.
-    #[error("the dataplane took over a second to renew it")]
+    #[error("the dataplane did not renew it within {PATIENCE:?}")]
     Late,
 }
 
@@ -87,7 +86,8 @@ pub(super) async fn keep<P: Probe, L: Lease>(probe: P, mut lease: L, state: &wat
             match &outcome {
                 Ok(()) => info!("containers' DNS queries are answered here"),
                 Err(fault) => {
-                    warn!(%fault, "lease on containers' DNS queries not renewed; they go to their own servers")
+                    let error = with_causes(fault);
+                    warn!(%error, "lease on containers' DNS queries not renewed; they go to their own servers");
                 }
             }
         }
@@ -99,7 +99,7 @@ async fn turn<P: Probe, L: Lease>(probe: &P, lease: &mut L, tcp: bool) -> Result
         if transport == Transport::Udp || tcp {
             let asked = timeout(PATIENCE, probe.ask(transport)).await;
             let answered = asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            answered.map_err(|error| Fault::Deaf { transport, error })?;
+            answered.map_err(|source| Fault::Deaf { transport, source })?;
         }
     }
     timeout(PATIENCE, lease.renew()).await.map_err(|_| Fault::Late)?.map_err(Fault::Renewal)
@@ -136,7 +136,7 @@ impl SelfQuery {
 impl Probe for SelfQuery {
     async fn ask(&self, transport: Transport) -> io::Result<()> {
         let mut query = Message::query();
-        query.queries.push(Query::query(Name::from_str(NAME).map_err(io::Error::other)?, RecordType::A));
+        query.queries.push(Query::query(Name::from_str(LEASE_NAME).map_err(io::Error::other)?, RecordType::A));
         let bytes = query.to_vec().map_err(io::Error::other)?;
         let answer = match transport {
             Transport::Udp => {

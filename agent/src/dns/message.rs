@@ -8,8 +8,11 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
 use super::metrics::Kind;
-use super::{Names, Transport, lease};
+use super::{Names, Transport};
 use crate::model::AliasName;
+
+/// The name that only the lease asks for: NOERROR when names are known and others' can be forwarded, else SERVFAIL.
+pub(super) const LEASE_NAME: &str = "_lease.meshdog";
 
 /// How long clients may remember what the mesh said, in seconds. A VIP outlives its endpoints, so this only bounds how
 /// long a new name stays unknown and a retired one known.
@@ -70,7 +73,7 @@ pub(super) fn decide(bytes: &[u8], names: Option<&Names>) -> Verdict {
         return asked.reply(ResponseCode::Refused, Kind::Refused);
     }
     let Some(alias) = alias(&asked.question) else { return Verdict::Forward(asked) };
-    if alias.as_str() == lease::NAME {
+    if alias.as_str() == LEASE_NAME {
         return Verdict::Lease(asked);
     }
     let Some(&vip) = names.and_then(|names| names.get(&alias)) else { return Verdict::Forward(asked) };

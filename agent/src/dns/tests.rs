@@ -102,7 +102,6 @@ fn config(servers: &[SocketAddr]) -> Config {
     Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         upstream: Auto::Set(servers.to_vec()),
-        resolv_conf: "/nonexistent".into(),
         vips: "198.19.0.0/16".parse().unwrap(),
         mark: None,
     }
@@ -119,7 +118,7 @@ async fn resolver(config: Config) -> Resolver {
         Renewals(renewals),
         metrics.clone(),
         state,
-        watch::Sender::new(Servers::from([])),
+        watch::channel(Servers::default()).1,
     ));
     let up = seen_state.wait_for(|state| matches!(state, State::Listening { .. })).await.unwrap().clone();
     let State::Listening { address, .. } = up else { panic!("{up:?}") };
@@ -462,7 +461,7 @@ async fn an_address_that_is_taken_or_missing_is_tried_again() {
         Renewals(renewals),
         Metrics::default(),
         state,
-        watch::Sender::new(Servers::from([])),
+        watch::channel(Servers::default()).1,
     ));
     let failing = seen.wait_for(|state| *state != State::Starting).await.unwrap().clone();
     assert!(matches!(&failing, State::Failing { listen: at, error } if *at == listen && error.contains("in use")));

@@ -20,6 +20,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::verdict::{FAILURES, Verdict};
+use crate::causes::with_causes;
 use crate::model::{EndpointKey, HealthCheck, State};
 
 /// How long an endpoint may take over its answer.
@@ -34,7 +35,7 @@ const MAX_MESSAGE: usize = 1 << 10;
 pub(super) enum Failure {
     #[error("no answer within {TIMEOUT:?}")]
     Timeout,
-    #[error("{0}")]
+    #[error(transparent)]
     Connect(#[from] std::io::Error),
     #[error("not HTTP, or its head is too long")]
     Http(#[from] hyper::Error),
@@ -101,9 +102,11 @@ fn word(
 ) -> Option<(State, Arc<str>)> {
     let reason = match (verdict, result) {
         (Verdict::Healthy(0), Ok(())) => format!("answers its {check} check"),
-        (Verdict::Starting(_), Err(failure)) => format!("has not passed its {check} check yet: {failure}"),
+        (Verdict::Starting(_), Err(failure)) => {
+            format!("has not passed its {check} check yet: {}", with_causes(failure))
+        }
         (Verdict::Unhealthy(_), Err(failure)) if before.state() == State::Healthy => {
-            format!("failed its {check} check {FAILURES} times in a row: {failure}")
+            format!("failed its {check} check {FAILURES} times in a row: {}", with_causes(failure))
         }
         _ => return None,
     };

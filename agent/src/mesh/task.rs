@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::vip::Remembered;
 use super::{Desired, Inputs, Mesh, Ruleset};
+use crate::causes::with_causes;
 use crate::config::MeshSettings;
-use crate::dns::Servers;
 use crate::health::outlier::Ejections;
-use crate::model::Endpoints;
+use crate::model::{DNS_PORT, Endpoints};
+use crate::watch::resolv_conf::Servers;
 use crate::watch::{Containers, Node};
 
 /// The file in the state directory that remembers VIPs.
@@ -98,10 +99,10 @@ impl Outputs {
     }
 }
 
-/// A name server that ordinary resolvers can be pointed at: IPv4, port 53.
+/// A name server that ordinary resolvers can be pointed at: IPv4, on the usual port.
 fn plain_dns(server: &SocketAddr) -> Option<Ipv4Addr> {
     match server {
-        SocketAddr::V4(server) if server.port() == 53 => Some(*server.ip()),
+        SocketAddr::V4(server) if server.port() == DNS_PORT => Some(*server.ip()),
         _ => None,
     }
 }
@@ -125,7 +126,7 @@ pub async fn run(
 ) {
     let path = state_dir.join(VIPS_FILE);
     let remembered = read(&path).unwrap_or_else(|error| {
-        tracing::warn!(error = &error as &dyn std::error::Error, "VIPs are not remembered");
+        tracing::warn!(error = %with_causes(&error), "VIPs are not remembered");
         Remembered::default()
     });
     let mut mesh = Mesh::new(settings, &remembered);
@@ -150,7 +151,7 @@ pub async fn run(
                 write_at = match write_remembered(&path, mesh.vips().remembered()).await {
                     Ok(()) => { written = generation; None }
                     Err(error) => {
-                        tracing::warn!(error = &error as &dyn std::error::Error, "VIPs are not remembered");
+                        tracing::warn!(error = %with_causes(&error), "VIPs are not remembered");
                         Some(Instant::now() + WRITE_RETRY)
                     }
                 };
@@ -160,7 +161,7 @@ pub async fn run(
     if mesh.vips().generation() != written
         && let Err(error) = write_remembered(&path, mesh.vips().remembered()).await
     {
-        tracing::warn!(error = &error as &dyn std::error::Error, "VIPs are not remembered");
+        tracing::warn!(error = %with_causes(&error), "VIPs are not remembered");
     }
 }
 

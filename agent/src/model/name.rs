@@ -12,6 +12,8 @@ use serde::Serialize;
 pub const MAX_DISCOVERY_NAME: usize = 64;
 /// Longest alias or namespace name, in bytes (`clientAliases[].dnsName`).
 pub const MAX_ALIAS_NAME: usize = 127;
+/// The most aliases that one label or rule may give a service.
+pub const MAX_ALIASES: usize = 64;
 
 /// Why a text is not a name, port or alias.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

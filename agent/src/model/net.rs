@@ -1,4 +1,4 @@
-//! Addresses: the VIP range and interface names.
+//! Addresses: the VIP range, interface names, the port of DNS.
 
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -93,6 +93,9 @@ impl fmt::Display for VipCidr {
         self.0.fmt(f)
     }
 }
+
+/// Where name servers listen, TCP and UDP (RFC 1035 4.2).
+pub const DNS_PORT: u16 = 53;
 
 /// Longest interface name, in bytes (`IFNAMSIZ` less the final zero, linux/if.h).
 pub const MAX_IFNAME: usize = 15;

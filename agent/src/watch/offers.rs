@@ -11,15 +11,13 @@ use std::sync::Arc;
 use super::ecs::{LABEL_CONTAINER, LABEL_FAMILY, LABEL_TASK, PAUSE};
 use super::{Container, ContainerId, Network, Node};
 use crate::config::{Match, ServiceRule};
-use crate::model::name::parse_port;
+use crate::model::name::{MAX_ALIASES, parse_port};
 use crate::model::{
     Alias, AppProtocol, DiscoveryName, Endpoint, EndpointId, HealthCheck, Namespace, ServiceId, State, Weight,
 };
 
 /// The most endpoints of one container.
 const MAX_OFFERS: usize = 8192;
-/// The most aliases of one service.
-pub const MAX_ALIASES: usize = 64;
 /// The most faults of one container that are kept; the rest is counted.
 const MAX_FAULTS: usize = 64;
 
@@ -133,7 +131,7 @@ impl<'a> Reader<'a> {
             }
             let service = ServiceId { namespace: self.namespace.clone(), name: rule.name.clone() };
             let target = SocketAddrV4::new(address, rule.port.get());
-            let aliases = rule.alias.iter().take(MAX_ALIASES).cloned().collect();
+            let aliases = rule.alias.iter().cloned().collect();
             let endpoint = self.endpoint(service, target, rule.port, rule.protocol, aliases, Weight::default());
             self.push(Offer { endpoint, health: rule.health.clone(), origin: Origin::Rule(place) }, rule.name.as_str());
         }

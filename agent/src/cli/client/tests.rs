@@ -27,6 +27,10 @@ async fn commands_read_what_the_agent_says() {
     status::print(&socket, false, &mut out).await.unwrap();
     assert!(String::from_utf8(std::mem::take(&mut out)).unwrap().contains("\nprod/orders  http  198.19.0.7  "));
 
+    let mut gone = io::pipe().unwrap().1;
+    let left = status::print(&socket, true, &mut gone).await.unwrap_err();
+    assert!(matches!(&left, crate::cli::Error::Output(why) if why.kind() == io::ErrorKind::BrokenPipe), "{left}");
+
     for (name, known) in [("prod/orders", true), ("web-1", true), ("a b&q=orders", false)] {
         assert_eq!(explain::print(&socket, name, false, &mut out).await.unwrap(), known, "{name}");
     }
@@ -34,7 +38,10 @@ async fn commands_read_what_the_agent_says() {
     assert!(text.contains("Nothing here is called a b&q=orders."), "{text}");
 
     let refused = explain::print(&socket, &"x".repeat(1000), false, &mut Vec::new()).await.unwrap_err();
-    assert!(matches!(&refused, Error::Refused { status: StatusCode::BAD_REQUEST, .. }), "{refused}");
+    assert!(
+        matches!(&refused, crate::cli::Error::Agent(Error::Refused { status: StatusCode::BAD_REQUEST, .. })),
+        "{refused}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,7 +71,7 @@ async fn an_agent_that_is_gone_is_an_error_and_to_watch_a_line() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("admin.sock");
     let error = print(&socket, false, &mut Vec::new()).await.unwrap_err();
-    assert!(matches!(&error, Error::Connect { .. }));
+    assert!(matches!(&error, Error::Agent(client::Error::Connect { .. })));
     assert!(error.to_string().contains("admin.sock"));
 
     let mut last = None;

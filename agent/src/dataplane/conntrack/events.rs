@@ -13,7 +13,7 @@ use super::{
     COUNTERS_ORIG, COUNTERS_REPLY, Counters, Flow, IPV4, MSG_DELETE, MSG_NEW, PROTOINFO, SEEN_REPLY, STATUS, TcpState,
     attr, read_counters, read_flow, read_tcp_state,
 };
-use crate::dataplane::netlink::{Listener, Message, be32, messages};
+use crate::dataplane::netlink::{Listener, Message, be32, bpf, messages};
 use crate::model::VipCidr;
 
 /// `NFNLGRP_CONNTRACK_NEW`, `NFNLGRP_CONNTRACK_DESTROY` (linux/netfilter/nfnetlink.h).
@@ -88,23 +88,17 @@ impl FlowEvents {
     }
 }
 
-/// A classic BPF program (linux/filter.h) that passes IPv4 events whose original destination is in the range. Loads are
-/// in network order.
+/// A classic BPF program (linux/filter.h) that passes IPv4 events whose original destination is in the range.
 fn program(range: VipCidr) -> [SockFilter; 7] {
-    const LOAD_BYTE: u16 = 0x30; // BPF_LD | BPF_B | BPF_ABS
-    const LOAD_WORD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
-    const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
-    const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
     let net = range.net();
     [
-        SockFilter::new(LOAD_BYTE, 0, 0, FAMILY_AT),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 4, u32::from(IPV4)),
-        SockFilter::new(LOAD_WORD, 0, 0, DESTINATION_AT),
-        SockFilter::new(AND, 0, 0, net.netmask().into()),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, net.network().into()),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
-        SockFilter::new(RETURN, 0, 0, 0),
+        SockFilter::new(bpf::LOAD_BYTE, 0, 0, FAMILY_AT),
+        SockFilter::new(bpf::JUMP_IF_EQUAL, 0, 4, u32::from(IPV4)),
+        SockFilter::new(bpf::LOAD_WORD, 0, 0, DESTINATION_AT),
+        SockFilter::new(bpf::AND, 0, 0, net.netmask().into()),
+        SockFilter::new(bpf::JUMP_IF_EQUAL, 0, 1, net.network().into()),
+        SockFilter::new(bpf::RETURN, 0, 0, u32::MAX),
+        SockFilter::new(bpf::RETURN, 0, 0, 0),
     ]
 }
 

@@ -9,6 +9,20 @@ use netlink_sys::{AsyncSocket, SocketAddr, TokioSocket};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{SockFilter, SockRef};
 
+/// Classic BPF's instructions (linux/bpf_common.h) as far as filters here use them. Loads are in network order.
+pub(crate) mod bpf {
+    /// `BPF_LD | BPF_B | BPF_ABS`.
+    pub(crate) const LOAD_BYTE: u16 = 0x30;
+    /// `BPF_LD | BPF_W | BPF_ABS`.
+    pub(crate) const LOAD_WORD: u16 = 0x20;
+    /// `BPF_ALU | BPF_AND | BPF_K`.
+    pub(crate) const AND: u16 = 0x54;
+    /// `BPF_JMP | BPF_JEQ | BPF_K`.
+    pub(crate) const JUMP_IF_EQUAL: u16 = 0x15;
+    /// `BPF_RET | BPF_K`: how many bytes pass.
+    pub(crate) const RETURN: u16 = 0x06;
+}
+
 /// Room for one datagram.
 const DATAGRAM: usize = 1 << 16;
 

@@ -24,7 +24,7 @@ const TYPE_MASK: u16 = 0x3fff;
 const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 /// `NFNL_SUBSYS_NFTABLES`, the batch's subsystem.
-const NFTABLES: u16 = 10;
+pub(crate) const NFTABLES: u16 = 10;
 
 /// `struct nlmsghdr` and `struct nfgenmsg`.
 const HEADER: usize = 16;

@@ -1,7 +1,9 @@
 //! Numbers of the kernel's nf_tables interface, by their names in `linux/netfilter/nf_tables.h` unless said otherwise.
 
-/// `NFNL_SUBSYS_NFTABLES << 8` (linux/netfilter/nfnetlink.h).
-pub(crate) const SUBSYS: u16 = 10 << 8;
+use crate::dataplane::netlink::wire::NFTABLES;
+
+/// The high byte of a message's kind.
+pub(crate) const SUBSYS: u16 = NFTABLES << 8;
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h).
 pub(crate) const GROUP: u32 = 7;
 /// `NFPROTO_IPV4` (linux/netfilter.h), a table's family.

@@ -5,17 +5,18 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use super::abi::{self, LIST_ELEM, data, elem, msg};
+use super::abi::{LIST_ELEM, data, elem, msg};
 use super::expr::{goto, value};
-use super::skeleton::TABLE;
+use super::table::push;
 use crate::dataplane::netlink::{Batch, Message, Writer, attrs, find, wire};
 use crate::dataplane::plan::{Element, Op};
 use crate::dataplane::size::{ChainSize, chain_for};
 use crate::mesh::Frontend;
+use crate::model::net::MAX_IFNAME;
 use crate::model::{IfName, L4};
 
-/// `IFNAMSIZ` (linux/if.h).
-const IFNAMSIZ: usize = 16;
+/// `IFNAMSIZ` (linux/if.h): a name and its final zero.
+const IFNAMSIZ: usize = MAX_IFNAME + 1;
 
 /// Which set or map an element is of.
 fn set_of(element: &Element) -> &'static str {
@@ -58,10 +59,7 @@ pub(crate) fn write_size(batch: &mut Batch, size: ChainSize) {
 /// Renews `alive`, or ends it. Emptied first: kernels before 6.12 do not prolong an element that is there, and deleting one
 /// that has just expired is an error.
 pub(crate) fn write_lease(batch: &mut Batch, lease: Option<Duration>) {
-    batch.push(msg::DELSETELEM, 0, abi::IPV4, |w| {
-        w.text(abi::TABLE, TABLE);
-        w.text(elem::LIST_SET, "alive");
-    });
+    push(batch, msg::DELSETELEM, 0, |w| w.text(elem::LIST_SET, "alive"));
     let Some(lease) = lease else { return };
     for l4 in [L4::Tcp, L4::Udp] {
         list(batch, msg::NEWSETELEM, wire::CREATE | wire::EXCL, "alive", |w| {
@@ -73,8 +71,7 @@ pub(crate) fn write_lease(batch: &mut Batch, lease: Option<Duration>) {
 }
 
 fn list(batch: &mut Batch, kind: u16, flags: u16, set: &str, element: impl FnOnce(&mut Writer)) {
-    batch.push(kind, flags, abi::IPV4, |w| {
-        w.text(abi::TABLE, TABLE);
+    push(batch, kind, flags, |w| {
         w.text(elem::LIST_SET, set);
         w.nest(elem::LIST_ELEMENTS, |w| w.nest(LIST_ELEM, element));
     });

@@ -7,8 +7,8 @@ use nix::libc;
 use socket2::SockFilter;
 
 use super::abi::{self, generation, msg};
-use super::skeleton::TABLE;
-use crate::dataplane::netlink::{Listener, Message, be32, find, messages};
+use super::table::TABLE;
+use crate::dataplane::netlink::{Listener, Message, be32, bpf, find, messages};
 
 /// Room for notifications that were not read yet; more than these are as good as a foreign change.
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -69,14 +69,11 @@ impl Monitor {
 /// A classic BPF program (linux/filter.h) that drops what this port id caused, which stands in `nlmsg_pid`. A datagram is of
 /// one transaction. Our own rewrites would fill the socket's room, and look like changes that could not be followed.
 fn but_from(port: u32) -> [SockFilter; 4] {
-    const LOAD_WORD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS, in network order
-    const JUMP_IF_EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
-    const RETURN: u16 = 0x06; // BPF_RET | BPF_K
     [
-        SockFilter::new(LOAD_WORD, 0, 0, 12),
-        SockFilter::new(JUMP_IF_EQUAL, 0, 1, port.to_be()),
-        SockFilter::new(RETURN, 0, 0, 0),
-        SockFilter::new(RETURN, 0, 0, u32::MAX),
+        SockFilter::new(bpf::LOAD_WORD, 0, 0, 12),
+        SockFilter::new(bpf::JUMP_IF_EQUAL, 0, 1, port.to_be()),
+        SockFilter::new(bpf::RETURN, 0, 0, 0),
+        SockFilter::new(bpf::RETURN, 0, 0, u32::MAX),
     ]
 }
 

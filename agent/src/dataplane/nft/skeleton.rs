@@ -3,18 +3,20 @@
 //! Every rule has a comment. The table's own comment holds a fingerprint of all messages that make the skeleton, so that
 //! an agent of another build or with other settings sees at once that the kernel's is not its own.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::net::Ipv4Addr;
 
-use super::abi::{self, chain, comment, msg, object, rule, set, table};
+use super::abi::{self, comment, msg, object, set};
+use super::chain::{Chain, Rule};
 use super::element;
 use super::expr::{Bytes, Expr, Meta, R0, R1, R2, R3, R4};
-use crate::dataplane::netlink::{Batch, Writer, wire};
+use super::set::Set;
+use super::set::datatype::{ADDRESS, IFNAME, MARK, PORT, PROTOCOL, concat};
+use super::table::{self, push};
+use crate::dataplane::netlink::{Batch, wire};
 use crate::dataplane::size::ChainSize;
-use crate::dataplane::{AGENT_MARK, DNS_PORT, DNS_ZONE};
-use crate::model::{L4, VipCidr};
-
-/// The table's name.
-pub(crate) const TABLE: &str = "meshdog";
+use crate::dataplane::{AGENT_MARK, DNS_ZONE, RESOLVER_PORT};
+use crate::model::{DNS_PORT, L4, VipCidr};
 
 /// Hooks (`NF_INET_*`, linux/netfilter.h) and priorities (`NF_IP_PRI_*`, linux/netfilter_ipv4.h).
 const PREROUTING: u32 = 0;
@@ -31,33 +33,6 @@ const TIMEOUT: &str = "connecting";
 /// In seconds. The kernel sends a SYN again after one second (`TCP_TIMEOUT_INIT`, net/tcp.h); conntrack's own 120 s would
 /// tie every repetition to the endpoint drawn first.
 const SYN_TIMEOUT: u32 = 1;
-
-/// nft's datatype numbers (`enum datatypes` of nftables' datatype.h); a key of several parts has six bits for each.
-mod datatype {
-    pub(super) const ADDRESS: u32 = 7;
-    pub(super) const PROTOCOL: u32 = 12;
-    pub(super) const PORT: u32 = 13;
-    pub(super) const MARK: u32 = 19;
-    pub(super) const IFNAME: u32 = 41;
-
-    /// A concatenation.
-    pub(super) const fn concat(parts: &[u32]) -> u32 {
-        match parts {
-            [] => 0,
-            [rest @ .., last] => concat(rest) << 6 | *last,
-        }
-    }
-}
-use datatype::{ADDRESS, IFNAME, MARK, PORT, PROTOCOL, concat};
-
-/// A set or map: type and length in bytes of its keys and of what they map to.
-struct Set {
-    name: &'static str,
-    comment: &'static str,
-    flags: u32,
-    key: (u32, u32),
-    data: Option<(u32, u32)>,
-}
 
 /// Elements come and go but for `sizes`, whose are part of the skeleton.
 const SETS: [Set; 8] = [
@@ -107,18 +82,6 @@ const SETS: [Set; 8] = [
     },
 ];
 
-/// A chain; `hook` is type, hook and priority.
-struct Chain {
-    name: String,
-    hook: Option<(&'static str, u32, i32)>,
-    rules: Vec<Rule>,
-}
-
-struct Rule {
-    comment: &'static str,
-    expressions: Vec<Expr>,
-}
-
 /// The skeleton of one configuration.
 #[derive(Debug)]
 pub(crate) struct Skeleton {
@@ -137,27 +100,22 @@ impl Skeleton {
         let mut batch = Batch::new();
         self.write_inner(&mut batch);
         self.write_entrances(&mut batch);
-        // FNV-1a, 64 bits.
-        let hash = batch
-            .messages()
-            .iter()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3));
-        format!("meshdog {} skeleton {hash:016x}", env!("CARGO_PKG_VERSION"))
+        // Another compiler's library may hash otherwise: then an upgrade writes the table anew, which is all.
+        let mut hasher = DefaultHasher::new();
+        hasher.write(batch.messages());
+        format!("meshdog {} skeleton {:016x}", env!("CARGO_PKG_VERSION"), hasher.finish())
     }
 
     /// Everything that no packet reaches yet: the table, its sets and the chains that others go to.
     pub(crate) fn write_foundation(&self, batch: &mut Batch) {
-        batch.push(msg::NEWTABLE, wire::CREATE | wire::EXCL, abi::IPV4, |w| {
-            w.text(abi::TABLE, TABLE);
-            w.attr(table::USERDATA, &comment::encode(comment::PLAIN, &self.fingerprint()));
+        push(batch, msg::NEWTABLE, wire::CREATE | wire::EXCL, |w| {
+            w.attr(abi::table::USERDATA, &comment::encode(comment::PLAIN, &self.fingerprint()));
         });
         self.write_inner(batch);
     }
 
     fn write_inner(&self, batch: &mut Batch) {
-        for (set, id) in SETS.iter().zip(1..) {
-            batch.push(msg::NEWSET, wire::CREATE | wire::EXCL, abi::IPV4, |w| set.write(w, id));
-        }
+        write_sets(batch);
         write_timeout(batch);
         let chains = inner_chains();
         chains.iter().for_each(|chain| chain.write(batch));
@@ -192,7 +150,7 @@ impl Skeleton {
                     let beginning: Vec<_> = expressions.iter().take(end).copied().collect();
                     let Some(name) = beginning.last().map(|last| last.capability()) else { continue };
                     if trials.iter().all(|(known, _)| *known != name) {
-                        let trial = entrance("trial", hook, vec![Rule { comment, expressions: beginning }]);
+                        let trial = Chain::entrance("trial", hook, vec![Rule { comment, expressions: beginning }]);
                         trials.push((name, trial_of(&trial)));
                     }
                 }
@@ -206,8 +164,8 @@ impl Skeleton {
         let (mut prerouting, mut output) = (Vec::new(), Vec::new());
         if self.capture {
             let (before_prerouting, before_output) = self.capture();
-            chains.push(entrance("capture_prerouting", ("filter", PREROUTING, RAW), before_prerouting));
-            chains.push(entrance("capture_output", ("filter", OUTPUT, RAW), before_output));
+            chains.push(Chain::entrance("capture_prerouting", ("filter", PREROUTING, RAW), before_prerouting));
+            chains.push(Chain::entrance("capture_output", ("filter", OUTPUT, RAW), before_output));
             prerouting.push(self.answer());
             output.push(self.answer());
         }
@@ -227,9 +185,9 @@ impl Skeleton {
             });
         }
         // Just before Docker's own: the first translation of a connection wins.
-        chains.push(entrance("prerouting", ("nat", PREROUTING, DSTNAT - 1), prerouting));
-        chains.push(entrance("output", ("nat", OUTPUT, DSTNAT - 1), output));
-        chains.push(entrance("postrouting", ("nat", POSTROUTING, SRCNAT - 1), self.return_paths()));
+        chains.push(Chain::entrance("prerouting", ("nat", PREROUTING, DSTNAT - 1), prerouting));
+        chains.push(Chain::entrance("output", ("nat", OUTPUT, DSTNAT - 1), output));
+        chains.push(Chain::entrance("postrouting", ("nat", POSTROUTING, SRCNAT - 1), self.return_paths()));
         chains
     }
 
@@ -241,7 +199,7 @@ impl Skeleton {
         // What most packets fail comes first: these rules see all of them.
         let query = [
             Expr::DestinationPort(R0),
-            Expr::Equals(R0, Bytes::two(53_u16.to_be_bytes())),
+            Expr::Equals(R0, Bytes::two(DNS_PORT.to_be_bytes())),
             Expr::Meta(Meta::L4Proto, R0),
             Expr::In("alive", R0),
         ];
@@ -249,7 +207,7 @@ impl Skeleton {
         let to_resolver = [Expr::DestinationAddress(R0), Expr::In("resolvers", R0)];
         let from_server = [Expr::SourceAddress(R0), Expr::Equals(R0, address(self.range.resolver()))];
         let to_server = [Expr::DestinationAddress(R0), Expr::Equals(R0, address(self.range.resolver()))];
-        let answer = [Expr::SourcePort(R0), Expr::Equals(R0, Bytes::two(DNS_PORT.to_be_bytes()))];
+        let answer = [Expr::SourcePort(R0), Expr::Equals(R0, Bytes::two(RESOLVER_PORT.to_be_bytes()))];
         let error = [Expr::Meta(Meta::L4Proto, R0), Expr::Equals(R0, Bytes::one(ICMP))];
         let of_agent = [Expr::Meta(Meta::Mark, R0), Expr::Equals(R0, Bytes::four(AGENT_MARK.to_ne_bytes()))];
         let to_service = self.in_range(Expr::DestinationAddress(R0));
@@ -281,7 +239,7 @@ impl Skeleton {
         let captured = [Expr::Zone(R0), Expr::Equals(R0, Bytes::two(DNS_ZONE.to_ne_bytes()))];
         let server = [
             Expr::Load(R0, address(self.range.resolver())),
-            Expr::Load(R1, Bytes::two(DNS_PORT.to_be_bytes())),
+            Expr::Load(R1, Bytes::two(RESOLVER_PORT.to_be_bytes())),
             Expr::Dnat { address: R0, port: R1 },
         ];
         Rule { comment: "captured DNS queries", expressions: [&captured[..], &server].concat() }
@@ -338,10 +296,13 @@ fn dispatch() -> [Expr; 7] {
     [address, protocol, port, size, put, take, Expr::VerdictMap("sizes", R0)]
 }
 
+fn write_sets(batch: &mut Batch) {
+    SETS.iter().zip(1..).for_each(|(set, id)| set.write(batch, id));
+}
+
 /// The object that [`Skeleton::redraw`] puts on connections.
 fn write_timeout(batch: &mut Batch) {
-    batch.push(msg::NEWOBJ, wire::CREATE | wire::EXCL, abi::IPV4, |w| {
-        w.text(abi::TABLE, TABLE);
+    push(batch, msg::NEWOBJ, wire::CREATE | wire::EXCL, |w| {
         w.text(object::NAME, TIMEOUT);
         w.be32(object::TYPE, object::CT_TIMEOUT);
         w.nest(object::DATA, |w| {
@@ -390,12 +351,9 @@ fn balancer(size: ChainSize) -> Chain {
 /// A table of our name with all sets and this chain, in place of one that may be there.
 fn trial_of(chain: &Chain) -> Batch {
     let mut batch = Batch::new();
-    for (kind, flags) in [(msg::NEWTABLE, wire::CREATE), (msg::DELTABLE, 0), (msg::NEWTABLE, wire::CREATE)] {
-        batch.push(kind, flags, abi::IPV4, |w| w.text(abi::TABLE, TABLE));
-    }
-    for (set, id) in SETS.iter().zip(1..) {
-        batch.push(msg::NEWSET, wire::CREATE | wire::EXCL, abi::IPV4, |w| set.write(w, id));
-    }
+    table::delete(&mut batch);
+    push(&mut batch, msg::NEWTABLE, wire::CREATE | wire::EXCL, |_| ());
+    write_sets(&mut batch);
     if chain.rules.iter().any(|rule| matches!(rule.expressions.last(), Some(Expr::SetTimeout(_)))) {
         write_timeout(&mut batch);
     }
@@ -405,60 +363,6 @@ fn trial_of(chain: &Chain) -> Batch {
     batch
 }
 
-fn entrance(name: &str, hook: (&'static str, u32, i32), rules: Vec<Rule>) -> Chain {
-    Chain { name: name.to_owned(), hook: Some(hook), rules }
-}
-
 fn address(address: Ipv4Addr) -> Bytes {
     Bytes::four(address.octets())
-}
-
-impl Set {
-    fn write(&self, w: &mut Writer, id: u32) {
-        w.text(abi::TABLE, TABLE);
-        w.text(set::NAME, self.name);
-        w.be32(set::FLAGS, self.flags);
-        w.be32(set::KEY_TYPE, self.key.0);
-        w.be32(set::KEY_LEN, self.key.1);
-        if let Some((kind, length)) = self.data {
-            w.be32(set::DATA_TYPE, kind);
-            w.be32(set::DATA_LEN, length);
-        }
-        w.be32(set::ID, id);
-        // Numbers and names that stand alone are in the host's order; parts of a concatenation are printed by their type.
-        let [key, data] = comment::HOST_ENDIAN;
-        let alone = |kind| matches!(kind, MARK | IFNAME);
-        let mut userdata = comment::encode(comment::SET, self.comment);
-        userdata.extend(Some(key).filter(|_| alone(self.key.0)).into_iter().flatten());
-        userdata.extend(Some(data).filter(|_| self.data.is_some_and(|(kind, _)| alone(kind))).into_iter().flatten());
-        w.attr(set::USERDATA, &userdata);
-    }
-}
-
-impl Chain {
-    fn write(&self, batch: &mut Batch) {
-        batch.push(msg::NEWCHAIN, wire::CREATE | wire::EXCL, abi::IPV4, |w| {
-            w.text(abi::TABLE, TABLE);
-            w.text(chain::NAME, &self.name);
-            if let Some((kind, hook, priority)) = self.hook {
-                w.nest(chain::HOOK, |w| {
-                    w.be32(chain::HOOKNUM, hook);
-                    w.be32(chain::PRIORITY, priority.cast_unsigned());
-                });
-                w.be32(chain::POLICY, chain::ACCEPT);
-                w.text(chain::TYPE, kind);
-            }
-        });
-    }
-
-    fn write_rules(&self, batch: &mut Batch) {
-        for one in &self.rules {
-            batch.push(msg::NEWRULE, wire::CREATE | wire::APPEND, abi::IPV4, |w| {
-                w.text(abi::TABLE, TABLE);
-                w.text(rule::CHAIN, &self.name);
-                w.nest(rule::EXPRESSIONS, |w| one.expressions.iter().for_each(|expr| expr.write(w)));
-                w.attr(rule::USERDATA, &comment::encode(comment::PLAIN, one.comment));
-            });
-        }
-    }
 }

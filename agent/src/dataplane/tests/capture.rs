@@ -6,7 +6,7 @@ use socket2::SockRef;
 
 use super::node::{Node, OUTSIDE, Plane, address, ask, block_on, dial, serve, serve_on};
 use super::{frontend, range, ruleset, slots};
-use crate::dataplane::{AGENT_MARK, DNS_PORT, LEASE};
+use crate::dataplane::{AGENT_MARK, LEASE, RESOLVER_PORT};
 use crate::mesh::Frontend;
 use crate::model::L4;
 
@@ -19,7 +19,7 @@ fn captured(bridge_nf: bool) -> (Node, Plane) {
     let node = Node::new(bridge_nf);
     serve(&node.outside, "real", 53);
     let plane = Plane::start(&node.host);
-    serve_on(&node.host, "mesh", SocketAddrV4::new(range().resolver(), DNS_PORT));
+    serve_on(&node.host, "mesh", SocketAddrV4::new(range().resolver(), RESOLVER_PORT));
     plane.apply(ruleset([]));
     (node, plane)
 }
@@ -101,7 +101,7 @@ fn a_lease_from_before_the_table_comes_with_it() {
     let node = Node::new(false);
     let plane = Plane::start(&node.host);
     block_on(plane.handle.renew_lease()).unwrap();
-    serve_on(&node.host, "mesh", SocketAddrV4::new(range().resolver(), DNS_PORT));
+    serve_on(&node.host, "mesh", SocketAddrV4::new(range().resolver(), RESOLVER_PORT));
     plane.apply(ruleset([]));
     assert_eq!(dial(node.container(0), dns(L4::Udp)).unwrap().name, "mesh");
     assert_eq!(node.host.sh("nft list set ip meshdog alive").matches("timeout 5s").count(), 0, "no more than was left");
@@ -127,7 +127,7 @@ fn nobody_reaches_the_server_but_by_capture() {
     node.outside.sh("ip route add 198.19.0.0/16 via 10.9.0.1");
     for l4 in [L4::Tcp, L4::Udp] {
         for from in [node.container(0), &node.host, &node.outside] {
-            let direct = Frontend { vip: range().resolver(), l4, port: NonZeroU16::new(DNS_PORT).unwrap() };
+            let direct = Frontend { vip: range().resolver(), l4, port: NonZeroU16::new(RESOLVER_PORT).unwrap() };
             assert!(dial(from, direct).is_err());
             assert!(dial(from, Frontend { vip: range().resolver(), ..dns(l4) }).is_err());
         }
@@ -162,7 +162,7 @@ fn a_service_on_the_port_of_dns_is_a_service() {
 #[test]
 fn the_agent_reaches_its_own_server_before_any_lease_and_nobody_else_does() {
     let (node, _plane) = captured(false);
-    let server = SocketAddrV4::new(range().resolver(), DNS_PORT);
+    let server = SocketAddrV4::new(range().resolver(), RESOLVER_PORT);
     let asked = |mark: Option<u32>| {
         node.host.run(move || {
             let socket = UdpSocket::bind("0.0.0.0:0").unwrap();

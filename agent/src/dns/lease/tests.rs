@@ -36,9 +36,9 @@ impl Probe for World {
 }
 
 impl Lease for World {
-    type Error = String;
+    type Error = io::Error;
 
-    async fn renew(&mut self) -> Result<(), String> {
+    async fn renew(&mut self) -> io::Result<()> {
         if self.0.stuck.load(Relaxed) {
             std::future::pending::<()>().await;
         }

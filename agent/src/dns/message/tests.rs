@@ -105,7 +105,7 @@ fn other_names_and_classes_go_upstream() {
 fn before_the_first_snapshot_all_but_the_lease_goes_upstream() {
     let bytes = query("orders.", RecordType::A).to_vec().unwrap();
     assert!(matches!(decide(&bytes, None), Verdict::Forward(_)));
-    let mut lease = query(lease::NAME, RecordType::A);
+    let mut lease = query(LEASE_NAME, RecordType::A);
     lease.queries[0].name.set_fqdn(true);
     let bytes = lease.to_vec().unwrap();
     assert!(matches!(decide(&bytes, None), Verdict::Lease(_)));

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::util::TryInitError;
 
+use crate::causes::with_causes;
 use crate::config::{self, Settings};
 use crate::dataplane::{self, DataplaneConfig};
 use crate::dns;
@@ -164,7 +165,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let ended = supervise(&mut parts).await;
     // Containers' queries go to their own servers before nobody answers them here.
     if let Err(error) = dataplane.end_lease().await {
-        tracing::warn!(error = &error as &dyn std::error::Error, "DNS falls open when its lease is over");
+        tracing::warn!(error = %with_causes(&error), "DNS falls open when its lease is over");
     }
     // Queries that were captured just before are still answered, the VIPs written, the admin socket unlinked.
     stop.cancel();

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::vip::Remembered;
 use super::{Desired, Inputs, Mesh, Ruleset};
-use crate::causes::Causes;
+use crate::causes::with_causes;
 use crate::config::MeshSettings;
 use crate::dns::Servers;
 use crate::health::outlier::Ejections;
@@ -126,7 +126,7 @@ pub async fn run(
 ) {
     let path = state_dir.join(VIPS_FILE);
     let remembered = read(&path).unwrap_or_else(|error| {
-        tracing::warn!(error = %Causes(&error), "VIPs are not remembered");
+        tracing::warn!(error = %with_causes(&error), "VIPs are not remembered");
         Remembered::default()
     });
     let mut mesh = Mesh::new(settings, &remembered);
@@ -151,7 +151,7 @@ pub async fn run(
                 write_at = match write_remembered(&path, mesh.vips().remembered()).await {
                     Ok(()) => { written = generation; None }
                     Err(error) => {
-                        tracing::warn!(error = %Causes(&error), "VIPs are not remembered");
+                        tracing::warn!(error = %with_causes(&error), "VIPs are not remembered");
                         Some(Instant::now() + WRITE_RETRY)
                     }
                 };
@@ -161,7 +161,7 @@ pub async fn run(
     if mesh.vips().generation() != written
         && let Err(error) = write_remembered(&path, mesh.vips().remembered()).await
     {
-        tracing::warn!(error = %Causes(&error), "VIPs are not remembered");
+        tracing::warn!(error = %with_causes(&error), "VIPs are not remembered");
     }
 }
 

@@ -12,6 +12,7 @@ use bottlerocket_settings::Client;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::causes::with_causes;
 use crate::config::{Auto, NodeSettings, Paths};
 use crate::model::{Source, SourceState};
 use crate::watch::Node;
@@ -142,8 +143,7 @@ impl HostWatch {
             zone: aws && self.settings.zone == Auto::Auto,
         };
         if let Err(error) = self.imds.ask(wanted).await {
-            let error = &error as &dyn std::error::Error;
-            tracing::warn!(error, "the instance metadata service does not say who this node is");
+            tracing::warn!(error = %with_causes(&error), "the instance metadata service does not say who this node is");
         }
     }
 

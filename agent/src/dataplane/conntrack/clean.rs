@@ -10,6 +10,7 @@ use tracing::{debug, info, warn};
 use super::{
     FILTER, Flow, ID, IPV4, MSG_DELETE, MSG_GET, PROTO_NUMBER, TUPLE_ORIG, TUPLE_PROTO, ZONE, attr, read_flow,
 };
+use crate::causes::with_causes;
 use crate::dataplane::netlink::wire::NESTED;
 use crate::dataplane::netlink::{NfSocket, Writer};
 use crate::mesh::Ruleset;
@@ -72,7 +73,7 @@ async fn run(mut socket: NfSocket, range: VipCidr, mut told: watch::Receiver<Job
             Ok(0) => debug!("no flow leads nowhere"),
             Ok(removed) => info!(removed, "removed flows to endpoints that are gone"),
             Err(error) => warn!(
-                error = &error as &dyn std::error::Error,
+                error = %with_causes(&error),
                 "cannot clean conntrack; UDP clients of endpoints that are gone wait until their flows end"
             ),
         }

@@ -36,6 +36,19 @@ fn the_command_line_is_sound() {
 }
 
 #[test]
+fn a_failure_is_told_with_its_causes() {
+    let config = file("version = 1\npaths.admin_socket = \"/proc/self/nowhere/admin.sock\"");
+    let (code, out, err) = meshdog(&["status"], config.path());
+    assert_eq!((code, out.as_str()), (ExitCode::FAILURE, ""));
+    assert!(
+        err.starts_with("meshdog: no agent answers at ") && err.ends_with(": No such file or directory (os error 2)\n"),
+        "{err}"
+    );
+    let (_, out, _) = meshdog(&["status", "--json"], config.path());
+    assert!(out.contains("No such file or directory"), "{out}");
+}
+
+#[test]
 fn check_of_a_good_file() {
     let config = file("version = 1\nmesh.import = [\"shared\"]");
     let path = config.path().display();

@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use self::life::{Evidence, same_offers, standing};
 use self::probe::Report;
 use crate::config::Settings;
-use crate::model::{Endpoint, EndpointKey, Endpoints, HealthCheck};
+use crate::model::{Endpoint, EndpointKey, Endpoints, HealthCheck, State};
 use crate::watch::offers::{Offer, Offers, offers};
 use crate::watch::{Container, ContainerId, Containers, DockerHealth, Node};
 
@@ -54,8 +54,13 @@ pub struct Health {
 struct Ledger {
     seen: OrdMap<ContainerId, Arc<Container>>,
     offered: Offered,
-    lives: HashMap<EndpointKey, Life>,
+    /// What is known of endpoints whose health is asked. Of the others, what is published is all there is to know.
+    probed: HashMap<EndpointKey, Probed>,
+    /// Containers that Docker has called healthy in the life that began then.
+    were_healthy: HashMap<ContainerId, u64>,
     endpoints: Endpoints,
+    /// The reason that was given last: most are given many times over.
+    reason: Arc<str>,
     /// Changes of state since the last snapshot: what to log once it is out.
     changes: Vec<Arc<Endpoint>>,
     births: u64,
@@ -63,14 +68,13 @@ struct Ledger {
     report: mpsc::Sender<Report>,
 }
 
-/// One endpoint from its container's start to its end.
+/// One endpoint whose health is asked, from its container's start to its end.
 #[derive(Debug)]
-struct Life {
+struct Probed {
     number: u64,
-    offer: Offer,
-    container: Arc<Container>,
-    evidence: Evidence,
-    _probe: Option<AbortOnDropHandle<()>>,
+    check: HealthCheck,
+    found: Option<(State, Arc<str>)>,
+    _probe: AbortOnDropHandle<()>,
 }
 
 impl Health {
@@ -87,8 +91,10 @@ impl Health {
         let ledger = Ledger {
             seen: OrdMap::new(),
             offered: Offered::new(),
-            lives: HashMap::new(),
+            probed: HashMap::new(),
+            were_healthy: HashMap::new(),
             endpoints: Endpoints::new(),
+            reason: Arc::default(),
             changes: Vec::new(),
             births: 0,
             probes: Arc::new(Semaphore::new(PROBES)),
@@ -183,6 +189,9 @@ impl Ledger {
             self.announce(container, before.as_deref(), &now);
             self.offered.insert(container.id.clone(), now.clone());
         }
+        if container.health == DockerHealth::Healthy {
+            self.were_healthy.insert(container.id.clone(), container.started_ms);
+        }
         for offer in &now.endpoints {
             self.live(offer, container);
         }
@@ -195,42 +204,46 @@ impl Ledger {
     }
 
     /// An endpoint begins its life or goes on with it.
-    fn live(&mut self, offer: &Offer, container: &Arc<Container>) {
+    fn live(&mut self, offer: &Offer, container: &Container) {
         let key = offer.endpoint.key();
-        let life = match self.lives.get_mut(&key) {
-            Some(life) if same_life(&life.offer, offer) => {
-                life.offer = offer.clone();
-                life.container = container.clone();
-                life
+        let check = offer.health.as_ref().filter(|check| **check != HealthCheck::None);
+        let goes_on = self.endpoints.get(&key).is_some_and(|endpoint| same_life(endpoint, &offer.endpoint))
+            && self.probed.get(&key).map(|probed| &probed.check) == check;
+        if !goes_on {
+            // Its successor is not yet what it was: the state it had does not count.
+            self.end(&key);
+            if let Some(check) = check {
+                let probed = self.probe(&key, offer, check);
+                self.probed.insert(key.clone(), probed);
             }
-            _ => {
-                self.births += 1;
-                let probe = self.probe(&key, offer);
-                let (offer, container) = (offer.clone(), container.clone());
-                let life = Life { number: self.births, offer, container, evidence: Evidence::default(), _probe: probe };
-                // Its successor is not yet what it was: the state it had does not count.
-                self.endpoints.remove(&key);
-                self.lives.entry(key.clone()).insert_entry(life).into_mut()
-            }
-        };
-        life.evidence.docker_was_healthy |= container.health == DockerHealth::Healthy;
-        self.settle(&key);
+        }
+        self.settle(key, &offer.endpoint, offer.health.as_ref(), container);
     }
 
     /// A probe said something new.
-    fn probed(&mut self, report: Report) {
-        if let Some(life) = self.lives.get_mut(&report.key).filter(|life| life.number == report.life) {
-            life.evidence.probed = Some((report.state, report.reason));
-            self.settle(&report.key);
+    fn probed(&mut self, Report { key, life, state, reason }: Report) {
+        let Some(probed) = self.probed.get_mut(&key).filter(|probed| probed.number == life) else { return };
+        probed.found = Some((state, reason));
+        let check = probed.check.clone();
+        let endpoint = self.endpoints.get(&key).cloned();
+        let container = endpoint.as_ref().and_then(|endpoint| self.seen.get(&endpoint.container)).cloned();
+        if let (Some(endpoint), Some(container)) = (endpoint, container) {
+            self.settle(key, &endpoint, Some(&check), &container);
         }
     }
 
     /// Brings one endpoint of the snapshot up to date.
-    fn settle(&mut self, key: &EndpointKey) {
-        let Some(life) = self.lives.get(key) else { return };
-        let (state, reason) = standing(&life.container, life.offer.health.as_ref(), &life.evidence);
-        let endpoint = Endpoint { state, reason, ..(*life.offer.endpoint).clone() };
-        let published = self.endpoints.get(key);
+    fn settle(&mut self, key: EndpointKey, offered: &Endpoint, check: Option<&HealthCheck>, container: &Container) {
+        let evidence = Evidence {
+            probed: self.probed.get(&key).and_then(|probed| probed.found.as_ref()),
+            docker_was_healthy: self.were_healthy.get(&container.id) == Some(&container.started_ms),
+        };
+        let (state, reason) = standing(container, check, evidence);
+        if *self.reason != *reason {
+            self.reason = reason.into();
+        }
+        let endpoint = Endpoint { state, reason: self.reason.clone(), ..offered.clone() };
+        let published = self.endpoints.get(&key);
         if published.is_some_and(|published| **published == endpoint) {
             return;
         }
@@ -238,10 +251,11 @@ impl Ledger {
         if published.is_some_and(|published| published.state != state) {
             self.changes.push(endpoint.clone());
         }
-        self.endpoints.insert(key.clone(), endpoint);
+        self.endpoints.insert(key, endpoint);
     }
 
     fn gone(&mut self, id: &ContainerId, container: &Container) {
+        self.were_healthy.remove(id);
         let Some(offers) = self.offered.remove(id) else { return };
         for offer in &offers.endpoints {
             self.end(&offer.endpoint.key());
@@ -252,15 +266,16 @@ impl Ledger {
     }
 
     fn end(&mut self, key: &EndpointKey) {
-        self.lives.remove(key);
+        self.probed.remove(key);
         self.endpoints.remove(key);
     }
 
-    fn probe(&self, key: &EndpointKey, offer: &Offer) -> Option<AbortOnDropHandle<()>> {
-        let check = offer.health.clone().filter(|check| *check != HealthCheck::None)?;
+    fn probe(&mut self, key: &EndpointKey, offer: &Offer, check: &HealthCheck) -> Probed {
+        self.births += 1;
         let (address, slots, report) = (offer.endpoint.address, self.probes.clone(), self.report.clone());
-        let task = probe::run(key.clone(), self.births, address, check, slots, report);
-        Some(AbortOnDropHandle::new(tokio::spawn(task)))
+        let task = probe::run(key.clone(), self.births, address, check.clone(), slots, report);
+        let probe = AbortOnDropHandle::new(tokio::spawn(task));
+        Probed { number: self.births, check: check.clone(), found: None, _probe: probe }
     }
 
     /// Says what a container offers now, and what is wrong with its labels.
@@ -278,12 +293,10 @@ impl Ledger {
     }
 }
 
-/// Whether an offer is of the same life as an earlier one of the same key: what its health was found to be still holds.
-fn same_life(a: &Offer, b: &Offer) -> bool {
-    a.endpoint.started_ms == b.endpoint.started_ms
-        && a.endpoint.container == b.endpoint.container
-        && a.endpoint.address == b.endpoint.address
-        && a.health == b.health
+/// Whether an endpoint is offered in the same life as an earlier one of the same key: what its health was found to be
+/// still holds.
+fn same_life(a: &Endpoint, b: &Endpoint) -> bool {
+    a.started_ms == b.started_ms && a.container == b.container && a.address == b.address
 }
 
 #[cfg(test)]

@@ -169,15 +169,3 @@ fn a_reader_that_leaves_is_no_failure() {
         assert!(String::from_utf8(err).unwrap().starts_with("meshdog: cannot write the output: "));
     }
 }
-
-#[test]
-fn a_failure_is_told_with_its_causes() {
-    let dir = tempfile::tempdir().unwrap();
-    let config = file(&format!("version = 1\npaths.admin_socket = {:?}", dir.path().join("nobody.sock")));
-    let (code, out, err) = meshdog(&["status"], config.path());
-    assert_eq!((code, out.as_str()), (ExitCode::FAILURE, ""));
-    assert!(err.starts_with("meshdog: no agent answers at ") && err.contains("No such file"), "{err}");
-    let (_, out, _) = meshdog(&["status", "--json"], config.path());
-    let json: serde_json::Value = serde_json::from_str(&out).unwrap();
-    assert!(json["error"].as_str().unwrap().contains("No such file"), "{out}");
-}

@@ -6,39 +6,42 @@ use crate::model::{HealthCheck, State};
 use crate::watch::{Container, DockerHealth};
 
 /// What decides about an endpoint besides its container.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Evidence {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Evidence<'a> {
     /// What its probes say; `None` before the first.
-    pub(super) probed: Option<(State, Arc<str>)>,
+    pub(super) probed: Option<&'a (State, Arc<str>)>,
     /// Whether Docker has called the container healthy in this life.
     pub(super) docker_was_healthy: bool,
 }
 
 /// The endpoint's state and the reason, for people.
-pub(super) fn standing(container: &Container, check: Option<&HealthCheck>, evidence: &Evidence) -> (State, Arc<str>) {
-    let (state, reason) = if container.stopping {
-        (State::Draining, "its container is being stopped")
-    } else if container.paused {
-        (State::Draining, "its container is paused")
-    } else {
-        match check {
-            Some(HealthCheck::None) => (State::Healthy, "runs; its health is not to be asked (none)"),
-            Some(_) => match &evidence.probed {
-                Some((state, reason)) => return (*state, reason.clone()),
-                None => (State::Starting, "has not been probed yet"),
-            },
-            None => match container.health {
-                DockerHealth::None => (State::Healthy, "runs; it has no health check"),
-                DockerHealth::Healthy => (State::Healthy, "its Docker health check passes"),
-                DockerHealth::Starting => (State::Starting, "its Docker health check has not passed yet"),
-                DockerHealth::Unhealthy if evidence.docker_was_healthy => {
-                    (State::Unhealthy, "its Docker health check fails")
-                }
-                DockerHealth::Unhealthy => (State::Starting, "its Docker health check fails and has not passed yet"),
-            },
-        }
-    };
-    (state, reason.into())
+pub(super) fn standing<'a>(
+    container: &Container,
+    check: Option<&HealthCheck>,
+    evidence: Evidence<'a>,
+) -> (State, &'a str) {
+    if container.stopping {
+        return (State::Draining, "its container is being stopped");
+    }
+    if container.paused {
+        return (State::Draining, "its container is paused");
+    }
+    match check {
+        Some(HealthCheck::None) => (State::Healthy, "runs; its health is not to be asked (none)"),
+        Some(_) => match evidence.probed {
+            Some((state, reason)) => (*state, reason),
+            None => (State::Starting, "has not been probed yet"),
+        },
+        None => match container.health {
+            DockerHealth::None => (State::Healthy, "runs; it has no health check"),
+            DockerHealth::Healthy => (State::Healthy, "its Docker health check passes"),
+            DockerHealth::Starting => (State::Starting, "its Docker health check has not passed yet"),
+            DockerHealth::Unhealthy if evidence.docker_was_healthy => {
+                (State::Unhealthy, "its Docker health check fails")
+            }
+            DockerHealth::Unhealthy => (State::Starting, "its Docker health check fails and has not passed yet"),
+        },
+    }
 }
 
 /// Whether two snapshots of a container offer the same endpoints: they may differ in health and in what befalls it.

@@ -40,6 +40,9 @@ pub struct Inputs {
 }
 
 /// The desired state and everything needed to bring it up to date.
+///
+/// There may be tens of thousands of services, each with a name and an endpoint or two. So what belongs to one of them
+/// stands in a flat map under a pair of keys, or in a sorted slice: a set of its own would take ten times the memory.
 #[derive(Debug)]
 pub struct Mesh {
     settings: MeshSettings,
@@ -47,27 +50,37 @@ pub struct Mesh {
     inputs: Inputs,
     desired: Desired,
     services: BTreeMap<ServiceId, Service>,
-    claims: BTreeMap<AliasName, BTreeMap<ServiceId, Claim>>,
-    at: BTreeMap<(Ipv4Addr, u16, L4), BTreeSet<ServiceId>>,
+    claims: BTreeMap<(AliasName, ServiceId), Claim>,
+    at: BTreeSet<(Target, ServiceId)>,
     conflicts: BTreeMap<ServiceId, Vec<Conflict>>,
 }
 
-/// What was derived from one service's endpoints.
+/// Where an endpoint is reached.
+type Target = (Ipv4Addr, u16, L4);
+
+/// What was derived from one service's endpoints. Slices are sorted and hold nothing twice.
 #[derive(Debug, Default)]
 struct Service {
     vip: Option<Ipv4Addr>,
-    slots: BTreeMap<L4, Slots>,
-    names: BTreeSet<AliasName>,
-    addresses: BTreeSet<(Ipv4Addr, u16, L4)>,
-    locals: BTreeSet<Ipv4Addr>,
-    frontends: BTreeSet<Frontend>,
+    slots: Box<[(L4, Slots)]>,
+    names: Box<[AliasName]>,
+    targets: Box<[Target]>,
+    locals: Box<[Ipv4Addr]>,
+    frontends: Box<[Frontend]>,
+}
+
+impl Service {
+    fn slots(&self, l4: L4) -> Option<&Slots> {
+        self.slots.iter().find(|(of, _)| *of == l4).map(|(_, slots)| slots)
+    }
 }
 
 /// A service's claim to an alias name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Claim {
     rank: Rank,
-    ports: BTreeSet<(L4, NonZeroU16)>,
+    /// Sorted, each once.
+    ports: Box<[(L4, NonZeroU16)]>,
 }
 
 /// Who has a name that several services claim; the least has it. First the service whose qualified name it is, then by
@@ -97,7 +110,7 @@ impl Mesh {
             desired: Desired::default(),
             services: BTreeMap::new(),
             claims: BTreeMap::new(),
-            at: BTreeMap::new(),
+            at: BTreeSet::new(),
             conflicts: BTreeMap::new(),
         }
     }
@@ -122,11 +135,12 @@ impl Mesh {
             owners.extend(self.name(&name));
         }
         let mut ruleset = Ruleset::clone(&self.desired.ruleset);
+        let mut other_conflicts = false;
         for owner in &owners {
-            self.publish(owner, &mut ruleset.frontends);
+            other_conflicts |= self.publish(owner, &mut ruleset.frontends);
         }
         for address in touched {
-            let mut here = self.at.range((address, 0, L4::Tcp)..=(address, u16::MAX, L4::Udp)).flat_map(|(_, ids)| ids);
+            let mut here = self.serving((address, 0, L4::Tcp), (address, u16::MAX, L4::Udp));
             if here.any(|id| self.services.get(id).is_some_and(|service| service.locals.contains(&address))) {
                 ruleset.locals.insert(address);
             } else {
@@ -138,7 +152,7 @@ impl Mesh {
         if ruleset != *self.desired.ruleset {
             self.desired.ruleset = Arc::new(ruleset);
         }
-        if !owners.is_empty() {
+        if other_conflicts {
             self.desired.conflicts = self.conflicts.values().flatten().cloned().collect();
         }
         self.desired.clone()
@@ -158,9 +172,23 @@ impl Mesh {
             let (l4, address) = match item {
                 DiffItem::Add(at, _) | DiffItem::Remove(at, _) | DiffItem::Update { new: (at, _), .. } => *at,
             };
-            self.at.get(&(*address.ip(), address.port(), l4)).into_iter().flatten().cloned()
+            let target = (*address.ip(), address.port(), l4);
+            self.serving(target, target).cloned()
         });
         of_catalog.chain(of_ejections).collect()
+    }
+
+    /// The services that have endpoints at these targets, a service once for each.
+    fn serving(&self, first: Target, last: Target) -> impl Iterator<Item = &ServiceId> {
+        let from = (first, ServiceId::first());
+        self.at.range(from..).take_while(move |(target, _)| *target <= last).map(|(_, service)| service)
+    }
+
+    /// The services that claim a name.
+    fn claims(&self, name: &AliasName) -> impl Iterator<Item = (&ServiceId, &Claim)> {
+        let (from, name) = ((name.clone(), ServiceId::first()), name.clone());
+        let claims = self.claims.range(from..).take_while(move |((claimed, _), _)| *claimed == name);
+        claims.map(|((_, service), claim)| (service, claim))
     }
 
     /// Brings one service's slots, view, claims and addresses up to date. Adds the names whose claims may have changed,
@@ -175,6 +203,7 @@ impl Mesh {
             let catalog = &self.inputs.catalog;
             new.vip = self.vips.assign(id, |service| of_service(catalog, service).next().is_some());
         }
+        let mut all_slots = Vec::new();
         for l4 in [L4::Tcp, L4::Udp] {
             let own: Vec<_> = endpoints.iter().filter(|endpoint| endpoint.protocol.l4() == l4).cloned().collect();
             let key = (id.clone(), l4);
@@ -184,34 +213,34 @@ impl Mesh {
             }
             let (view, slots) = self.view(id, &own, new.vip, namespace);
             self.desired.services.insert(key, Arc::new(view));
-            new.slots.extend(slots.map(|slots| (l4, slots)));
+            all_slots.extend(slots.map(|slots| (l4, slots)));
         }
+        new.slots = all_slots.into();
         let claims = match (new.vip, namespace) {
             (Some(_), Some(namespace)) => claims(id, namespace, &endpoints),
             _ => BTreeMap::new(),
         };
         new.names = claims.keys().cloned().collect();
         names.extend(old.names.iter().chain(&new.names).cloned());
-        for name in old.names.difference(&new.names) {
-            remove_from(&mut self.claims, name, |claims| claims.remove(id).is_some());
+        for name in missing(&old.names, &new.names) {
+            self.claims.remove(&(name.clone(), id.clone()));
         }
         for (name, mut claim) in claims {
-            let claimants = self.claims.entry(name).or_default();
-            if let Some(old) = claimants.get(id) {
+            let key = (name, id.clone());
+            if let Some(old) = self.claims.get(&key) {
                 // A rolling deployment replaces the oldest task; the claim is as old as ever.
                 claim.rank.since_ms = claim.rank.since_ms.min(old.rank.since_ms);
             }
-            claimants.insert(id.clone(), claim);
+            self.claims.insert(key, claim);
         }
-        new.locals = endpoints.iter().filter(|endpoint| self.is_local(endpoint)).map(|e| *e.address.ip()).collect();
-        touched.extend(old.locals.symmetric_difference(&new.locals));
-        new.addresses = endpoints.iter().map(|e| (*e.address.ip(), e.address.port(), e.protocol.l4())).collect();
-        for address in old.addresses.difference(&new.addresses) {
-            remove_from(&mut self.at, address, |services| services.remove(id));
+        let locals = endpoints.iter().filter(|endpoint| self.is_local(endpoint)).map(|e| *e.address.ip());
+        new.locals = sorted(locals);
+        touched.extend(missing(&old.locals, &new.locals).chain(missing(&new.locals, &old.locals)));
+        new.targets = sorted(endpoints.iter().map(|e| (*e.address.ip(), e.address.port(), e.protocol.l4())));
+        for target in missing(&old.targets, &new.targets) {
+            self.at.remove(&(*target, id.clone()));
         }
-        for address in &new.addresses {
-            self.at.entry(*address).or_default().insert(id.clone());
-        }
+        self.at.extend(missing(&new.targets, &old.targets).map(|target| (*target, id.clone())));
         self.services.insert(id.clone(), new);
     }
 
@@ -259,7 +288,9 @@ impl Mesh {
     fn name(&mut self, name: &AliasName) -> Vec<ServiceId> {
         let before = self.desired.names.get(name).copied();
         let after = self.owner(name).and_then(|owner| self.services.get(owner)?.vip);
+        // Untouched where nothing changes: whoever follows the names sees by the map's identity that there is no news.
         match after {
+            _ if before == after => None,
             Some(vip) => self.desired.names.insert(name.clone(), vip),
             None => self.desired.names.remove(name),
         };
@@ -268,31 +299,28 @@ impl Mesh {
     }
 
     fn owner(&self, name: &AliasName) -> Option<&ServiceId> {
-        let claims = self.claims.get(name)?;
-        claims.iter().min_by_key(|(service, claim)| (&claim.rank, *service)).map(|(service, _)| service)
+        self.claims(name).min_by_key(|(service, claim)| (&claim.rank, *service)).map(|(service, _)| service)
     }
 
     /// Brings the frontends on a service's VIP up to date: its own ports, and those that other services claim on names
-    /// that this one has.
-    fn publish(&mut self, id: &ServiceId, frontends: &mut OrdMap<Frontend, Slots>) {
+    /// that this one has. True when other aliases than before are claimed twice.
+    fn publish(&mut self, id: &ServiceId, frontends: &mut OrdMap<Frontend, Slots>) -> bool {
         let mut wanted: BTreeMap<Frontend, (ServiceId, Option<Slots>)> = BTreeMap::new();
         let mut conflicts = Vec::new();
         if let Some((service, vip)) = self.services.get(id).and_then(|service| Some((service, service.vip?))) {
             let frontend = |&(l4, port): &(L4, NonZeroU16)| Frontend { vip, l4, port };
-            let ports_of = |name, service| self.claims.get(name).and_then(|claims| claims.get(service));
-            for claim in service.names.iter().filter_map(|name| ports_of(name, id)) {
+            for claim in service.names.iter().filter_map(|name| self.claims.get(&(name.clone(), id.clone()))) {
                 for port in &claim.ports {
-                    wanted.insert(frontend(port), (id.clone(), service.slots.get(&port.0).cloned()));
+                    wanted.insert(frontend(port), (id.clone(), service.slots(port.0).cloned()));
                 }
             }
             let owned = |name: &&AliasName| self.desired.names.get(*name) == Some(&vip);
             for name in service.names.iter().filter(owned) {
-                let mut guests: Vec<_> =
-                    self.claims.get(name).into_iter().flatten().filter(|(g, _)| *g != id).collect();
+                let mut guests: Vec<_> = self.claims(name).filter(|(guest, _)| *guest != id).collect();
                 guests.sort_by_key(|(service, claim)| (&claim.rank, *service));
                 for (guest, claim) in guests {
                     for port in &claim.ports {
-                        let slots = self.services.get(guest).and_then(|guest| guest.slots.get(&port.0)).cloned();
+                        let slots = self.services.get(guest).and_then(|guest| guest.slots(port.0)).cloned();
                         let (owner, _) = wanted.entry(frontend(port)).or_insert_with(|| (guest.clone(), slots));
                         if owner != guest {
                             let alias = Alias { name: name.clone(), port: port.1 };
@@ -310,7 +338,7 @@ impl Mesh {
                 self.desired.served.remove(gone);
             }
             service.frontends = wanted.keys().copied().collect();
-            if service.vip.is_none() && service.addresses.is_empty() {
+            if service.vip.is_none() && service.targets.is_empty() {
                 self.services.remove(id);
             }
         }
@@ -322,11 +350,11 @@ impl Mesh {
                 self.desired.served.insert(frontend, server);
             }
         }
-        if conflicts.is_empty() {
-            self.conflicts.remove(id);
-        } else {
-            self.conflicts.insert(id.clone(), conflicts);
-        }
+        let before = match conflicts.is_empty() {
+            true => self.conflicts.remove(id),
+            false => self.conflicts.insert(id.clone(), conflicts),
+        };
+        before.as_ref() != self.conflicts.get(id)
     }
 
     /// Whether an endpoint has an address of its own on one of this node's bridges.
@@ -338,33 +366,33 @@ impl Mesh {
 fn claims(id: &ServiceId, namespace: usize, endpoints: &[Arc<Endpoint>]) -> BTreeMap<AliasName, Claim> {
     let qualified = id.qualified().ok();
     let since_ms = endpoints.iter().map(|endpoint| endpoint.started_ms).min().unwrap_or(0);
-    let claim = |name: &AliasName| Claim {
-        rank: Rank {
-            unqualified: qualified.as_ref() != Some(name),
+    let mut ports: BTreeMap<AliasName, BTreeSet<(L4, NonZeroU16)>> =
+        qualified.iter().map(|name| (name.clone(), BTreeSet::new())).collect();
+    for endpoint in endpoints {
+        for alias in endpoint.aliases.iter() {
+            ports.entry(alias.name.clone()).or_default().insert((endpoint.protocol.l4(), alias.port));
+        }
+    }
+    let claim = |(name, ports): (AliasName, BTreeSet<_>)| {
+        let rank = Rank {
+            unqualified: qualified.as_ref() != Some(&name),
             namespace,
             borrowed: id.name.as_str() != name.as_str(),
             since_ms,
-        },
-        ports: BTreeSet::new(),
+        };
+        (name, Claim { rank, ports: ports.into_iter().collect() })
     };
-    let mut claims: BTreeMap<AliasName, Claim> = qualified.iter().map(|name| (name.clone(), claim(name))).collect();
-    for endpoint in endpoints {
-        for alias in endpoint.aliases.iter() {
-            let claim = claims.entry(alias.name.clone()).or_insert_with(|| claim(&alias.name));
-            claim.ports.insert((endpoint.protocol.l4(), alias.port));
-        }
-    }
-    claims
+    ports.into_iter().map(claim).collect()
 }
 
-/// Takes something out of a set kept under a key, and the key with the last of it.
-fn remove_from<K: Ord, V: Default + PartialEq>(map: &mut BTreeMap<K, V>, key: &K, remove: impl FnOnce(&mut V) -> bool) {
-    if let Some(value) = map.get_mut(key)
-        && remove(value)
-        && *value == V::default()
-    {
-        map.remove(key);
-    }
+/// The items in order, each once.
+fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Box<[T]> {
+    items.collect::<BTreeSet<T>>().into_iter().collect()
+}
+
+/// What one sorted slice holds and another does not.
+fn missing<'a, T: Ord>(here: &'a [T], there: &'a [T]) -> impl Iterator<Item = &'a T> {
+    here.iter().filter(|item| there.binary_search(item).is_err())
 }
 
 #[cfg(test)]

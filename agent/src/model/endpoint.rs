@@ -24,10 +24,11 @@ impl EndpointId {
         Self(format!("{container}:{port}/{l4}").into())
     }
 
-    /// Sorts before every id of the same service: the lower bound of a range over one service's endpoints.
+    /// Sorts before every id of the same service: the lower bound of a range over one service's endpoints. Allocates
+    /// nothing.
     #[must_use]
     pub fn first() -> Self {
-        Self("".into())
+        Self(Arc::default())
     }
 
     /// The id as text.

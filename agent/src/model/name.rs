@@ -148,6 +148,12 @@ pub struct ServiceId {
 }
 
 impl ServiceId {
+    /// Sorts before every service: the lower bound of a range over what is kept by service. Allocates nothing.
+    #[must_use]
+    pub fn first() -> Self {
+        Self { namespace: Namespace(Arc::default()), name: DiscoveryName(Arc::default()) }
+    }
+
     /// The alias name every service answers to: `<discovery name>.<namespace>`.
     ///
     /// # Errors

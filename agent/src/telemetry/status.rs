@@ -1,23 +1,25 @@
 //! `GET /status`: the node, its services and its parts as one JSON object. [`build`] is pure; the same types are read
 //! back by the command line.
+//!
+//! A large mesh has megabytes to say, so the answer is written service by service and never stands in memory but as text.
 
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::{Timestamp, Unit};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::inputs::{Snapshot, Sources};
 use crate::config::update::UpdateMode;
 use crate::dataplane::DataplaneState;
-use crate::mesh::{Conflict, EndpointView, ServiceView};
+use crate::mesh::{Conflict, Desired, EndpointView, ServiceView};
 use crate::model::{ServiceId, Source, SourceState};
 use crate::watch::Node;
 
-/// The whole answer.
+/// The whole answer. `S`: the services, as they are read, or as [`Services`] still to be written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Status {
+pub struct Status<S = Vec<ServiceStatus>> {
     /// Who this node is.
     pub node: NodeStatus,
     /// Whether every part has had its first word and the kernel holds what is desired.
@@ -28,7 +30,7 @@ pub struct Status {
     /// What the agent depends on.
     pub sources: Sources<SourceStatus>,
     /// The services that can be dialled here, by namespace and name.
-    pub services: Vec<ServiceStatus>,
+    pub services: S,
     /// Aliases that more than one service asked for; absent when there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<ConflictStatus>,
@@ -61,6 +63,16 @@ pub struct SourceStatus {
     /// Why, when it is down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Arc<str>>,
+}
+
+/// Services that are put into the form of [`ServiceStatus`] one by one, when they are written.
+#[derive(Debug, Clone, Copy)]
+pub struct Services<'a>(&'a Desired);
+
+impl Serialize for Services<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.services.iter().map(|((id, _), view)| service(id, view)))
+    }
 }
 
 /// A service over one transport.
@@ -160,7 +172,7 @@ pub struct UpdateStatus {
 
 /// The status of one moment.
 #[must_use]
-pub fn build(now: &Snapshot) -> Status {
+pub fn build(now: &Snapshot) -> Status<Services<'_>> {
     let waiting_for = now.waiting_for();
     let node = now.node.as_ref();
     Status {
@@ -173,7 +185,7 @@ pub fn build(now: &Snapshot) -> Status {
         ready: waiting_for.is_empty(),
         waiting_for: waiting_for.into_iter().map(Arc::from).collect(),
         sources: now.sources.map(|source| SourceStatus::from(source)),
-        services: now.desired.services.iter().map(|((id, _), view)| service(id, view)).collect(),
+        services: Services(&now.desired),
         conflicts: now.desired.conflicts.iter().map(ConflictStatus::from).collect(),
         dataplane: DataplaneStatus {
             backend: DataplaneState::BACKEND.into(),

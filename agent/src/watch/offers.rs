@@ -238,7 +238,7 @@ impl<'a> Reader<'a> {
             container: container.id.clone(),
             started_ms: container.started_ms,
             state: State::Starting,
-            reason: "not asked yet".into(),
+            reason: Arc::default(),
         })
     }
 

@@ -1,14 +1,13 @@
 use super::*;
 use crate::cli::text::WIDTH;
 use crate::telemetry::inputs::tests::{Fixture, since};
-use crate::telemetry::status::build;
 
 fn now() -> Timestamp {
     Timestamp::try_from(since() + Duration::from_secs(180)).unwrap()
 }
 
 fn glance(all: &Fixture) -> String {
-    render(&build(&all.snapshot()), now()).replace(env!("CARGO_PKG_VERSION"), "VERSION")
+    render(&all.status(), now()).replace(env!("CARGO_PKG_VERSION"), "VERSION")
 }
 
 #[test]
@@ -61,7 +60,7 @@ fn nothing_is_wider_than_the_screen() {
         wide.services.insert(key, std::sync::Arc::new(view));
         *desired = Some(std::sync::Arc::new(wide));
     });
-    let text = render(&build(&all.snapshot()), now());
+    let text = render(&all.status(), now());
     assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
     assert!(!text.contains('\x1b'));
 }
@@ -76,7 +75,7 @@ async fn an_agent_that_is_gone_is_an_error_and_to_watch_a_line() {
 
     let mut last = None;
     assert!(frame(&socket, &mut last).await.starts_with("no agent answers at"));
-    last = Some((build(&Fixture::working().snapshot()), Timestamp::now()));
+    last = Some((Fixture::working().status(), Timestamp::now()));
     let picture = frame(&socket, &mut last).await;
     assert!(picture.starts_with("no agent answers at") && picture.contains("prod/orders"), "{picture}");
 }

@@ -179,6 +179,22 @@ fn locals_are_the_bridge_endpoints_of_this_node() {
     assert!(locals(&mesh.advance(inputs(&[]))).is_empty());
 }
 
+#[test]
+fn an_endpoint_that_changes_its_state_is_no_news_to_names_and_other_services() {
+    let orders = |state| Endpoint { state, ..endpoint("prod/orders", 1, "tcp", &["orders:80"], 0) };
+    let users = endpoint("prod/users", 2, "tcp", &["users:80", "orders:80"], 5);
+    let mut mesh = Mesh::new(settings(), &Remembered::default());
+    let before = mesh.advance(inputs(&[orders(State::Healthy), users.clone()]));
+    let mut changed = mesh.inputs.clone();
+    changed.catalog.insert(orders(State::Healthy).key(), Arc::new(orders(State::Draining)));
+    let after = mesh.advance(changed);
+    assert!(after.names.ptr_eq(&before.names));
+    assert!(Arc::ptr_eq(&after.conflicts, &before.conflicts) && after.conflicts.len() == 1);
+    let key = (users.service.clone(), L4::Tcp);
+    assert!(Arc::ptr_eq(&after.services[&key], &before.services[&key]));
+    assert_ne!(after.ruleset, before.ruleset);
+}
+
 fn arbitrary() -> impl Strategy<Value = Vec<Endpoint>> {
     const ALIASES: [&[&str]; 4] = [&["a:80"], &["b:80", "a:81"], &["a.prod:80"], &["c:80", "c:81", "a:80"]];
     const SERVICES: [&str; 6] = ["prod/a", "prod/b", "shared/a", "shared/c", "other/d", "prod/e"];

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::mesh::{Conflict, EndpointView, ServiceView};
 use crate::model::{AppProtocol, Endpoint, EndpointId, L4, ServiceId, SourceState, State};
+use crate::telemetry::status::{self, Status};
 use crate::watch::offers::{Fault, Offer, Offers, Origin};
 use crate::watch::{DockerHealth, Network};
 
@@ -83,6 +84,11 @@ impl Fixture {
 
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.inputs().snapshot()
+    }
+
+    /// The status as it is read back.
+    pub(crate) fn status(&self) -> Status {
+        serde_json::from_str(&serde_json::to_string(&status::build(&self.snapshot())).unwrap()).unwrap()
     }
 }
 

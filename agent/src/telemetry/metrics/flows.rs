@@ -66,8 +66,11 @@ impl Flows {
 /// Returns when the mesh is gone.
 pub async fn prune(mut desired: watch::Receiver<Option<Arc<Desired>>>, flows: Flows) {
     while desired.changed().await.is_ok() {
-        let now = desired.borrow_and_update().clone().unwrap_or_default();
-        flows.retain(|id| [L4::Tcp, L4::Udp].into_iter().any(|l4| now.services.contains_key(&(id.clone(), l4))));
+        // Gone before the pause: it would hold all that the mesh has dropped since.
+        {
+            let now = desired.borrow_and_update().clone().unwrap_or_default();
+            flows.retain(|id| [L4::Tcp, L4::Udp].into_iter().any(|l4| now.services.contains_key(&(id.clone(), l4))));
+        }
         tokio::time::sleep(PRUNE_EVERY).await;
     }
 }

@@ -121,6 +121,16 @@ async fn the_series_of_a_vanished_service_go() {
     pruning.await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_the_mesh_has_dropped_is_not_held() {
+    let all = Fixture::working();
+    tokio::spawn(flows::prune(all.desired.subscribe(), flows::Flows::default()));
+    all.desired.send_modify(|desired| *desired = Some(Arc::new(Desired::clone(desired.as_ref().unwrap()))));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let dropped = Arc::downgrade(&all.desired.send_replace(None).unwrap());
+    assert!(dropped.upgrade().is_none());
+}
+
 #[test]
 fn a_flow_outlives_its_services_absence() {
     let flows = flows::Flows::default();

@@ -187,6 +187,10 @@ impl Events {
         let line = self.buffer.split_to(self.searched + end);
         self.buffer.advance(1);
         self.searched = 0;
+        if self.buffer.is_empty() {
+            // One long event is no reason to keep its room for ever.
+            self.buffer = BytesMut::new();
+        }
         Some(line)
     }
 }

@@ -1,6 +1,6 @@
 //! The command line: a file a subcommand, each with its arguments and a `run` that prints to an `Output`.
 //!
-//! A new subcommand is a file, a variant of `Command` and an arm of [`run`]. Exit codes: 0 well, 1 failed,
+//! A new subcommand is a file, a variant of `Command` and an arm of [`run()`]. Exit codes: 0 well, 1 failed,
 //! 2 bad usage (told by clap) or a bad configuration.
 
 mod check;

@@ -85,8 +85,7 @@ fn service(out: &mut String, explained: &ServiceExplained) {
         paragraph(out, "  why        ", why);
     }
     for conflict in &explained.conflicts {
-        let text =
-            format!("{} asked for {}, which {} has, being older", conflict.loser, conflict.alias, conflict.owner);
+        let text = format!("{} asked for {}, but {} comes before it", conflict.loser, conflict.alias, conflict.owner);
         paragraph(out, "  conflict   ", &text);
     }
     if service.endpoints.is_empty() {

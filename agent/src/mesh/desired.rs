@@ -71,11 +71,12 @@ struct Claim {
 }
 
 /// Who has a name that several services claim; the least has it. First the service whose qualified name it is, then by
-/// order of namespaces, then the one that has claimed it longest.
+/// order of namespaces, then the one whose discovery name it is, then the one that has claimed it longest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    borrowed: bool,
+    unqualified: bool,
     namespace: usize,
+    borrowed: bool,
     since_ms: u64,
 }
 
@@ -338,7 +339,12 @@ fn claims(id: &ServiceId, namespace: usize, endpoints: &[Arc<Endpoint>]) -> BTre
     let qualified = id.qualified().ok();
     let since_ms = endpoints.iter().map(|endpoint| endpoint.started_ms).min().unwrap_or(0);
     let claim = |name: &AliasName| Claim {
-        rank: Rank { borrowed: qualified.as_ref() != Some(name), namespace, since_ms },
+        rank: Rank {
+            unqualified: qualified.as_ref() != Some(name),
+            namespace,
+            borrowed: id.name.as_str() != name.as_str(),
+            since_ms,
+        },
         ports: BTreeSet::new(),
     };
     let mut claims: BTreeMap<AliasName, Claim> = qualified.iter().map(|name| (name.clone(), claim(name))).collect();

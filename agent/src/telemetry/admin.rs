@@ -19,6 +19,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use prometheus_client::registry::Registry;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::time::{sleep, timeout};
@@ -41,7 +42,7 @@ const MAX_HEADERS: usize = 64;
 const BIND_AGAIN: Duration = Duration::from_secs(5);
 /// Between two attempts to accept, after one failed (mostly for want of file descriptors).
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
-/// How long an agent that may hold the socket has to accept.
+/// How long an agent that may hold the socket has to be gone.
 const IN_USE: Duration = Duration::from_secs(1);
 
 /// Why the admin socket cannot be served.
@@ -170,9 +171,9 @@ impl Admin {
     /// # Errors
     /// When another agent answers there, or the file system refuses.
     pub async fn bind(path: &Path) -> Result<Self, AdminError> {
-        match timeout(IN_USE, UnixStream::connect(path)).await {
-            Ok(Err(_)) => Self::replace(path).map_err(|source| AdminError::Bind { path: path.to_owned(), source }),
-            Ok(Ok(_)) | Err(_) => Err(AdminError::InUse(path.to_owned())),
+        match timeout(IN_USE, abandoned(path)).await {
+            Ok(()) => Self::replace(path).map_err(|source| AdminError::Bind { path: path.to_owned(), source }),
+            Err(_) => Err(AdminError::InUse(path.to_owned())),
         }
     }
 
@@ -197,6 +198,14 @@ impl Admin {
         let Self { listener, file } = self;
         serve(listener, Door::Admin, api, stop).await;
         drop(file);
+    }
+}
+
+/// Returns once nobody serves that socket. An agent that was killed accepts connections until its last thread is gone,
+/// and then drops them; one that lives waits for a request.
+async fn abandoned(path: &Path) {
+    while let Ok(mut stream) = UnixStream::connect(path).await {
+        let _ = stream.read(&mut [0]).await;
     }
 }
 

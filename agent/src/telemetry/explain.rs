@@ -162,9 +162,7 @@ impl Asked {
                 && self.port.is_none_or(|port| port == conflict.alias.port.get())
         });
         if let Some(Conflict { alias, owner, .. }) = lost {
-            return Some(format!(
-                "it asked for {alias}, but that belongs to {owner}, which is older; dial another alias"
-            ));
+            return Some(format!("it asked for {alias}, but {owner} comes before it there; dial another alias"));
         }
         let qualified = host.strip_prefix(id.name.as_str()).and_then(|rest| rest.strip_prefix('.'));
         if host.split_once('/') == Some((id.namespace.as_str(), id.name.as_str()))

@@ -143,8 +143,7 @@ impl HostWatch {
             zone: aws && self.settings.zone == Auto::Auto,
         };
         if let Err(error) = self.imds.ask(wanted).await {
-            let error = with_causes(&error);
-            tracing::warn!(%error, "the instance metadata service does not say who this node is");
+            tracing::warn!(error = %with_causes(&error), "the instance metadata service does not say who this node is");
         }
     }
 

@@ -14,7 +14,7 @@ fn a_name_is_followed_to_its_endpoints() {
       dialled as orders:80, orders.prod:80
       VIP        198.19.0.7
       slots      2, filled by 1 of 2 endpoints
-      conflict   shared/orders asked for orders:80, which prod/orders has, being older
+      conflict   shared/orders asked for orders:80, but prod/orders comes before it
       endpoints
         172.17.0.3:8080  healthy  100 %
           probe passed
@@ -24,13 +24,12 @@ fn a_name_is_followed_to_its_endpoints() {
           web-1 on node-a in us-west-2a
 
     service shared/orders (tcp)
-      match      it asked for orders:80, but that belongs to prod/orders, which is older; dial another
-                 alias
+      match      it asked for orders:80, but prod/orders comes before it there; dial another alias
       dialled as orders.shared:80
       VIP        198.19.0.9
       slots      none: connections are refused
       why        it has no endpoints
-      conflict   shared/orders asked for orders:80, which prod/orders has, being older
+      conflict   shared/orders asked for orders:80, but prod/orders comes before it
       endpoints  none: no running container offers it
     "#);
 }

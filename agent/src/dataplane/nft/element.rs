@@ -104,7 +104,7 @@ fn ifname(name: &IfName) -> [u8; IFNAMSIZ] {
     bytes
 }
 
-/// The elements in a message about a set or map; `None` for one that is not as [`write`] would have written it.
+/// The elements in a message about a set or map; `None` for one that is not as [`write()`] would have written it.
 pub(crate) fn read(message: &Message<'_>) -> Vec<Option<Element>> {
     let lists = |kind| message.attrs().filter(move |(found, _)| *found == kind).map(|(_, bytes)| bytes);
     let Some(set) = lists(elem::LIST_SET).next() else { return Vec::new() };

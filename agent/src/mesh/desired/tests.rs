@@ -122,6 +122,16 @@ fn nobody_takes_another_services_qualified_name_or_its_own_namespaces_alias() {
 }
 
 #[test]
+fn an_older_stranger_does_not_take_the_name_that_a_service_goes_by() {
+    let thief = endpoint("prod/thief", 1, "tcp", &["orders:80"], 1);
+    let desired = fresh(&[thief.clone(), endpoint("prod/orders", 2, "tcp", &["orders:80"], 9)]);
+    assert_eq!(dial(&desired, "orders:80", L4::Tcp), [2]);
+    // The order of imports goes before that: what a node's own namespace says counts most.
+    let desired = fresh(&[thief, endpoint("shared/orders", 3, "tcp", &["orders:80"], 9)]);
+    assert_eq!(dial(&desired, "orders:80", L4::Tcp), [1]);
+}
+
+#[test]
 fn a_rolling_deployment_does_not_lose_a_contested_alias() {
     let mut mesh = Mesh::new(settings(), &Remembered::default());
     let rival = endpoint("prod/rival", 9, "tcp", &["api:80"], 50);

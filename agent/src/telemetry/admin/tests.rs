@@ -1,4 +1,4 @@
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
@@ -154,6 +154,21 @@ async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     assert!(stale.exists(), "the other agent's socket stays");
     drop(another);
     assert!(!stale.exists());
+}
+
+#[tokio::test]
+async fn the_socket_of_an_agent_that_is_just_dying_is_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("admin.sock");
+    let dying = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let dead = tokio::spawn(async move {
+        sleep(Duration::from_millis(100)).await;
+        drop(dying);
+    });
+    let admin = Admin::bind(&path).await.unwrap();
+    dead.await.unwrap();
+    UnixStream::connect(&path).await.unwrap();
+    drop(admin);
 }
 
 #[tokio::test]

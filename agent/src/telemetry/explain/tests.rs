@@ -62,7 +62,7 @@ fn a_port_that_nobody_answers_is_pointed_out() {
 
 #[test]
 fn who_lost_an_alias_is_told_with_who_has_it() {
-    let lost = "it asked for orders:80, but that belongs to prod/orders, which is older; dial another alias";
+    let lost = "it asked for orders:80, but prod/orders comes before it there; dial another alias";
     for query in ["orders", "orders:80"] {
         let expected =
             ["prod/orders http: orders is one of its aliases".to_owned(), format!("shared/orders tcp: {lost}")];

@@ -1,12 +1,12 @@
-//! The data plane: makes the kernel spread connections to VIPs over their endpoints, and answer DNS queries here while the
-//! agent lives.
+//! The data plane: makes the kernel spread connections to VIPs over their endpoints, and answer DNS queries here while
+//! the agent lives.
 //!
 //! Owns our nftables table, the resolver's address on `lo`, and hairpin mode of bridge ports. Receives [`Ruleset`]s and
 //! lease renewals, emits [`DataplaneState`]. Never touches anybody else's tables, and leaves its own in force when the
 //! agent ends: only [`uninstall`] removes them.
 //!
-//! `plan` (pure) says what to change, `nft` makes the kernel change it, `owner` is the task in between; `fake` stands for
-//! the kernel in tests and walks packets. A later data plane (a hook at `connect()`, say) takes the same plans.
+//! `plan` (pure) says what to change, `nft` makes the kernel change it, `owner` is the task in between; `fake` stands
+//! for the kernel in tests and walks packets. A later data plane (a hook at `connect()`, say) takes the same plans.
 
 use std::io;
 use std::sync::Arc;
@@ -34,11 +34,11 @@ pub use links::LinkError;
 pub use nft::NftError;
 pub use nft::probe::{Capability, probe};
 
-/// Packets of the agent's own sockets carry this mark (`SO_MARK`), so that its DNS queries are not captured. No bit of the
-/// lower half, where others keep flags.
+/// Packets of the agent's own sockets carry this mark (`SO_MARK`), so that its DNS queries are not captured. No bit of
+/// the lower half, where others keep flags.
 pub const AGENT_MARK: u32 = 0x6d64_0000;
 
-/// The port on which the agent's resolver listens, at [`VipCidr::resolver`], TCP and UDP. Captured queries are sent there.
+/// The port on which the agent's resolver listens at [`VipCidr::resolver`], TCP and UDP: captured queries go there.
 pub const RESOLVER_PORT: u16 = 15053;
 
 /// The conntrack zone in which captured DNS queries are tracked.
@@ -148,8 +148,8 @@ impl Handle {
         self.state.clone()
     }
 
-    /// Lets DNS queries be captured for another [`LEASE`]; returns when the kernel has it. To be called about once a second
-    /// by whoever answers the queries, and only while it can.
+    /// Lets DNS queries be captured for another [`LEASE`]; returns when the kernel has it. To be called about once a
+    /// second by whoever answers the queries, and only while it can.
     ///
     /// # Errors
     /// The kernel refused, or the data plane has stopped.
@@ -173,7 +173,8 @@ impl Handle {
 }
 
 /// Starts the data plane in the calling thread's network namespace. Returns when its sockets are open, a former agent's
-/// table is adopted, and the resolver's address is there to be bound. The kernel is not changed before the first ruleset.
+/// table is adopted, and the resolver's address is there to be bound. The kernel is not changed before the first
+/// ruleset.
 ///
 /// # Errors
 /// The kernel lacks something, or the agent the right to it.
@@ -199,8 +200,8 @@ pub async fn spawn(config: DataplaneConfig, rulesets: watch::Receiver<Option<Arc
     Ok(Handle { state, leases })
 }
 
-/// Removes our table and the resolver's address. Open connections go on while anybody else (Docker) translates addresses
-/// on this host; where nobody does, the kernel stops translating altogether.
+/// Removes our table and the resolver's address. Open connections go on while anybody else (Docker) translates
+/// addresses on this host; where nobody does, the kernel stops translating altogether.
 ///
 /// # Errors
 /// What could not be removed.

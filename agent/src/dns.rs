@@ -4,10 +4,10 @@
 //! answers, renewals of the lease that keeps the capture alive in the kernel. Never decides which names exist, never
 //! touches the kernel's tables.
 //!
-//! `message` (pure) reads queries and makes answers, `forward` asks the servers that `upstream` names,
-//! `responder` joins the two under the limits of `bound`, `listen` owns the sockets, `lease` the renewals. hickory-proto
-//! reads and writes messages; hickory-server is not used, because its responses cannot carry an upstream's bytes
-//! untouched and its listeners start a task for every datagram.
+//! `message` (pure) reads queries and makes answers, `forward` asks the servers that `upstream` names, `responder`
+//! joins the two under the limits of `bound`, `listen` owns the sockets, `lease` the renewals. hickory-proto reads and
+//! writes messages; hickory-server is not used, because its responses cannot carry an upstream's bytes untouched and
+//! its listeners start a task for every datagram.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -78,8 +78,8 @@ enum Transport {
 }
 
 /// Serves until dropped: binds (and tries again until that works), answers, and renews `lease` while answers really
-/// come and others' names have somewhere to go. `names` is `None` until the mesh's first snapshot; until then everything
-/// is relayed and nothing is leased. `host` says which name servers the host itself uses.
+/// come and others' names have somewhere to go. `names` is `None` until the mesh's first snapshot; until then
+/// everything is relayed and nothing is leased. `host` says which name servers the host itself uses.
 pub async fn run<L: Lease>(
     config: Config,
     mut names: watch::Receiver<Option<Names>>,

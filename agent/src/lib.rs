@@ -9,8 +9,11 @@
 //!                                     └───> telemetry
 //! ```
 //!
+//! One thing comes the other way, from the kernel: how connections to endpoints fare (`health::passive`).
+//!
 //! Pure functions decide (`watch::offers`, `mesh`, `dataplane::plan`), thin tasks act. Snapshots travel as
-//! persistent maps over `tokio::sync::watch`; each resource has one owner task.
+//! persistent maps over `tokio::sync::watch`; each resource has one owner task. `app` connects them; `cli` starts it,
+//! and asks the running agent over its admin socket.
 
 pub mod app;
 mod causes;

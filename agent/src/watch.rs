@@ -1,9 +1,9 @@
 //! What runs on this node and what the host says of itself: snapshots, then deltas.
 //!
 //! `watch::docker` owns the connection to dockerd and publishes [`Containers`]; `watch::ecs` owns the ECS agent's
-//! introspection API; `watch::host` owns the host's API and publishes [`Node`]; `watch::resolv_conf` publishes the host's
-//! name servers; `watch::offers` (pure) turns a container and the settings into the endpoints it offers. Never decides
-//! about health, never touches the kernel's tables.
+//! introspection API; `watch::host` owns the host's API and publishes [`Node`]; `watch::resolv_conf` publishes the
+//! host's name servers; `watch::offers` (pure) turns a container and the settings into the endpoints it offers. Never
+//! decides about health, never touches the kernel's tables.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -112,12 +112,12 @@ pub struct Node {
     pub os_version: Option<Arc<str>>,
 }
 
-/// How long a container may take over its stop before meshdog no longer believes in it: the container's own stop timeout
-/// and this much more.
+/// How long a container may take over its stop before meshdog no longer believes in it: the container's own stop
+/// timeout and this much more.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
 
-/// Publishes the state that a source enters from the one it is in, under the name that it has in status. Says so in the log
-/// where the kind of state changes.
+/// Publishes the state that a source enters from the one it is in, under the name that it has in status. Says so in the
+/// log where the kind of state changes.
 fn enter(source: &watch::Sender<Source>, name: &'static str, next: impl FnOnce(&SourceState) -> SourceState) {
     source.send_if_modified(|source| {
         let before = source.clone();

@@ -19,8 +19,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Long enough for the host to start its updater, which answers once it has forked.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A client of the host API. Cheap to clone. It connects anew for every request, so it outlives restarts of the server as
-/// long as `socket` is seen through a directory (a bind mount of the socket file itself goes stale).
+/// A client of the host API. Cheap to clone. It connects anew for every request, so it outlives restarts of the server
+/// as long as `socket` is seen through a directory (a bind mount of the socket file itself goes stale).
 #[derive(Debug, Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -38,8 +38,8 @@ impl Client {
             .unix_socket(socket.as_path())
             .connect_timeout(CONNECT_TIMEOUT)
             .timeout(REQUEST_TIMEOUT)
-            // A connection costs microseconds; one that is kept may be found dead, since the server restarts at will and
-            // closes idle ones after five seconds.
+            // A connection costs microseconds; one that is kept may be found dead, since the server restarts at will
+            // and closes idle ones after five seconds.
             .pool_max_idle_per_host(0)
             .redirect(redirect::Policy::none())
             .no_proxy()

@@ -1,8 +1,8 @@
 //! Changing settings, each change under a transaction of its own.
 //!
-//! Transactions are named by whoever opens one and owned by nobody: anyone may commit or delete any of them, and an empty
-//! name means all of them (core-kit `sources/api/datastore`). So names here are random, never empty, never reused, and
-//! never outlive the call.
+//! Transactions are named by whoever opens one and owned by nobody: anyone may commit or delete any of them, and an
+//! empty name means all of them (core-kit `sources/api/datastore`). So names here are random, never empty, never
+//! reused, and never outlive the call.
 
 use reqwest::Method;
 use serde_json::Value;

@@ -1,9 +1,9 @@
 //! The simulated Bottlerocket host: what an agent on a real one talks to, with the same awkward answers.
 //!
-//! Owns the host API on a Unix socket (`host::api`, over the pure `host::store`, `host::model` and `host::updates`), the
-//! instance metadata service (`host::imds`) and the ECS agent's introspection API (`host::introspection`, over what tests
-//! say or what dockerd runs, `host::docker`). Tests steer it through `host::control`. It runs no containers and has no
-//! disk: what an update does to one is behind [`updates::Banks`].
+//! Owns the host API on a Unix socket (`host::api`, over the pure `host::store`, `host::model` and `host::updates`),
+//! the instance metadata service (`host::imds`) and the ECS agent's introspection API (`host::introspection`, over what
+//! tests say or what dockerd runs, `host::docker`). Tests steer it through `host::control`. It runs no containers and
+//! has no disk: what an update does to one is behind [`updates::Banks`].
 
 use std::io;
 use std::net::SocketAddr;

@@ -67,6 +67,15 @@ fn check_of_a_good_file() {
 }
 
 #[test]
+fn check_says_what_this_version_leaves_alone() {
+    let config = file("version = 1\nupdate.mode = \"automatic\"");
+    let (code, out, err) = meshdog(&["check"], config.path());
+    assert_eq!(code, ExitCode::SUCCESS);
+    assert!(out.ends_with("updates automatic\n"), "{out}");
+    assert!(err.starts_with("warning: this version of meshdog does not look after updates"), "{err}");
+}
+
+#[test]
 fn bad_files_are_told_in_full_by_every_command() {
     let config = file("version = 1\nfoo = 1\n[mesh]\nnamespace = 3\n");
     let path = config.path().display();

@@ -1,8 +1,8 @@
 //! Connection tracking of flows to VIPs: events of their begin and end, and removal of those that lead nowhere.
 //!
-//! `events` is how failures of endpoints are seen without a proxy; `clean` follows the data plane's changes. Numbers come
-//! from `linux/netfilter/nfnetlink_conntrack.h`. TCP connections to an endpoint are never removed: they end by themselves, and
-//! gracefully.
+//! `events` is how failures of endpoints are seen without a proxy; `clean` follows the data plane's changes. Numbers
+//! come from `linux/netfilter/nfnetlink_conntrack.h`. TCP connections to an endpoint are never removed: they end by
+//! themselves, and gracefully.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;

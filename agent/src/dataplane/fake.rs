@@ -71,7 +71,8 @@ impl Fake {
         }
     }
 
-    /// Walks the first packet of a connection from a bridge or from the host itself; `draw(n)` picks a number below `n`.
+    /// Walks the first packet of a connection from a bridge or from the host itself; `draw(n)` picks a number below
+    /// `n`.
     pub(super) fn dial(&self, range: VipCidr, to: Frontend, mut draw: impl FnMut(u32) -> u32) -> Verdict {
         let slot = |index| self.slots.get(&(to, index)).copied();
         if !range.net().contains(&to.vip) {

@@ -1,5 +1,5 @@
-//! What the data plane needs of interfaces, over rtnetlink: the resolver's address on `lo`, and bridge ports that may send
-//! a frame back where it came from.
+//! What the data plane needs of interfaces, over rtnetlink: the resolver's address on `lo`, and bridge ports that may
+//! send a frame back where it came from.
 //!
 //! With br_netfilter in force (Docker turns it on), a connection that lands on its own client is translated while it is
 //! being bridged and must leave by the port it came in by, which a bridge refuses unless the port is in hairpin mode.

@@ -1,9 +1,9 @@
 //! The task that owns the kernel's tables: keeps what is applied equal to what is desired.
 //!
 //! Lives on a thread of its own, so that a change reaches the kernel at once however busy the rest of the agent is.
-//! Receives rulesets (the latest counts), orders about the lease, and news of others' changes; emits the state. Any doubt about
-//! what the kernel holds ends in one transaction that writes the whole table; until it succeeds the kernel goes on with
-//! what it has.
+//! Receives rulesets (the latest counts), orders about the lease, and news of others' changes; emits the state. Any
+//! doubt about what the kernel holds ends in one transaction that writes the whole table; until it succeeds the kernel
+//! goes on with what it has.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,9 @@
 //! Chain sizes: how many slots the draw of a load balancing chain is made over. Pure.
 //!
-//! A chain's draw is a constant of its rule, so each number of slots needs a chain. Up to [`EXACT`] there is one for every
-//! number. Above, sizes double up to [`LARGEST`] and a chain serves any number of slots that it can hold: a draw that
-//! names an empty slot misses the map and is drawn again. More than half of the slots are filled, so `REDRAWS` draws
-//! all miss less than once in a million connections, and those take slot 0.
+//! A chain's draw is a constant of its rule, so each number of slots needs a chain. Up to [`EXACT`] there is one for
+//! every number. Above, sizes double up to [`LARGEST`] and a chain serves any number of slots that it can hold: a draw
+//! that names an empty slot misses the map and is drawn again. More than half of the slots are filled, so `REDRAWS`
+//! draws all miss less than once in a million connections, and those take slot 0.
 
 use crate::mesh::slots::MAX_SLOTS;
 

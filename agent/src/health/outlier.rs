@@ -1,7 +1,7 @@
 //! Passive outlier detection: which endpoints real connections fail to reach. Pure; time is given.
 //!
-//! The figures are ECS Service Connect's: five failed connections within 30 s avoid an endpoint for 30 s, doubling up to
-//! 300 s. How many endpoints of a service may be avoided at once is decided elsewhere.
+//! The figures are ECS Service Connect's: five failed connections within 30 s avoid an endpoint for 30 s, doubling up
+//! to 300 s. How many endpoints of a service may be avoided at once is decided elsewhere.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddrV4;

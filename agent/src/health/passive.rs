@@ -1,7 +1,8 @@
 //! Passive outlier detection: reads what the kernel tells of connections to VIPs and says which endpoints to avoid.
 //!
-//! Owns the event socket and the [`Tracker`]. Receives the catalog, to forget endpoints that are gone; emits [`Ejections`];
-//! shows every event to one observer, for counting. Sees a connection's begin and end, never its packets.
+//! Owns the event socket and the [`Tracker`]. Receives the catalog, to forget endpoints that are gone; emits
+//! [`Ejections`]; shows every event to one observer, for counting. Sees a connection's begin and end, never its
+//! packets.
 
 use std::time::Duration;
 

@@ -12,8 +12,8 @@ use crate::model::{Endpoint, State, Weight};
 /// Decides who serves among the endpoints of one service and transport.
 ///
 /// Healthy ones serve, of this node's own zone if any of them is there and locality asks for it. At most half of the
-/// healthy ones are avoided as ejected, those that are avoided longest first. Where none is healthy those that once were serve, since
-/// a check may err; one that is starting or draining never serves.
+/// healthy ones are avoided as ejected, those that are avoided longest first. Where none is healthy those that once
+/// were serve, since a check may err; one that is starting or draining never serves.
 #[must_use]
 pub fn select(
     endpoints: &[Arc<Endpoint>],

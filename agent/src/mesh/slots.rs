@@ -1,7 +1,7 @@
 //! How many slots a service needs, and which endpoint takes which.
 //!
 //! A connection draws one slot at random, so an endpoint's share of the connections is its share of the slots. The
-//! fewest slots that bring every share within [`TOLERANCE_PERCENT`] of its weight are taken: three equal endpoints
+//! fewest slots that bring every share within 5 % of its weight are taken: three equal endpoints
 //! take three. Kernel memory and programming time follow the endpoints.
 
 use std::collections::BTreeMap;

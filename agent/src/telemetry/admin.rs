@@ -225,8 +225,8 @@ impl Drop for SocketFile {
     }
 }
 
-/// Serves `/metrics` on a TCP address until told to stop. An address that is taken is tried again every 5 s: metrics are
-/// worth waiting for, not worth dying for.
+/// Serves `/metrics` on a TCP address until told to stop. An address that is taken is tried again every 5 s: metrics
+/// are worth waiting for, not worth dying for.
 pub async fn serve_metrics(address: SocketAddr, api: Arc<Api>, stop: CancellationToken) {
     let bind = async {
         let mut refused = false;

@@ -1,7 +1,7 @@
 //! From a container and the settings to the endpoints it offers. Pure.
 //!
-//! Labels are written by whoever deploys a task. A label that cannot be read is a [`Fault`] and costs that container that
-//! one service, nothing else.
+//! Labels are written by whoever deploys a task. A label that cannot be read is a [`Fault`] and costs that container
+//! that one service, nothing else.
 
 use std::collections::{BTreeMap, HashSet};
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -33,7 +33,7 @@ const KEYS: [&str; 6] = ["port", "alias", "protocol", "health", "weight", "names
 pub struct Offers {
     /// Its endpoints: those of labels by discovery name, then those of rules in the file's order.
     pub endpoints: Vec<Offer>,
-    /// What is wrong with its labels, at most [`MAX_FAULTS`].
+    /// What is wrong with its labels, at most `MAX_FAULTS`.
     pub faults: Vec<Fault>,
     /// How many more faults there are.
     pub more_faults: usize,

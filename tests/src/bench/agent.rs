@@ -1,5 +1,5 @@
-//! The whole agent on a node with a real dockerd: how soon a container that starts is reached and one that stops is not,
-//! and what the agent takes up meanwhile.
+//! The whole agent on a node with a real dockerd: how soon a container that starts is reached and one that stops is
+//! not, and what the agent takes up meanwhile.
 //!
 //! Times are wall-clock times of one machine: Docker's own for the start of a container, the client's for all else. The
 //! client runs on the node and dials the VIP.

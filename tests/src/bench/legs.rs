@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) enum Client {
     /// In a container on the bridge. A translated source brings replies back through the host.
     Container,
-    /// As before, where bridged packets pass the IP hooks (`bridge-nf-call-iptables`), as older versions of Docker want it.
+    /// As before, where bridged packets pass the IP hooks (`bridge-nf-call-iptables`), as older versions of Docker want
+    /// it.
     ContainerFiltered,
     /// In the host's own namespace, as tasks in host mode are.
     Host,

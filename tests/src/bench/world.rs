@@ -1,7 +1,8 @@
 //! One leg's world: a host as Docker leaves it, and a client and a server on its bridge, as containers are.
 //!
-//! Every leg has a world of its own. So the rules of one leg tax no other, and no flow of one leg can meet the conntrack
-//! entry of another's: a NATed flow whose reply tuple is taken is dropped when it is confirmed, and its SYN sent again.
+//! Every leg has a world of its own. So the rules of one leg tax no other, and no flow of one leg can meet the
+//! conntrack entry of another's: a NATed flow whose reply tuple is taken is dropped when it is confirmed, and its SYN
+//! sent again.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! The host API's routes, with a real one's answers to the letter where an agent could notice.
 //!
-//! Sources: core-kit `sources/api/apiserver/src/server/{mod,error}.rs`. Errors are plain text without a content type; what
-//! refuses to be read has one. A wrong method, HEAD or a trailing slash is a 404 without a body.
+//! Sources: core-kit `sources/api/apiserver/src/server/{mod,error}.rs`. Errors are plain text without a content type;
+//! what refuses to be read has one. A wrong method, HEAD or a trailing slash is a 404 without a body.
 
 use std::borrow::Cow;
 use std::process::Stdio;

@@ -1,7 +1,7 @@
 //! The ECS agent's introspection API.
 //!
-//! Source: aws/amazon-ecs-agent `ecs-agent/introspection/v1`. It names tasks, containers and ports; no health, no labels,
-//! no network mode.
+//! Source: aws/amazon-ecs-agent `ecs-agent/introspection/v1`. It names tasks, containers and ports; no health, no
+//! labels, no network mode.
 
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response};

@@ -1,7 +1,7 @@
 //! Dotted names of settings, as the host's datastore reads and writes them. Pure.
 //!
-//! Source: core-kit `sources/api/datastore/src/key.rs`. A segment that holds anything but letters, digits, `_`, `-` and `/`
-//! stands in double quotes.
+//! Source: core-kit `sources/api/datastore/src/key.rs`. A segment that holds anything but letters, digits, `_`, `-` and
+//! `/` stands in double quotes.
 
 /// The segments of a name, or the host's words about what is wrong with it.
 pub fn parse(name: &str) -> Result<Vec<String>, String> {

@@ -1,7 +1,8 @@
 //! The updater: its states, what it takes and refuses in each, and its awkward answers. Pure: time is told to it.
 //!
 //! Sources: core-kit `sources/api/thar-be-updates/src/{main,status,error}.rs` for the states, and
-//! `sources/updater/updog/src/main.rs` for which version is chosen. What an action does to the disk is behind [`Banks`].
+//! `sources/updater/updog/src/main.rs` for which version is chosen. What an action does to the disk is behind
+//! [`Banks`].
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -12,8 +13,8 @@ use bottlerocket_settings::{
 use jiff::Timestamp;
 use semver::Version;
 
-/// The two sets of partitions, as the updater uses them: one runs, the other takes updates. An error is what the program
-/// that failed wrote to its standard error.
+/// The two sets of partitions, as the updater uses them: one runs, the other takes updates. An error is what the
+/// program that failed wrote to its standard error.
 pub trait Banks: Debug + Send {
     /// Whether the next boot takes the bank that runs.
     fn active_is_next(&self) -> bool;

@@ -1,5 +1,6 @@
 //! Scenarios on real parts: dockerd, containers, the kernel's tables, the agent as a process. One node for all of them,
-//! one scenario at a time (`--test-threads=1`), each with services and containers of its own. Run by `tests/run scenarios`.
+//! one scenario at a time (`--test-threads=1`), each with services and containers of its own. Run by `tests/run
+//! scenarios`.
 
 mod break_it;
 mod hostile;

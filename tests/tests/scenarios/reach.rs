@@ -6,8 +6,8 @@ use meshdog_tests::testbox::dial::Calls;
 
 use super::{Outcome, node, replicas};
 
-/// All calls were answered, and each name gave the number of answers it should, within five standard deviations of a fair
-/// draw: one run in a million fails by chance.
+/// All calls were answered, and each name gave the number of answers it should, within five standard deviations of a
+/// fair draw: one run in a million fails by chance.
 fn shares(calls: &Calls, expected: &[(&str, f64)]) -> Outcome {
     ensure!(calls.failed == 0, "{calls:?}");
     ensure!(calls.answers.len() == expected.len(), "{calls:?}");

@@ -1,5 +1,5 @@
-//! Removes flows that lead nowhere, so that their clients' next packet is translated anew: UDP flows whose endpoint is gone,
-//! and any flow to a VIP from before there was a table.
+//! Removes flows that lead nowhere, so that their clients' next packet is translated anew: UDP flows whose endpoint is
+//! gone, and any flow to a VIP from before there was a table.
 
 use std::io;
 use std::sync::Arc;
@@ -30,8 +30,8 @@ struct Job {
     installs: u64,
 }
 
-/// A task that looks through conntrack when it is told to. A dump may take long where there are many flows, so it is made
-/// beside the data plane's own thread. Ends with this handle.
+/// A task that looks through conntrack when it is told to. A dump may take long where there are many flows, so it is
+/// made beside the data plane's own thread. Ends with this handle.
 #[derive(Debug)]
 pub(crate) struct Cleaner(watch::Sender<Job>);
 
@@ -80,8 +80,8 @@ async fn run(mut socket: NfSocket, range: VipCidr, mut told: watch::Receiver<Job
     }
 }
 
-/// Whether the flow leads to somebody who does not serve its frontend. One from before there was a table leads to the VIP
-/// itself. TCP connections to an endpoint are left to their ends.
+/// Whether the flow leads to somebody who does not serve its frontend. One from before there was a table leads to the
+/// VIP itself. TCP connections to an endpoint are left to their ends.
 pub(super) fn is_stale(flow: &Flow, range: VipCidr, ruleset: &Ruleset) -> bool {
     let Flow { frontend, endpoint, .. } = flow;
     let leads_nowhere = || match frontend.l4 {

@@ -1,7 +1,7 @@
 //! Flows to VIPs as they begin and end.
 //!
-//! What they tell of endpoints: a refused TCP connect is a begin, then at once an end in state CLOSE without an answer; a
-//! connect that meets silence is a begin and then nothing, until the kernel's SYN timeout (120 s) ends it.
+//! What they tell of endpoints: a refused TCP connect is a begin, then at once an end in state CLOSE without an answer;
+//! a connect that meets silence is a begin and then nothing, until the table's timeout for a SYN (1 s) ends it.
 
 use std::io;
 
@@ -21,9 +21,9 @@ const GROUPS: [u32; 2] = [1, 3];
 /// Room for events that were not read yet, some ten thousand; then events are lost, and a warning says so.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
-/// Where in an event the family (`nfgen_family`) and the original destination lie: `nlmsghdr` (16), `nfgenmsg` (4), and the
-/// headers of CTA_TUPLE_ORIG, CTA_TUPLE_IP, CTA_IP_V4_SRC with its value, CTA_IP_V4_DST. The kernel writes them first, in
-/// this order (`ctnetlink_conntrack_event`, `ctnetlink_dump_tuples`).
+/// Where in an event the family (`nfgen_family`) and the original destination lie: `nlmsghdr` (16), `nfgenmsg` (4), and
+/// the headers of CTA_TUPLE_ORIG, CTA_TUPLE_IP, CTA_IP_V4_SRC with its value, CTA_IP_V4_DST. The kernel writes them
+/// first, in this order (`ctnetlink_conntrack_event`, `ctnetlink_dump_tuples`).
 const FAMILY_AT: u32 = 16;
 const DESTINATION_AT: u32 = 40;
 

@@ -33,8 +33,8 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// Listens from now on, in the calling thread's network namespace, to what passes the filter (classic BPF; empty: all).
-    /// `room`: bytes of datagrams that may wait to be read.
+    /// Listens from now on, in the calling thread's network namespace, to what passes the filter (classic BPF; empty:
+    /// all). `room`: bytes of datagrams that may wait to be read.
     ///
     /// Must be called within a runtime.
     pub(crate) fn open(groups: &[u32], room: usize, filter: &[SockFilter]) -> io::Result<Self> {

@@ -54,7 +54,8 @@ pub(crate) mod msg {
     }
 }
 
-/// Attribute 1 of every object's message is its table's name: `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_SET_TABLE`, ...
+/// Attribute 1 of every object's message is its table's name: `NFTA_TABLE_NAME`, `NFTA_CHAIN_TABLE`, `NFTA_SET_TABLE`,
+/// ...
 pub(crate) const TABLE: u16 = 1;
 /// `NFTA_LIST_ELEM`.
 pub(crate) const LIST_ELEM: u16 = 1;
@@ -147,7 +148,8 @@ pub(crate) mod generation {
 pub(crate) mod comment {
     pub(crate) const PLAIN: u8 = 0;
     pub(crate) const SET: u8 = 7;
-    /// `NFTNL_UDATA_SET_KEYBYTEORDER`, `NFTNL_UDATA_SET_DATABYTEORDER`, and nft's `BYTEORDER_HOST_ENDIAN`: how to print.
+    /// `NFTNL_UDATA_SET_KEYBYTEORDER`, `NFTNL_UDATA_SET_DATABYTEORDER`, and nft's `BYTEORDER_HOST_ENDIAN`: how to
+    /// print.
     pub(crate) const HOST_ENDIAN: [[u8; 6]; 2] = [host_endian(0), host_endian(1)];
     /// `NFTNL_UDATA_COMMENT_MAXLEN`.
     pub(crate) const MAX: usize = 128;

@@ -56,8 +56,8 @@ pub(crate) fn write_size(batch: &mut Batch, size: ChainSize) {
     });
 }
 
-/// Renews `alive`, or ends it. Emptied first: kernels before 6.12 do not prolong an element that is there, and deleting one
-/// that has just expired is an error.
+/// Renews `alive`, or ends it. Emptied first: kernels before 6.12 do not prolong an element that is there, and deleting
+/// one that has just expired is an error.
 pub(crate) fn write_lease(batch: &mut Batch, lease: Option<Duration>) {
     push(batch, msg::DELSETELEM, 0, |w| w.text(elem::LIST_SET, "alive"));
     let Some(lease) = lease else { return };

@@ -66,8 +66,9 @@ impl Monitor {
     }
 }
 
-/// A classic BPF program (linux/filter.h) that drops what this port id caused, which stands in `nlmsg_pid`. A datagram is of
-/// one transaction. Our own rewrites would fill the socket's room, and look like changes that could not be followed.
+/// A classic BPF program (linux/filter.h) that drops what this port id caused, which stands in `nlmsg_pid`. A datagram
+/// is of one transaction. Our own rewrites would fill the socket's room, and look like changes that could not be
+/// followed.
 fn but_from(port: u32) -> [SockFilter; 4] {
     [
         SockFilter::new(bpf::LOAD_WORD, 0, 0, 12),

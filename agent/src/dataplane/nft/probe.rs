@@ -17,8 +17,8 @@ pub struct Capability {
     pub why: String,
 }
 
-/// Tries every kind of expression that the skeleton uses. The transactions lack their end (`NFNL_MSG_BATCH_END`), so the
-/// kernel checks every message and then forgets them.
+/// Tries every kind of expression that the skeleton uses. The transactions lack their end (`NFNL_MSG_BATCH_END`), so
+/// the kernel checks every message and then forgets them.
 ///
 /// # Errors
 /// No netlink socket could be had.

@@ -1,7 +1,7 @@
 //! What never changes while the agent runs: the table, its sets and maps, its chains and their rules.
 //!
-//! Every rule has a comment. The table's own comment holds a fingerprint of all messages that make the skeleton, so that
-//! an agent of another build or with other settings sees at once that the kernel's is not its own.
+//! Every rule has a comment. The table's own comment holds a fingerprint of all messages that make the skeleton, so
+//! that an agent of another build or with other settings sees at once that the kernel's is not its own.
 
 use std::hash::{DefaultHasher, Hasher};
 use std::net::Ipv4Addr;
@@ -30,8 +30,8 @@ const ICMP: u8 = 1;
 
 /// The object that limits how long a SYN is waited for.
 const TIMEOUT: &str = "connecting";
-/// In seconds. The kernel sends a SYN again after one second (`TCP_TIMEOUT_INIT`, net/tcp.h); conntrack's own 120 s would
-/// tie every repetition to the endpoint drawn first.
+/// In seconds. The kernel sends a SYN again after one second (`TCP_TIMEOUT_INIT`, net/tcp.h); conntrack's own 120 s
+/// would tie every repetition to the endpoint drawn first.
 const SYN_TIMEOUT: u32 = 1;
 
 /// Elements come and go but for `sizes`, whose are part of the skeleton.
@@ -139,8 +139,8 @@ impl Skeleton {
         rules.collect()
     }
 
-    /// For each kind of expression a batch that adds a rule with it to a table of the same name, and its name. Only to be
-    /// rehearsed.
+    /// For each kind of expression a batch that adds a rule with it to a table of the same name, and its name. Only to
+    /// be rehearsed.
     pub(crate) fn trials(&self) -> Vec<(&'static str, Batch)> {
         let mut trials: Vec<(&'static str, Batch)> = Vec::new();
         for chain in inner_chains().into_iter().chain(self.entrances()) {
@@ -191,9 +191,9 @@ impl Skeleton {
         chains
     }
 
-    /// Decides, packet by packet, which DNS queries are answered here, by tracking them in a zone of their own. When the
-    /// agent's lease ends, the next packet of the same client and port is tracked where it was before meshdog, without
-    /// any translation: nothing has to age out.
+    /// Decides, packet by packet, which DNS queries are answered here, by tracking them in a zone of their own. When
+    /// the agent's lease ends, the next packet of the same client and port is tracked where it was before meshdog,
+    /// without any translation: nothing has to age out.
     fn capture(&self) -> (Vec<Rule>, Vec<Rule>) {
         let into_zone = [Expr::Load(R0, Bytes::two(DNS_ZONE.to_ne_bytes())), Expr::SetZone(R0)];
         // What most packets fail comes first: these rules see all of them.
@@ -245,8 +245,8 @@ impl Skeleton {
         Rule { comment: "captured DNS queries", expressions: [&captured[..], &server].concat() }
     }
 
-    /// A SYN that is not answered within the second before it is sent again is a connection to be drawn anew: it need not
-    /// go to the same dead endpoint, and the end of the old one tells the agent of a failure.
+    /// A SYN that is not answered within the second before it is sent again is a connection to be drawn anew: it need
+    /// not go to the same dead endpoint, and the end of the old one tells the agent of a failure.
     fn redraw(&self) -> Rule {
         let tcp = [Expr::Meta(Meta::L4Proto, R0), Expr::Equals(R0, Bytes::one(L4::Tcp.number()))];
         let to_service = self.in_range(Expr::DestinationAddress(R0));
@@ -285,10 +285,10 @@ fn frontend() -> [Expr; 3] {
     [Expr::DestinationAddress(R0), Expr::Meta(Meta::L4Proto, R1), Expr::DestinationPort(R2)]
 }
 
-/// Two look-ups rather than one in a verdict map of all frontends: at every change of a verdict map the kernel checks all
-/// chains that it leads to, for each element anew (1.1 ms with 5,000). The size goes from one look-up to the next in the
-/// priority of the connection's first packet (`skb->priority`): forwarding sets that anew, no route depends on it, and
-/// nft 1.0 crashes where it lists a map's result as another map's key.
+/// Two look-ups rather than one in a verdict map of all frontends: at every change of a verdict map the kernel checks
+/// all chains that it leads to, for each element anew (1.1 ms with 5,000). The size goes from one look-up to the next
+/// in the priority of the connection's first packet (`skb->priority`): forwarding sets that anew, no route depends on
+/// it, and nft 1.0 crashes where it lists a map's result as another map's key.
 fn dispatch() -> [Expr; 7] {
     let [address, protocol, port] = frontend();
     let size = Expr::Map { map: "services", key: R0, to: R0 };
@@ -334,8 +334,8 @@ fn inner_chains() -> Vec<Chain> {
     std::iter::once(refuse).chain(ChainSize::all().map(balancer)).collect()
 }
 
-/// A chain that sends a connection to one of its frontend's slots. The look-ups of one packet may see two generations of
-/// the maps: whoever draws a slot that is gone takes slot 0, and only where that is gone too nobody serves.
+/// A chain that sends a connection to one of its frontend's slots. The look-ups of one packet may see two generations
+/// of the maps: whoever draws a slot that is gone takes slot 0, and only where that is gone too nobody serves.
 fn balancer(size: ChainSize) -> Chain {
     let pick = |slot: Expr| {
         let look_up = [Expr::Map { map: "slots", key: R0, to: R0 }, Expr::Dnat { address: R0, port: R1 }];

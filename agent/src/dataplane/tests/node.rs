@@ -1,5 +1,5 @@
-//! A node: a host namespace with a bridge and a masquerade as Docker makes them, containers on the bridge, and the outside world, which has
-//! a route back to the containers and is the host's default route.
+//! A node: a host namespace with a bridge and a masquerade as Docker makes them, containers on the bridge, and the
+//! outside world, which has a route back to the containers and is the host's default route.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};

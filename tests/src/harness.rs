@@ -117,7 +117,7 @@ impl Running {
             .stdout(file.try_clone()?)
             .stderr(file)
             .spawn()
-            .with_context(|| format!("starting {command:?}"))?;
+            .with_context(|| format!("starting {}", shown(command)))?;
         Ok(Self { child, log: log.to_owned() })
     }
 
@@ -200,9 +200,18 @@ pub fn eventually<T>(
 /// # Errors
 /// When it fails; the error carries what it wrote on stderr.
 pub fn output(command: &mut Command) -> anyhow::Result<String> {
-    let output = command.output().with_context(|| format!("running {command:?}"))?;
+    let output = command.output().with_context(|| format!("running {}", shown(command)))?;
     if !output.status.success() {
-        bail!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+        bail!("{}: {}: {}", shown(command), output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A command as an error names it: a thousand labels would bury what went wrong.
+fn shown(command: &Command) -> String {
+    let whole = format!("{command:?}");
+    match whole.char_indices().nth(200) {
+        Some((end, _)) => format!("{} …", &whole[..end]),
+        None => whole,
+    }
 }

@@ -31,6 +31,8 @@ use crate::watch::{Container, ContainerId, Containers, DockerHealth, Node};
 const PROBES: usize = 64;
 /// Reports of probes that wait to be read.
 const REPORTS: usize = 1024;
+/// Changes of one snapshot that are named in the log: one container may offer thousands of services.
+const LOGGED: usize = 16;
 /// Reports that are taken into one snapshot.
 const BATCH: usize = 256;
 
@@ -142,7 +144,10 @@ impl Health {
         if !self.offered_out.borrow().ptr_eq(&ledger.offered) {
             self.offered_out.send_replace(ledger.offered.clone());
         }
-        for endpoint in ledger.changes.drain(..) {
+        if ledger.changes.len() > LOGGED {
+            info!(endpoints = ledger.changes.len(), "endpoints changed; only the first are named");
+        }
+        for endpoint in ledger.changes.drain(..).take(LOGGED) {
             info!(service = %endpoint.service, endpoint = %endpoint.id, address = %endpoint.address,
                 state = %endpoint.state, reason = %endpoint.reason, "endpoint");
         }

@@ -80,7 +80,11 @@ impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bridge { address } => write!(f, "bridge, {address}"),
-            Self::Host { .. } => f.write_str("host"),
+            Self::Host { ports } => {
+                f.write_str("host")?;
+                let known = ports.iter().take(8).map(|(port, l4)| format!("{port}/{l4}")).collect::<Vec<_>>();
+                if known.is_empty() { Ok(()) } else { write!(f, ", ports {}", known.join(", ")) }
+            }
             Self::Unsupported(why) => f.write_str(why),
         }
     }

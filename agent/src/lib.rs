@@ -26,4 +26,5 @@ pub mod mesh;
 pub mod model;
 pub mod registry;
 pub mod telemetry;
+pub mod update;
 pub mod watch;

@@ -1,0 +1,5 @@
+//! The node's own update.
+
+pub mod banks;
+pub mod fleet;
+pub mod verify;

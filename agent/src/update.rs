@@ -2,4 +2,5 @@
 
 pub mod banks;
 pub mod fleet;
+pub mod journal;
 pub mod verify;

@@ -1,5 +1,6 @@
 //! The node's own update.
 
 pub mod banks;
+pub mod drain;
 pub mod fleet;
 pub mod verify;

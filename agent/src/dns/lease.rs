@@ -4,7 +4,6 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -152,7 +151,7 @@ impl SelfQuery {
     /// The answer to a query for a name's A records; an error where its code is one.
     async fn exchange(&self, transport: Transport, name: &str) -> io::Result<Message> {
         let mut query = Message::query();
-        query.queries.push(Query::query(Name::from_str(name).map_err(io::Error::other)?, RecordType::A));
+        query.queries.push(Query::query(Name::from_ascii(name).map_err(io::Error::other)?, RecordType::A));
         let bytes = query.to_vec().map_err(io::Error::other)?;
         let answer = match transport {
             Transport::Udp => {

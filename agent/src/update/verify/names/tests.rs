@@ -29,6 +29,16 @@ async fn a_name_is_asked_for_and_must_mean_its_vip() {
 }
 
 #[tokio::test]
+async fn any_name_that_a_stranger_may_claim_can_be_asked_for() {
+    for service in ["prod/xn--0", "prod/a--b--", "prod/_", "prod/0"] {
+        let mesh = served(&[(service, "198.19.0.7:80".parse().unwrap())]);
+        let (resolver, _names) = resolver(Some(mesh.names.clone()), NOBODY.parse().unwrap()).await;
+        let found = look(&resolver, &known(&mesh)).await;
+        assert!(found.as_ref().is_ok_and(|found| found.ends_with("is 198.19.0.7")), "{service}: {found:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_resolver_that_knows_nothing_yet_is_unwell() {
     let (resolver, _names) = resolver(None, NOBODY.parse().unwrap()).await;
     let found = look(&resolver, &known(&mesh())).await.unwrap_err();

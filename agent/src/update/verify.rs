@@ -9,7 +9,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,14 +148,13 @@ pub struct Verify {
 }
 
 impl Verify {
-    /// The checks of a node of this namespace. `tcp`: addresses that must accept connections; `resolver`: how to ask
-    /// the agent's own resolver, where it answers containers' queries.
+    /// The checks of a node of this namespace. `resolver`: how to ask the agent's own resolver, where it answers
+    /// containers' queries.
     ///
     /// # Errors
     /// When the settings ask for what can never succeed, or no HTTP client can be made.
     pub fn new(
         settings: &VerifySettings,
-        tcp: &[SocketAddr],
         namespace: &Namespace,
         resolver: Option<SelfQuery>,
         inputs: Inputs,
@@ -164,7 +162,7 @@ impl Verify {
         if let Some(url) = settings.http.iter().find(|url| url.scheme() != "http") {
             return Err(Error::Tls(wanted::shown(url).into()));
         }
-        let wanted = wanted::list(namespace, &settings.services, &settings.http, tcp);
+        let wanted = wanted::list(namespace, &settings.services, &settings.http, &settings.tcp);
         let http = wanted::client().map_err(Error::Client)?;
         Ok(Self { min_healthy: settings.min_healthy, wanted, http, resolver, inputs })
     }

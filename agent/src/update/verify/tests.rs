@@ -39,6 +39,7 @@ pub(super) fn endpoint(service: &str, n: u8, state: State) -> Arc<Endpoint> {
         container: "c".into(),
         started_ms: 1,
         state,
+        last_resort: false,
         reason: "so it is".into(),
     })
 }
@@ -120,7 +121,6 @@ struct Node {
     desired: watch::Sender<Option<Arc<Desired>>>,
     own: watch::Sender<Option<Endpoints>>,
     settings: VerifySettings,
-    tcp: Vec<SocketAddr>,
     _service: TcpListener,
 }
 
@@ -143,8 +143,8 @@ impl Node {
                 min_healthy: 0.9,
                 services: vec!["orders".parse().unwrap()],
                 http: Vec::new(),
+                tcp: vec![address.into()],
             },
-            tcp: vec![address.into()],
             _service: service,
         }
     }
@@ -157,7 +157,7 @@ impl Node {
             desired: self.desired.subscribe(),
             own: self.own.subscribe(),
         };
-        Verify::new(&self.settings, &self.tcp, &"prod".parse().unwrap(), resolver, inputs)
+        Verify::new(&self.settings, &"prod".parse().unwrap(), resolver, inputs)
     }
 }
 
@@ -195,7 +195,7 @@ async fn a_node_that_is_well() {
     assert_eq!(baseline.failed, [""; 0]);
     let report = verify.check(&baseline).await;
     assert_eq!(failing(&report), [""; 0], "{report:?}");
-    let tcp = format!("tcp {}", node.tcp[0]);
+    let tcp = format!("tcp {}", node.settings.tcp[0]);
     let all = ["host-api", "docker", "dataplane", "vip", "dns", "endpoints", "service prod/orders", &tcp];
     assert_eq!(names(&report), all);
     assert!(report.good());
@@ -242,7 +242,7 @@ async fn each_part_that_is_unwell_is_named() {
 async fn a_kernel_that_stays_behind_is_unwell() {
     let mut node = Node::well().await;
     // Nothing that takes time of its own: the clock runs ahead.
-    node.tcp.clear();
+    node.settings.tcp.clear();
     node.desired.send_replace(Some(Arc::default()));
     node.dataplane.send_modify(|state| (state.in_sync, state.failures) = (false, 3));
     let verify = node.verify(None).unwrap();
@@ -269,7 +269,7 @@ async fn what_was_broken_before_is_not_held_against_the_update() {
     let (_socket, refusing) = bound();
     node.settings.services.push("gone".parse().unwrap());
     node.settings.http.push(format!("http://{refusing}/?token=hidden").parse().unwrap());
-    node.tcp.push(refusing.into());
+    node.settings.tcp.push(refusing.into());
     node.docker.send_modify(|source| source.state = SourceState::Starting);
     let verify = node.verify(None).unwrap();
     let baseline = verify.baseline().await;
@@ -338,7 +338,7 @@ async fn a_look_ends_however_much_hangs() {
     let resolver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let resolver_address = v4(resolver.local_addr().unwrap());
     node.settings.http = vec![format!("http://{hangs}/").parse().unwrap()];
-    node.tcp = vec![hangs.into()];
+    node.settings.tcp = vec![hangs.into()];
     node.desired.send_replace(Some(Arc::new(served(&[("prod/orders", hangs)]))));
     node.dataplane.send_modify(|state| state.in_sync = false);
     let verify = node.verify(Some(SelfQuery::new(resolver_address, None))).unwrap();

@@ -14,6 +14,7 @@ pub mod journal;
 pub mod machine;
 pub mod policy;
 pub mod verify;
+pub mod view;
 
 use std::sync::Arc;
 

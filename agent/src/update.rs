@@ -2,5 +2,6 @@
 
 pub mod banks;
 pub mod fleet;
+pub mod host;
 pub mod journal;
 pub mod verify;

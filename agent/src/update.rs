@@ -10,6 +10,7 @@ pub mod banks;
 pub mod boot;
 pub mod drain;
 pub mod fleet;
+pub mod host;
 pub mod journal;
 pub mod machine;
 pub mod policy;

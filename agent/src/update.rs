@@ -14,6 +14,7 @@ pub mod host;
 pub mod journal;
 pub mod machine;
 pub mod policy;
+mod task;
 pub mod verify;
 pub mod view;
 
@@ -23,6 +24,7 @@ use prometheus_client::metrics::counter::Counter;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::machine::{Event, State};
+pub use self::task::Task;
 
 /// Orders that may wait.
 const ORDERS: usize = 16;

@@ -207,6 +207,24 @@ impl Event {
     }
 }
 
+impl Event {
+    /// What went wrong, for people.
+    #[must_use]
+    pub fn trouble(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::NotRecorded { why, .. } => Some(why),
+            Self::Looked(Err(trouble)) | Self::Refreshed(Err(trouble)) => Some(&trouble.why),
+            Self::Prepared(Err(trouble)) | Self::Activated(Err(trouble)) | Self::Deactivated(Err(trouble)) => {
+                Some(&trouble.why)
+            }
+            Self::Granted(Err(why)) | Self::Counted(Err(why)) | Self::RolledBack(Err(why)) => Some(why),
+            Self::Released(Err(why)) | Self::Rebooting(Err(why)) | Self::Pinned(Err(why)) => Some(why),
+            Self::Ruled(_, Err(why)) | Self::Reported(Err(why)) | Self::BreakerReset(Err(why)) => Some(why),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.why)

@@ -187,7 +187,7 @@ pub enum Stage {
 }
 
 /// What is kept on disk: enough to go on from after a power cut at any moment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// What outlives updates.
     #[serde(flatten)]

@@ -148,11 +148,13 @@ impl Signpost {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let ended = async {
             let (stdout, stderr) = tokio::try_join!(read(stdout), read(stderr))?;
-            let (Some(stdout), Some(stderr)) = (stdout, stderr) else { return Ok(None) };
-            Ok(Some((child.wait().await?, stdout, stderr)))
+            Ok((child.wait().await?, stdout, stderr))
         };
-        let ended = timeout(TIMEOUT, ended).await.map_err(|_| SignpostError::Timeout(command))?.map_err(cannot)?;
-        let (status, stdout, stderr) = ended.ok_or(SignpostError::TooLong(command))?;
+        let ended = timeout(TIMEOUT, ended).await.map_err(|_| SignpostError::Timeout(command))?;
+        let (status, stdout, stderr) = ended.map_err(|unread| match unread {
+            Unread::TooLong => SignpostError::TooLong(command),
+            Unread::Failed(source) => cannot(source),
+        })?;
         if status.success() { Ok(stdout) } else { Err(failed(command, status, stderr.trim_end())) }
     }
 }
@@ -165,14 +167,28 @@ fn failed(command: &'static str, status: ExitStatus, stderr: &str) -> SignpostEr
     SignpostError::Failed { command, status, stderr: stderr.to_owned() }
 }
 
-/// All that comes out of a pipe; nothing if it is too much.
-async fn read(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Option<String>> {
+/// Why there is no output.
+enum Unread {
+    TooLong,
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// All that comes out of a pipe.
+async fn read(pipe: Option<impl AsyncRead + Unpin>) -> Result<String, Unread> {
     let mut bytes = Vec::new();
     if let Some(pipe) = pipe {
         pipe.take(MAX_OUTPUT + 1).read_to_end(&mut bytes).await?;
     }
-    let short = bytes.len() as u64 <= MAX_OUTPUT;
-    Ok(short.then(|| String::from_utf8_lossy(&bytes).into_owned()))
+    if bytes.len() as u64 > MAX_OUTPUT {
+        return Err(Unread::TooLong);
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Has the process begin in these namespaces.

@@ -13,8 +13,8 @@
 
 use std::sync::Arc;
 
-use super::banks::Bank;
-use super::machine::{Facts, Intent, Stage};
+use super::banks::Banks;
+use super::machine::{BootId, Facts, Glimpse, Intent, Stage};
 
 /// What became of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,12 +38,8 @@ pub enum Finding {
 /// Tells what became of an update.
 #[must_use]
 pub fn classify(intent: &Intent, stage: &Stage, facts: &Facts) -> Finding {
-    let same_boot = match stage {
-        Stage::Verifying { boot, .. } => *boot == facts.boot,
-        _ => intent.boot == facts.boot,
-    };
     let on_old_bank = facts.banks.active == intent.bank;
-    if same_boot {
+    if is_same_boot(intent, stage, &facts.boot) {
         return Finding::SameBoot;
     }
     if facts.running == intent.to && !on_old_bank {
@@ -74,6 +70,23 @@ pub fn classify(intent: &Intent, stage: &Stage, facts: &Facts) -> Finding {
     }
 }
 
+/// The same for a host whose API does not answer, as it may be with a bad version: `None` where that has to be waited
+/// for, since nothing bad runs.
+#[must_use]
+pub fn classify_blindly(intent: &Intent, stage: &Stage, seen: &Glimpse) -> Option<Finding> {
+    if seen.banks.active == intent.bank {
+        return None;
+    }
+    Some(if is_same_boot(intent, stage, &seen.boot) { Finding::SameBoot } else { Finding::Updated })
+}
+
+fn is_same_boot(intent: &Intent, stage: &Stage, boot: &BootId) -> bool {
+    match stage {
+        Stage::Verifying { boot: judged, .. } => judged == boot,
+        _ => intent.boot == *boot,
+    }
+}
+
 /// Whether the other bank failed to boot: it was told to, and used up its only try.
 #[must_use]
 pub fn failed_to_boot(facts: &Facts) -> bool {
@@ -85,16 +98,12 @@ pub fn failed_to_boot(facts: &Facts) -> bool {
 /// before: nobody has written to it since, and it has booted.
 #[must_use]
 pub fn rollback_barred(intent: &Intent, facts: &Facts) -> Option<String> {
-    let old: Bank = intent.bank;
-    let other = facts.banks.other;
-    if facts.banks.active == old {
-        return Some(format!("bank {old}, which held {}, is the one that runs", intent.from));
+    let old = intent.bank;
+    if let Some(barred) = rollback_barred_by_banks(intent, &facts.banks) {
+        return Some(barred);
     }
     if facts.running != intent.to {
         return Some(format!("{} runs, not {}", facts.running, intent.to));
-    }
-    if !other.successful {
-        return Some(format!("bank {old}, which held {}, is gone: somebody wrote to it since ({other})", intent.from));
     }
     match facts.updates.as_ref().and_then(|updates| updates.staging_partition.as_ref()) {
         Some(staged) if staged.image.version != intent.from.to_string() => {
@@ -102,6 +111,19 @@ pub fn rollback_barred(intent: &Intent, facts: &Facts) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// The same as far as the banks tell. A bank that was written to is not marked as successful any more.
+#[must_use]
+pub fn rollback_barred_by_banks(intent: &Intent, banks: &Banks) -> Option<String> {
+    let (old, flags) = (intent.bank, banks.other);
+    if banks.active == old {
+        return Some(format!("bank {old}, which held {}, is the one that runs", intent.from));
+    }
+    if !flags.successful {
+        return Some(format!("bank {old}, which held {}, is gone: somebody wrote to it since ({flags})", intent.from));
+    }
+    None
 }
 
 #[cfg(test)]

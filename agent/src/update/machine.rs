@@ -16,14 +16,14 @@ mod event;
 mod place;
 mod state;
 
-pub use event::{Effect, Event, Facts, Trouble};
+pub use event::{Effect, Event, Facts, Glimpse, Trouble};
 pub use place::Place;
 pub use state::{
     BootId, End, Held, Intent, Memory, Now, OwnCommand, Past, Phase, Pin, Record, Rest, Retry, Stage, State, Step,
     Underway, Verdict, Why,
 };
 
-use super::boot::{Finding, classify, failed_to_boot, rollback_barred};
+use super::boot::{Finding, classify, classify_blindly, failed_to_boot, rollback_barred, rollback_barred_by_banks};
 use super::fleet::{Grant, Outcome, Ruling};
 use super::policy::{self, Decision};
 use super::verify::Report;
@@ -35,6 +35,8 @@ const REFRESH: Duration = Duration::from_secs(120);
 const HEARD: Duration = Duration::from_secs(2);
 /// How often a host is asked to reboot into a new version before the update is called off.
 const MAX_ASKED: u32 = 120;
+/// How long after a boot the host's API is waited for before an update is judged without it.
+const BLIND: Duration = Duration::from_secs(120);
 /// How many boots a verdict may take.
 const MAX_BOOTS: u32 = 3;
 /// How often the banks may refuse to be turned back before a person has to look.
@@ -91,6 +93,7 @@ impl State {
             Phase::Starting(_) => 2,
             Phase::Unsupported(_) => 300,
             Phase::Resting(Rest { why: None, .. }) => 0,
+            Phase::Resting(Rest { why: Some(Why::Idle(_)), .. }) => 30,
             Phase::Resting(_) | Phase::Locking { .. } => 10,
             Phase::Updating { step, .. } => match step {
                 Step::Preparing | Step::Measuring | Step::Activating => 10,
@@ -255,70 +258,107 @@ impl State {
         looked: Result<Box<Facts>, Trouble>,
         now: Now,
     ) -> Vec<Effect> {
-        let facts = match looked {
-            Ok(facts) => facts,
-            Err(trouble) => {
-                if trouble.unsupported {
-                    if let Some((intent, _)) = underway {
-                        self.end(&intent, End::Foreign, trouble.why.clone(), now);
+        match (underway, looked) {
+            (None, Ok(facts)) => self.woke_at_rest(&facts, now),
+            (Some((intent, stage)), Ok(facts)) => {
+                self.memory.running = Some(facts.running.clone());
+                self.memory.unexplained = failed_to_boot(&facts);
+                match classify(&intent, &stage, &facts) {
+                    Finding::SameBoot | Finding::Updated if self.settings.mode != UpdateMode::Automatic => {
+                        // What is prepared in this boot is undone; what runs is kept.
+                        if !Self::was_rebooted(&stage) && intent.boot == facts.boot {
+                            return self.withdraw(intent, "update.mode is no longer automatic");
+                        }
+                        self.end(&intent, End::Unjudged, "update.mode is no longer automatic", now)
                     }
-                    self.phase = Phase::Unsupported(trouble.why);
+                    Finding::SameBoot => self.goes_on(intent, stage),
+                    Finding::Updated => self.booted(intent, stage, facts.boot, now),
+                    Finding::FellBack => {
+                        let why = "it did not get through its first boot, so the firmware took the old bank";
+                        self.memory.rollbacks += 1;
+                        self.taken_back(&intent, &facts, End::FellBack, why, now)
+                    }
+                    Finding::RolledBack => {
+                        let verdict = self.memory.verdict.as_ref().filter(|verdict| verdict.version == intent.to);
+                        let why = verdict.map_or_else(|| "it was found bad".into(), |verdict| verdict.why.clone());
+                        self.taken_back(&intent, &facts, End::RolledBack, why, now)
+                    }
+                    Finding::TakenBack => {
+                        self.memory.rollbacks += 1;
+                        self.taken_back(&intent, &facts, End::TakenBack, "somebody else took it back", now)
+                    }
+                    Finding::NotActivated => {
+                        self.end(&intent, End::Withdrawn, "it was cut short before its reboot", now)
+                    }
+                    Finding::Foreign(why) => self.end(&intent, End::Foreign, why, now),
                 }
-                return Vec::new();
             }
-        };
+            (underway, Err(trouble)) if trouble.unsupported => {
+                if let Some((intent, _)) = underway {
+                    self.end(&intent, End::Foreign, trouble.why.clone(), now);
+                }
+                self.phase = Phase::Unsupported(trouble.why);
+                Vec::new()
+            }
+            // A version on which the host's API never comes up has to be judged, too.
+            (Some((intent, stage)), Err(Trouble { seen: Some(seen), .. }))
+                if now.boot >= BLIND && self.settings.mode == UpdateMode::Automatic =>
+            {
+                match classify_blindly(&intent, &stage, &seen) {
+                    Some(Finding::SameBoot) => self.goes_on(intent, stage),
+                    Some(_) => self.booted(intent, stage, seen.boot, now),
+                    None => Vec::new(),
+                }
+            }
+            (_, Err(_)) => Vec::new(),
+        }
+    }
+
+    fn woke_at_rest(&mut self, facts: &Facts, now: Now) -> Vec<Effect> {
+        self.phase = Phase::Resting(Rest::default());
         let ran = self.memory.running.replace(facts.running.clone());
-        let Some((intent, stage)) = underway else {
-            self.phase = Phase::Resting(Rest::default());
-            if let Some(from) = ran.filter(|ran| *ran != facts.running) {
-                let why = "somebody else changed what runs".into();
-                self.remember(Past { at: now.wall, from, to: facts.running.clone(), end: End::Foreign, why });
-            }
-            let unexplained = failed_to_boot(&facts);
-            if unexplained && !self.memory.unexplained {
-                let why = format!(
-                    "bank {} failed to boot, and no journal says what was in it; look at it, then say resume",
-                    facts.banks.active.other()
-                );
-                self.hold(why, now);
-            }
-            self.memory.unexplained = unexplained;
-            return Vec::new();
-        };
-        self.memory.unexplained = failed_to_boot(&facts);
-        let judged_here = self.settings.mode == UpdateMode::Automatic;
-        match (classify(&intent, &stage, &facts), stage) {
-            (Finding::SameBoot, Stage::Preparing | Stage::Activating | Stage::Unknown) => {
+        if let Some(from) = ran.filter(|ran| *ran != facts.running) {
+            let why = "somebody else changed what runs".into();
+            self.remember(Past { at: now.wall, from, to: facts.running.clone(), end: End::Foreign, why });
+        }
+        let unexplained = failed_to_boot(facts);
+        if unexplained && !self.memory.unexplained {
+            let why = format!(
+                "bank {} failed to boot, and no journal says what was in it; look at it, then say resume",
+                facts.banks.active.other()
+            );
+            self.hold(why, now);
+        }
+        self.memory.unexplained = unexplained;
+        Vec::new()
+    }
+
+    /// Only the agent was restarted.
+    fn goes_on(&mut self, intent: Intent, stage: Stage) -> Vec<Effect> {
+        match stage {
+            Stage::Verifying { boot, boots, since } => self.verify(intent, boot, boots, since),
+            Stage::RollingBack => self.roll_back(intent),
+            Stage::Preparing | Stage::Activating | Stage::Unknown => {
                 self.withdraw(intent, "the agent was restarted in the middle")
             }
-            (Finding::SameBoot | Finding::Updated, _) if !judged_here => {
-                self.end(&intent, End::Unjudged, "update.mode is no longer automatic", now)
-            }
-            (Finding::SameBoot | Finding::Updated, Stage::RollingBack) => self.roll_back(intent),
-            (Finding::SameBoot, Stage::Verifying { boot, boots, since }) => self.verify(intent, boot, boots, since),
-            (Finding::Updated, Stage::Verifying { boots, .. }) if boots >= MAX_BOOTS => {
+        }
+    }
+
+    /// The new version was booted.
+    fn booted(&mut self, intent: Intent, stage: Stage, boot: BootId, now: Now) -> Vec<Effect> {
+        match stage {
+            Stage::RollingBack => self.roll_back(intent),
+            Stage::Verifying { boots, .. } if boots >= MAX_BOOTS => {
                 let why = format!("the host rebooted {boots} times before there was a verdict");
                 self.condemn(intent, why, Report::default(), now)
             }
-            (Finding::Updated, Stage::Verifying { boots, .. }) => self.verify(intent, facts.boot, boots + 1, now.boot),
-            (Finding::Updated, _) => self.verify(intent, facts.boot, 1, now.boot),
-            (Finding::FellBack, _) => {
-                self.memory.rollbacks += 1;
-                let why = "it did not get through its first boot, so the firmware took the old bank";
-                self.taken_back(&intent, &facts, End::FellBack, why, now)
-            }
-            (Finding::RolledBack, _) => {
-                let why = self.memory.verdict.as_ref().filter(|verdict| verdict.version == intent.to);
-                let why = why.map_or_else(|| Arc::from("it was found bad"), |verdict| verdict.why.clone());
-                self.taken_back(&intent, &facts, End::RolledBack, why, now)
-            }
-            (Finding::TakenBack, _) => {
-                self.memory.rollbacks += 1;
-                self.taken_back(&intent, &facts, End::TakenBack, "somebody else took it back", now)
-            }
-            (Finding::NotActivated, _) => self.end(&intent, End::Withdrawn, "it was cut short before its reboot", now),
-            (Finding::Foreign(why), _) => self.end(&intent, End::Foreign, why, now),
+            Stage::Verifying { boots, .. } => self.verify(intent, boot, boots + 1, now.boot),
+            Stage::Preparing | Stage::Activating | Stage::Unknown => self.verify(intent, boot, 1, now.boot),
         }
+    }
+
+    fn was_rebooted(stage: &Stage) -> bool {
+        matches!(stage, Stage::Verifying { .. } | Stage::RollingBack)
     }
 
     /// A look between updates: what is still owed to host and fleet, then whether an update may begin.
@@ -516,9 +556,13 @@ impl State {
             }
 
             (Step::RollingBack { .. }, Event::Tick) => vec![Effect::Look],
-            (Step::RollingBack { failed, .. }, Event::Looked(Err(trouble))) => {
-                self.stuck(intent, failed, trouble.why, now)
-            }
+            (Step::RollingBack { failed, .. }, Event::Looked(Err(trouble))) => match trouble.seen {
+                Some(seen) => match rollback_barred_by_banks(&intent, &seen.banks) {
+                    Some(barred) => self.keep(&intent, format!("it cannot be taken back: {barred}"), now),
+                    None => vec![Effect::RollBack],
+                },
+                None => self.stuck(intent, failed, trouble.why, now),
+            },
             (Step::RollingBack { .. }, Event::Looked(Ok(facts))) => match rollback_barred(&intent, &facts) {
                 Some(barred) => self.keep(&intent, format!("it cannot be taken back: {barred}"), now),
                 None => vec![Effect::RollBack],

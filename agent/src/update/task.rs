@@ -21,7 +21,9 @@ use super::drain::{self, Standing};
 use super::fleet::{Board, Fleet, FleetError};
 use super::host::{Host, HostError};
 use super::journal::{Journal, JournalError, Loaded};
-use super::machine::{BootId, Effect, Event, Facts, Now, Phase, Place, Record, Rest, State, Trouble, Why, step};
+use super::machine::{
+    BootId, Effect, Event, Facts, Glimpse, Now, Phase, Place, Record, Rest, State, Trouble, Why, step,
+};
 use super::verify::{self, Verify};
 use super::{Handle, Metrics, ORDERS, Order, view};
 use crate::causes::with_causes;
@@ -335,8 +337,10 @@ impl Tools {
     }
 
     async fn look(&self, state: &State) -> Result<Facts, Trouble> {
-        let seen = self.host.look().await?;
-        let banks = self.signpost.status().await?;
+        let (seen, banks) = tokio::join!(self.host.look(), self.signpost.status());
+        let banks = banks?;
+        let glimpse = Glimpse { boot: self.boot.clone(), banks };
+        let seen = seen.map_err(|error| Trouble { seen: Some(glimpse), ..error.into() })?;
         // The fleet has a say in whether an update begins, and in nothing after that.
         let asked = matches!(state.phase, Phase::Resting(_) | Phase::Locking { .. });
         let of_interest = seen.updates.as_ref().is_some_and(|updates| updates.chosen_update.is_some())
@@ -384,12 +388,12 @@ fn told(error: &(dyn std::error::Error + 'static)) -> Arc<str> {
 
 impl From<HostError> for Trouble {
     fn from(error: HostError) -> Self {
-        Self { why: told(&error), unsupported: error.is_unsupported() }
+        Self { why: told(&error), unsupported: error.is_unsupported(), seen: None }
     }
 }
 
 impl From<SignpostError> for Trouble {
     fn from(error: SignpostError) -> Self {
-        Self { why: told(&error), unsupported: error.is_unsupported() }
+        Self { why: told(&error), unsupported: error.is_unsupported(), seen: None }
     }
 }

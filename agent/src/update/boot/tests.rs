@@ -2,7 +2,7 @@ use jiff::Timestamp;
 use semver::Version;
 
 use super::*;
-use crate::update::banks::{Banks, Flags};
+use crate::update::banks::{Bank, Flags};
 use crate::update::fleet::Board;
 use crate::update::machine::BootId;
 

@@ -119,6 +119,17 @@ pub struct Trouble {
     pub why: Arc<str>,
     /// Whether it never will on this host.
     pub unsupported: bool,
+    /// What could be seen all the same: where the host's API is dead, signpost may not be.
+    pub seen: Option<Glimpse>,
+}
+
+/// What is known of a host whose API does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glimpse {
+    /// This boot.
+    pub boot: BootId,
+    /// Both banks.
+    pub banks: Banks,
 }
 
 /// How the host and the fleet are at one moment.

@@ -25,8 +25,9 @@ fn run(world: &mut World, steps: usize) {
 
 /// Everything works again, and what others began is undone.
 fn calm_down(world: &mut World) {
-    use Chaos::{DiskFull, FleetDown, OneBank, OtherNode, Sick};
-    for chaos in [DiskFull(false), FleetDown(false), OtherNode(false), Sick(false), OneBank(false)] {
+    use Chaos::{DeadApi, DiskFull, FleetDown, OneBank, OtherNode, Sick};
+    let all = [DiskFull(false), FleetDown(false), OtherNode(false), Sick(false), OneBank(false), DeadApi(false)];
+    for chaos in all {
         world.happens(chaos);
     }
     run(world, CALM);
@@ -204,6 +205,22 @@ fn deaf_host() -> World {
 fn a_host_that_does_not_reboot_keeps_what_it_has() {
     let world = deaf_host();
     assert_eq!(ends(&world), [(End::Withdrawn, 1)].into());
+    assert!(world.holders.is_empty());
+}
+
+#[test]
+fn a_version_that_kills_the_hosts_api_is_taken_back() {
+    let mut world = at(true, true, Place::Rebooting);
+    world.happens(Chaos::DeadApi(true));
+    world.happens(Chaos::PowerCut);
+    run(&mut world, 200);
+    assert_eq!(world.place(), Place::RebootingBack, "the boot loader is told; a reboot cannot be asked for");
+    world.happens(Chaos::PowerCut);
+    run(&mut world, 20);
+    assert_eq!(world.running(), version(20));
+    world.happens(Chaos::DeadApi(false));
+    run(&mut world, CALM);
+    assert_eq!(ends(&world), [(End::RolledBack, 1)].into());
     assert!(world.holders.is_empty());
 }
 

@@ -54,6 +54,8 @@ pub(super) enum Chaos {
     Sick(bool),
     /// The host says that it has one bank.
     OneBank(bool),
+    /// The host's API does not answer.
+    DeadApi(bool),
 }
 
 pub(super) fn chaos() -> impl Strategy<Value = Chaos> {
@@ -76,6 +78,7 @@ pub(super) fn chaos() -> impl Strategy<Value = Chaos> {
         1 => Just(Chaos::ForeignLock),
         1 => any::<bool>().prop_map(Chaos::Sick),
         1 => any::<bool>().prop_map(Chaos::OneBank),
+        2 => any::<bool>().prop_map(Chaos::DeadApi),
     ]
 }
 
@@ -110,9 +113,9 @@ impl Disk {
 struct Updog(Arc<Mutex<Disk>>);
 
 impl Writable for Updog {
-    fn active_is_next(&self) -> bool {
+    fn active_is_next(&self) -> Result<bool, String> {
         let banks = self.0.lock().unwrap().banks();
-        banks.next() == Some(banks.active)
+        Ok(banks.next() == Some(banks.active))
     }
 
     fn write(&mut self, image: &Image) -> Result<(), String> {
@@ -160,6 +163,7 @@ pub(super) struct World {
     dead: BTreeSet<Version>,
     sick: bool,
     one_bank: bool,
+    api_dead: bool,
     disk_full: bool,
     fleet_down: bool,
     pub(super) holders: BTreeSet<&'static str>,
@@ -214,6 +218,7 @@ impl World {
             dead: BTreeSet::new(),
             sick: false,
             one_bank: false,
+            api_dead: false,
             disk_full: false,
             fleet_down: false,
             holders: BTreeSet::new(),
@@ -283,6 +288,7 @@ impl World {
             Chaos::ForeignLock => self.version_lock = self.running().to_string(),
             Chaos::Sick(sick) => self.sick = sick,
             Chaos::OneBank(one) => self.one_bank = one,
+            Chaos::DeadApi(dead) => self.api_dead = dead,
         }
     }
 
@@ -389,13 +395,19 @@ impl World {
 
     fn carry_out(&mut self, effect: Effect) {
         let broken = std::mem::take(&mut self.fail) || self.going_down;
-        let trouble = || Trouble { why: "failed".into(), unsupported: false };
+        let trouble = || Trouble { why: "failed".into(), unsupported: false, seen: None };
         let fleet_fails = broken || self.fleet_down;
         let update = self.on_disk().update;
         self.pass(Duration::from_millis(20));
         let event = match effect {
             Effect::Record { .. } => unreachable!("it is written at once"),
-            Effect::Look if self.one_bank => Event::Looked(Err(Trouble { why: "one bank".into(), unsupported: true })),
+            Effect::Look if self.one_bank => {
+                Event::Looked(Err(Trouble { why: "one bank".into(), unsupported: true, seen: None }))
+            }
+            Effect::Look if self.api_dead => {
+                let seen = Glimpse { boot: self.boot_id(), banks: self.disk.lock().unwrap().banks() };
+                Event::Looked(Err(Trouble { seen: Some(seen), ..trouble() }))
+            }
             Effect::Look if broken => Event::Looked(Err(trouble())),
             Effect::Look => Event::Looked(Ok(Box::new(self.facts()))),
             Effect::Refresh => Event::Refreshed(self.act(UpdateAction::Refresh, broken).map(drop)),
@@ -441,26 +453,29 @@ impl World {
                 let update = update.expect("a reboot is in the journal");
                 assert_ne!(update.stage, Stage::Preparing, "a reboot is in the journal");
                 assert!(self.holders.contains(NODE), "a reboot needs the lock");
+                let broken = broken || self.api_dead;
                 if !broken {
                     self.going_down = true;
                 }
                 Event::Rebooting(if broken { fails("the reboot") } else { Ok(()) })
             }
             Effect::Check(_) => {
-                let ok = !self.sick && !self.bad.contains(&self.running()) && !broken;
+                let ok = !self.sick && !self.api_dead && !self.bad.contains(&self.running()) && !broken;
                 let check = Check { name: "workloads".into(), ok, found: "".into() };
                 Event::Checked(Report { checks: vec![check] })
             }
             Effect::RollBack if broken => Event::RolledBack(fails("signpost")),
             Effect::RollBack => {
-                self.rollbacks += 1;
-                assert!(self.rollbacks <= MAX_ROLLBACKS, "no more rollbacks than allowed");
                 let mut disk = self.disk.lock().unwrap();
+                let before = disk.banks().next();
                 let result = disk.roll_back().map(|()| disk.banks()).map_err(Arc::from);
+                // Doing it again changes nothing.
+                self.rollbacks += u32::from(disk.banks().next() != before);
                 drop(disk);
+                assert!(self.rollbacks <= MAX_ROLLBACKS, "no more rollbacks than allowed\n{}", self.log.join("\n"));
                 Event::RolledBack(result)
             }
-            Effect::Pin(_) if broken => Event::Pinned(fails("the host")),
+            Effect::Pin(_) if broken || self.api_dead => Event::Pinned(fails("the host")),
             Effect::Pin(to) => {
                 self.version_lock = to;
                 Event::Pinned(Ok(()))
@@ -496,7 +511,10 @@ impl World {
     }
 
     fn act(&mut self, action: UpdateAction, broken: bool) -> Result<Box<UpdateStatus>, Trouble> {
-        let trouble = |why: String| Trouble { why: why.into(), unsupported: false };
+        if self.api_dead {
+            return Err(Trouble { why: "the API is dead".into(), unsupported: false, seen: None });
+        }
+        let trouble = |why: String| Trouble { why: why.into(), unsupported: false, seen: None };
         self.updater.act(action, &self.version_lock, self.wall).map_err(|refusal| trouble(format!("{refusal:?}")))?;
         self.pass(Duration::from_millis(1));
         let status = self.updater.status(self.wall).map_err(|refusal| trouble(format!("{refusal:?}")))?;

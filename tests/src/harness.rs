@@ -8,6 +8,7 @@ pub mod docker;
 pub mod etcd;
 pub mod simhost;
 pub mod status;
+pub mod updating;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -103,8 +103,7 @@ impl Agent {
             ensure!(when(service) && status.dataplane.in_sync, "{service:?}, {:?}", status.dataplane);
             Ok(service.clone())
         });
-        let log = || self.process.as_ref().map(Running::log_tail).unwrap_or_default();
-        Ok(settled.with_context(log)?.0)
+        Ok(settled.with_context(|| self.log_tail())?.0)
     }
 
     /// Waits until a service has so many healthy endpoints, and no others.
@@ -113,6 +112,12 @@ impl Agent {
     /// As [`Self::service`].
     pub fn healthy(&self, name: &str, count: usize) -> anyhow::Result<Service> {
         self.service(name, |service| service.healthy() == count && service.endpoints.len() == count)
+    }
+
+    /// The end of its log, for error messages.
+    #[must_use]
+    pub fn log_tail(&self) -> String {
+        self.process.as_ref().map(Running::log_tail).unwrap_or_default()
     }
 
     /// Its process id.

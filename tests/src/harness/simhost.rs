@@ -18,6 +18,8 @@ pub struct Ready {
     pub imds: String,
     /// The ECS agent's introspection API.
     pub ecs: String,
+    /// How tests steer it.
+    pub control: String,
 }
 
 /// A running simulated host.
@@ -34,15 +36,22 @@ impl SimHost {
     /// # Errors
     /// When it does not; the error carries the end of its log.
     pub fn start(program: &Path, world: &Path) -> anyhow::Result<Self> {
+        Self::start_with(program, world, &[])
+    }
+
+    /// The same with further arguments.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn start_with(program: &Path, world: &Path, args: &[&str]) -> anyhow::Result<Self> {
         let log = world.join("simhost.log");
         let mut process = Running::start(
             &log,
-            Command::new(program).arg("--dir").arg(world.join("host")).args([
-                "--address",
-                NODE,
-                "--docker",
-                docker::SOCKET,
-            ]),
+            Command::new(program)
+                .arg("--dir")
+                .arg(world.join("host"))
+                .args(["--address", NODE, "--docker", docker::SOCKET])
+                .args(args),
         )?;
         let ready = eventually(Duration::from_secs(10), "the simulated host", || {
             anyhow::ensure!(process.alive(), "it has ended");

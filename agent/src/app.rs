@@ -1,6 +1,7 @@
 //! Wiring only: makes every part and connects them, in the order in which data flows.
 
 use std::io;
+use std::net::SocketAddrV4;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tracing::info;
 use tracing_subscriber::util::TryInitError;
 
 use crate::causes::with_causes;
+use crate::config::update::UpdateMode;
 use crate::config::{self, Settings};
 use crate::dataplane::{self, DataplaneConfig};
 use crate::dns;
@@ -25,6 +27,7 @@ use crate::telemetry::inputs::{Inputs, Sources};
 use crate::telemetry::metrics::traffic::Traffic;
 use crate::telemetry::metrics::{self, Handles};
 use crate::telemetry::{self, admin};
+use crate::update::{self, drain, verify};
 use crate::watch::docker::Docker;
 use crate::watch::ecs::Ecs;
 use crate::watch::host::{HostWatch, SetupError};
@@ -90,8 +93,12 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
 
     // How it is doing, and who else is there.
     let (health, own, offered) = Health::new(containers.clone(), Arc::clone(&settings), node.clone());
+    // Only an update ever takes endpoints back.
+    let withholds = settings.update.mode != UpdateMode::Off;
+    let (published, withheld) = watch::channel(None);
+    let offer = if withholds { withheld } else { own.clone() };
     let Membership { catalog, source: registry, task: membership } = match settings.registry {
-        config::Registry::Local => Local.join(own),
+        config::Registry::Local => Local.join(offer),
     };
 
     // What is wanted.
@@ -121,8 +128,9 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
 
     // Names.
     let (names_out, names) = watch::channel(None);
+    let dns_at = SocketAddrV4::new(range.resolver(), dataplane::RESOLVER_PORT);
     let dns_config = dns::Config {
-        listen: std::net::SocketAddrV4::new(range.resolver(), dataplane::RESOLVER_PORT),
+        listen: dns_at,
         upstream: settings.dns.upstream.clone(),
         vips: range,
         mark: Some(dataplane::AGENT_MARK),
@@ -135,6 +143,17 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         watch::Sender::new(dns::State::Starting),
         resolvers,
     );
+
+    // The node's own update: it judges by what health finds, and takes endpoints out before others see them.
+    let seen = verify::Inputs {
+        host_api: host_api.clone(),
+        docker: docker_source.clone(),
+        dataplane: dataplane.state(),
+        desired: desired.clone(),
+        own: own.clone(),
+    };
+    let self_query = settings.dns.capture.then(|| dns::SelfQuery::new(dns_at, Some(dataplane::AGENT_MARK)));
+    let (update, _update, standing) = update::Task::new(&settings, node.clone(), self_query, seen);
 
     let inputs = Inputs {
         node,
@@ -153,6 +172,9 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     part("the ECS watch", Box::pin(ecs.run()));
     part("the Docker watch", Box::pin(docker.run()));
     part("health", Box::pin(health.run()));
+    if withholds {
+        part("drain", Box::pin(drain::follow(own, standing, published)));
+    }
     part("the registry", membership);
     part("the mesh", Box::pin(mesh));
     part("passive health", Box::pin(passive));
@@ -161,6 +183,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         part("the host's name servers", Box::pin(resolv_conf.run()));
         part("the resolver", Box::pin(resolver));
     }
+    part("the update", Box::pin(update.run()));
     part("telemetry", Box::pin(telemetry::run(admin, settings.telemetry.metrics, api, stop.clone())));
     info!(version = env!("CARGO_PKG_VERSION"), namespace = %settings.mesh.namespace, "started");
 

@@ -59,7 +59,7 @@ pub struct Settings {
     pub mesh: MeshSettings,
     /// `[registry]`
     pub registry: Registry,
-    /// `[registry.etcd]`: the cluster that registry and fleet lock share, if there is one.
+    /// `[registry.etcd]`: the cluster that the fleet shares, if there is one. What `registry.kind` says does not matter.
     pub etcd: Option<EtcdSettings>,
     /// `[dns]`
     pub dns: DnsSettings,
@@ -203,6 +203,8 @@ pub struct Paths {
     pub signpost: PathBuf,
     /// The instance metadata service.
     pub imds: Url,
+    /// Where the kernel says which boot this is.
+    pub boot_id: PathBuf,
 }
 
 /// Largest configuration, in bytes.

@@ -211,6 +211,6 @@ pub async fn uninstall(vip_cidr: VipCidr) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod netns;
+pub(crate) mod netns;
 #[cfg(test)]
 mod tests;

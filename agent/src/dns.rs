@@ -29,7 +29,8 @@ pub mod names;
 mod responder;
 mod upstream;
 
-pub use lease::Lease;
+pub use lease::{Lease, SelfQuery};
+pub(crate) use message::LEASE_NAME;
 pub use metrics::Metrics;
 
 /// The mesh's names and the VIP behind each. Cloning is cheap.
@@ -93,7 +94,7 @@ pub async fn run<L: Lease>(
     let (sockets, address) = listen::bind(config.listen, &state).await;
     let renew = async {
         if names.wait_for(Option::is_some).await.is_ok() {
-            lease::keep(lease::SelfQuery::new(address, config.mark), lease, &state).await;
+            lease::keep(SelfQuery::new(address, config.mark), lease, &state).await;
         }
     };
     tokio::join!(listen::udp(sockets.udp, &responder), listen::tcp(sockets.tcp, &responder), renew);

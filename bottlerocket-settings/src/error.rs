@@ -95,10 +95,24 @@ impl Error {
         self.status() == Some(StatusCode::LOCKED)
     }
 
-    /// The update status does not exist in this boot yet (404 on the status); a refresh makes it.
+    /// The update status does not exist in this boot yet (404 on the status, in words); a refresh makes it.
     #[must_use]
     pub fn is_uninitialized(&self) -> bool {
-        matches!(self, Self::Refused { route, status: StatusCode::NOT_FOUND, .. } if route.path == "/updates/status")
+        matches!(self, Self::Refused { route, .. } if route.path == "/updates/status")
+            && self.is_missing()
+            && !self.is_unknown_route()
+    }
+
+    /// What was asked for is gone or not there yet (404).
+    #[must_use]
+    pub fn is_missing(&self) -> bool {
+        self.status() == Some(StatusCode::NOT_FOUND)
+    }
+
+    /// This host has no such route (404 without a word; anything else that is missing, it names).
+    #[must_use]
+    pub fn is_unknown_route(&self) -> bool {
+        self.is_missing() && matches!(self, Self::Refused { text, .. } if text.is_empty())
     }
 
     /// The action is not allowed in the state that the update is in (409); read the status again.
@@ -111,6 +125,12 @@ impl Error {
     #[must_use]
     pub fn is_no_answer(&self) -> bool {
         matches!(self, Self::NoAnswer { .. })
+    }
+
+    /// The connection was made and broke off before the answer: what a reboot that is on its way looks like.
+    #[must_use]
+    pub fn is_broken_off(&self) -> bool {
+        matches!(self, Self::NoAnswer { source, .. } if !source.is_connect() && !source.is_timeout())
     }
 
     pub(crate) fn is_nothing_pending(&self) -> bool {

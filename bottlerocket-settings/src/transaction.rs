@@ -13,6 +13,15 @@ use crate::error::{Error, Route};
 use crate::settings::{Settings, difference};
 
 impl Client {
+    /// Applies settings under these full names once more, as they are (`POST /tx/apply?keys=`): for those that hold
+    /// and may never have been applied, see [`Self::change`]. Restarts what they affect.
+    ///
+    /// # Errors
+    /// Any of [`Error`]; 400 for an empty list.
+    pub async fn apply(&self, keys: &[&str]) -> Result<(), Error> {
+        self.send(Route::post("/tx/apply"), Some(("keys", &keys.join(","))), None).await.map(drop)
+    }
+
     /// Changes settings and lets the host restart what they affect. Returns the full names of what changed, in no
     /// order; none where the host had every value already.
     ///
@@ -23,7 +32,7 @@ impl Client {
     ///
     /// # Errors
     /// Any of [`Error`]. Nothing stays pending as far as the host could still be reached; but a 500 may come after the
-    /// commit itself, when the host could not start its applier, so read the settings again before a retry.
+    /// commit itself, when the host could not start its applier, so read the settings again, and [apply](Self::apply) what holds.
     pub async fn change(&self, change: &Settings) -> Result<Vec<String>, Error> {
         let patch = Route { method: Method::PATCH, path: "/settings" };
         let shape = |source| Error::Shape { route: patch.clone(), source };

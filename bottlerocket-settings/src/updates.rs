@@ -5,7 +5,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::error::Route;
+use crate::error::{Route, one_line};
 use crate::word::words;
 
 /// `GET /updates/status`. Lost with every reboot: the host keeps it on a tmpfs.
@@ -83,6 +83,14 @@ pub struct Command {
     /// What the program wrote to its standard error.
     #[serde(default)]
     pub stderr: Option<String>,
+}
+
+impl Command {
+    /// [`Self::stderr`] on one line, at most [`MAX_TEXT`](crate::MAX_TEXT) bytes.
+    #[must_use]
+    pub fn stderr_line(&self) -> String {
+        one_line(self.stderr.as_deref().unwrap_or_default().as_bytes())
+    }
 }
 
 words! {

@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod docker;
+pub mod etcd;
 pub mod simhost;
 pub mod status;
 
@@ -16,6 +17,7 @@ use anyhow::{Context, bail, ensure};
 
 pub use agent::Agent;
 pub use docker::{Container, Dockerd, Run};
+pub use etcd::Etcd;
 pub use simhost::SimHost;
 pub use status::{Endpoint, Service, Status};
 

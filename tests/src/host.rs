@@ -2,8 +2,9 @@
 //!
 //! Owns the host API on a Unix socket (`host::api`, over the pure `host::store`, `host::model` and `host::updates`),
 //! the instance metadata service (`host::imds`) and the ECS agent's introspection API (`host::introspection`, over what
-//! tests say or what dockerd runs, `host::docker`). Tests steer it through `host::control`. It runs no containers and
-//! has no disk: what an update does to one is behind [`updates::Banks`].
+//! tests say or what dockerd runs, `host::docker`). Tests steer it through `host::control`. It runs no
+//! containers. What an update does to a disk is behind [`updates::Banks`]; a host that has one boots from it
+//! (`host::boot`) and updates it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub mod api;
+pub mod boot;
 pub mod control;
 pub mod docker;
 pub mod imds;
@@ -28,6 +30,7 @@ pub mod state;
 pub mod store;
 pub mod updates;
 
+use boot::Boot;
 use imds::Instance;
 use serve::{Presence, Server};
 use state::{Os, Shared, State};
@@ -36,7 +39,7 @@ use updates::{Banks, Offer, Updater};
 /// What host to simulate.
 #[derive(Debug)]
 pub struct Options {
-    /// Everything is put below this directory: `run/api.sock`, `reboots`.
+    /// Everything is put below this directory: `run/api.sock`, `reboots`, `signpost.json`.
     pub dir: PathBuf,
     /// What runs.
     pub os: Os,
@@ -50,8 +53,12 @@ pub struct Options {
     pub offer: Offer,
     /// How long update actions take.
     pub takes: Duration,
-    /// The partitions.
+    /// The partitions of a host without a disk.
     pub banks: Box<dyn Banks>,
+    /// The disk to boot from: its banks are those that updates turn, and what runs is what the one that boots holds.
+    /// In the directory the file `signpost.json` is kept, for a `signpost` that is installed there
+    /// ([`crate::disk::running::install`]).
+    pub boot: Option<Boot>,
     /// Where the metadata service listens.
     pub imds: SocketAddr,
     /// Where the introspection API listens.
@@ -78,6 +85,7 @@ impl Options {
             offer: Offer::default(),
             takes: Duration::ZERO,
             banks: Box::new(updates::Willing::default()),
+            boot: None,
             imds: free,
             ecs: free,
             control: free,
@@ -107,7 +115,7 @@ impl SimHost {
     /// Starts a host; everything listens when this returns.
     ///
     /// # Errors
-    /// The directory cannot be made, or something cannot be bound.
+    /// The directory cannot be made, something cannot be bound, or nothing boots.
     pub async fn start(options: Options) -> io::Result<Self> {
         let run = options.dir.join("run");
         std::fs::create_dir_all(&run)?;
@@ -118,7 +126,7 @@ impl SimHost {
             TcpListener::bind(options.control).await?,
         ];
         let addresses = (imds.local_addr()?, ecs.local_addr()?, control.local_addr()?);
-        let state = Shared::new(new_state(options));
+        let state = Shared::new(new_state(options)?);
         let mut tasks = JoinSet::new();
         tasks.spawn(serve::keep(api.clone(), state.clone()));
         tasks.spawn(serve::serve(imds, Server::Imds, state.clone()));
@@ -152,7 +160,13 @@ impl SimHost {
     }
 }
 
-fn new_state(options: Options) -> State {
+fn new_state(mut options: Options) -> io::Result<State> {
+    let mut from = None;
+    if let Some(boot) = &options.boot {
+        let (running, image) = boot.boot(&options.dir).map_err(io::Error::other)?;
+        (options.os, options.banks) = (Os::from(&image), Box::new(running.clone()));
+        from = Some(running);
+    }
     let mut settings = seed::settings(&options.instance);
     store::merge(&mut settings, options.settings);
     let mut store = store::Store::new(if options.first_boot { Map::new() } else { settings.clone() });
@@ -163,7 +177,10 @@ fn new_state(options: Options) -> State {
     let mut updater = Updater::new(Image::from(&options.os), options.banks);
     updater.offer = options.offer;
     updater.takes = options.takes;
-    State::new(store, updater, options.os, options.instance, options.dir, options.reboot, options.docker)
+    let mut state =
+        State::new(store, updater, options.os, options.instance, options.dir, options.reboot, options.docker);
+    state.running = from;
+    Ok(state)
 }
 
 #[cfg(test)]

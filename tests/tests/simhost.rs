@@ -77,3 +77,35 @@ fn settings_that_cannot_be_read_are_named() {
     assert!(!output.status.success());
     assert!(String::from_utf8_lossy(&output.stderr).contains("user-data.toml"));
 }
+
+#[tokio::test]
+async fn with_a_disk_it_has_a_signpost() {
+    let dir = tempfile::tempdir().unwrap();
+    let (disk, signpost) = (dir.path().join("disk.img"), dir.path().join("signpost"));
+    let status = || {
+        let output = Command::new(&signpost).arg("status").output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let arguments = ["--disk", disk.to_str().unwrap(), "--version", "1.21.1"];
+    let (child, _) = Program::start(dir.path(), &arguments);
+    let client = Client::new(dir.path().join("run/api.sock")).unwrap();
+    assert_eq!(client.os().await.unwrap().version_id.as_deref(), Some("1.21.1"));
+    assert!(status().ends_with("Active:  Set A\nNext:    Set A\n"), "{}", status());
+    assert_eq!(child.stop(Signal::SIGTERM), Some(0));
+
+    // The disk, once made, says what runs; and it is said which bank does.
+    let (child, ready) =
+        Program::start(dir.path(), &["--disk", disk.to_str().unwrap(), "--active", "A", "--boot-fails"]);
+    assert_eq!(client.os().await.unwrap().version_id.as_deref(), Some("1.21.1"));
+    let seen: Value =
+        reqwest::get(format!("{}/disk", ready["control"].as_str().unwrap())).await.unwrap().json().await.unwrap();
+    assert_eq!((&seen["active"], &seen["a"]["version"]), (&Value::from("A"), &Value::from("1.21.1")));
+    assert_eq!(child.stop(Signal::SIGTERM), Some(0));
+
+    let output = Command::new(env!("CARGO_BIN_EXE_simhost"))
+        .args(["--dir", dir.path().to_str().unwrap(), "--disk", disk.to_str().unwrap(), "--active", "B"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("bank B holds no whole image"));
+}

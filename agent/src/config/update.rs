@@ -1,5 +1,6 @@
 //! `[update]`: whether, when and how carefully this node takes an update of its OS. Types, and how they are read.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use url::Url;
 
 use super::EtcdSettings;
 use super::reader::{Table, fraction, parsed, text, whole, word};
-use super::values::{duration, http_url};
+use super::values::{duration, http_url, tcp_address};
 use super::window::Window;
 use crate::model::DiscoveryName;
 
@@ -28,6 +29,9 @@ pub struct UpdateSettings {
     pub windows: Vec<Window>,
     /// How long after a version was first seen it is taken.
     pub delay: Duration,
+    /// Over how long the nodes of a fleet spread a version out, on top of `delay`; zero: no node waits for another.
+    /// Where in it this node stands, its `settings.updates.seed` (0 to 2047) says.
+    pub wave: Duration,
     /// How long draining may take.
     pub drain: Duration,
     /// After so many rollbacks updates are held until a person says resume.
@@ -43,6 +47,12 @@ impl UpdateSettings {
     #[must_use]
     pub fn open(&self, now: Timestamp) -> bool {
         self.windows.is_empty() || self.windows.iter().any(|window| window.contains(now))
+    }
+
+    /// When an update may begin next: now, if it may now. See [`Window::next_open`].
+    #[must_use]
+    pub fn next_open(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.open(now) { Some(now) } else { self.windows.iter().filter_map(|window| window.next_open(now)).min() }
     }
 }
 
@@ -70,10 +80,12 @@ pub struct VerifySettings {
     pub services: Vec<DiscoveryName>,
     /// Addresses that must answer.
     pub http: Vec<Url>,
+    /// Addresses that must take a connection.
+    pub tcp: Vec<SocketAddr>,
 }
 
-/// `[update.fleet]`: how the nodes of a fleet take turns.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// `[update.fleet]`: how the nodes of a fleet take turns, and stop each other.
+#[derive(Debug, Clone, PartialEq)]
 pub struct FleetSettings {
     /// Who is asked.
     pub lock: FleetLock,
@@ -81,6 +93,12 @@ pub struct FleetSettings {
     pub group: Arc<str>,
     /// How many nodes of the group may update at one time.
     pub max_at_once: NonZeroU32,
+    /// While more than this part of the fleet's recent updates were taken back, and at least two, no node begins one.
+    /// 0 to 1; 1 never holds anything back.
+    pub breaker: f64,
+    /// Where the nodes of the group tell each other which versions are bad, whoever gives the lock: the cluster of
+    /// `[registry.etcd]`, if there is one.
+    pub board: Option<EtcdSettings>,
 }
 
 /// `update.fleet.lock`.
@@ -103,6 +121,7 @@ pub(super) fn read(table: &mut Table<'_, '_>, etcd: Option<&EtcdSettings>) -> Up
         mode: table.get("mode", word(&MODES)).unwrap_or(UpdateMode::Off),
         windows: windows.into_iter().map(toml::Spanned::into_inner).collect(),
         delay: table.get("delay", duration(Duration::ZERO..=365 * DAY)).unwrap_or(DAY),
+        wave: table.get("wave", duration(Duration::ZERO..=30 * DAY)).unwrap_or(Duration::ZERO),
         drain: table.get("drain", duration(Duration::ZERO..=DAY)).unwrap_or(Duration::from_secs(300)),
         max_rollbacks: table.get("max_rollbacks", whole(0..=100)).unwrap_or(2),
         verify: table.table("verify", "[update.verify]", verify),
@@ -115,12 +134,14 @@ fn verify(table: &mut Table<'_, '_>) -> VerifySettings {
     let settle = table.get("settle", duration(Duration::ZERO..=12 * HOUR));
     let services = table.list("services", 0..=MAX_ENTRIES, parsed::<DiscoveryName>).unwrap_or_default();
     let http = table.list("http", 0..=MAX_ENTRIES, http_url).unwrap_or_default();
+    let tcp = table.list("tcp", 0..=MAX_ENTRIES, tcp_address).unwrap_or_default();
     let settings = VerifySettings {
         deadline: deadline.unwrap_or(Duration::from_secs(600)),
         settle: settle.unwrap_or(Duration::from_secs(120)),
         min_healthy: table.get("min_healthy", fraction).unwrap_or(0.9),
         services: services.into_iter().map(toml::Spanned::into_inner).collect(),
         http: http.into_iter().map(toml::Spanned::into_inner).collect(),
+        tcp: tcp.into_iter().map(toml::Spanned::into_inner).collect(),
     };
     let both_readable = deadline.is_some() == table.has("deadline") && settle.is_some() == table.has("settle");
     if both_readable && settings.settle >= settings.deadline {
@@ -163,6 +184,8 @@ fn fleet(table: &mut Table<'_, '_>, etcd: Option<&EtcdSettings>) -> FleetSetting
             .get("max_at_once", whole(1..=10_000_u32))
             .and_then(NonZeroU32::new)
             .unwrap_or(NonZeroU32::MIN),
+        breaker: table.get("breaker", fraction).unwrap_or(0.25),
+        board: etcd.cloned(),
     }
 }
 

@@ -187,6 +187,7 @@ fn paths(table: &mut Table<'_, '_>) -> Option<Paths> {
         ecs_introspection: ecs_introspection.or_else(|| DEFAULT_ECS_INTROSPECTION.parse().ok())?,
         signpost: path("signpost", "/usr/bin/signpost"),
         imds: imds.or_else(|| DEFAULT_IMDS.parse().ok())?,
+        boot_id: path("boot_id", "/proc/sys/kernel/random/boot_id"),
     })
 }
 

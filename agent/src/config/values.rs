@@ -141,6 +141,15 @@ pub(super) fn log_filter(value: &DeValue<'_>) -> Result<Targets, String> {
     })
 }
 
+/// An address that takes TCP connections.
+pub(super) fn tcp_address(value: &DeValue<'_>) -> Result<SocketAddr, String> {
+    let written = text(value)?;
+    let address: Option<SocketAddr> = written.parse().ok();
+    address
+        .filter(|a| a.port() != 0 && !a.ip().is_unspecified() && !a.ip().is_multicast())
+        .ok_or_else(|| format!("{written:?} takes no connection; write ADDRESS:PORT, such as 127.0.0.1:5432"))
+}
+
 /// An `http://` or `https://` address.
 pub(super) fn http_url(value: &DeValue<'_>) -> Result<Url, String> {
     let written = text(value)?;

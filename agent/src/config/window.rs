@@ -3,11 +3,13 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::Timestamp;
-use jiff::civil::Weekday;
-use jiff::tz::TimeZone;
+use jiff::civil::{Date, Weekday};
+use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::{Timestamp, ToSpan};
 
 const DAY: u16 = 24 * 60;
+/// Days in which every window opens: a week, twice as much where clocks skip the whole of one, and room for the ends.
+const OPENS_WITHIN: i64 = 16;
 const DAYS: [(&str, Weekday); 7] = [
     ("Mon", Weekday::Monday),
     ("Tue", Weekday::Tuesday),
@@ -59,6 +61,36 @@ impl Window {
         let today = local.weekday() == self.day && (self.from..self.to).contains(&minute);
         let since_yesterday = local.weekday() == self.day.next() && minute + DAY < self.to;
         today || since_yesterday
+    }
+
+    /// When the window opens next: now, if it is open. `None` where time itself ends before (the year 9999).
+    #[must_use]
+    pub fn next_open(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.contains(now) {
+            return Some(now);
+        }
+        // It opens when clocks show its first minute, or when they jump into it.
+        let first = self.zone.to_datetime(now).date();
+        let by_the_clock = (-1..OPENS_WITHIN)
+            .filter_map(|days| first.checked_add(days.days()).ok())
+            .filter(|date| date.weekday() == self.day)
+            .flat_map(|date| self.begins(date));
+        let last = now.checked_add((24 * OPENS_WITHIN).hours()).unwrap_or(Timestamp::MAX);
+        let jumps = self.zone.following(now).map(|jump| jump.timestamp()).take_while(|jump| *jump <= last);
+        by_the_clock.chain(jumps).filter(|instant| *instant > now && self.contains(*instant)).min()
+    }
+
+    /// The instants at which clocks show the window's first minute on this day: one, two where they go through it
+    /// twice, none where they skip it.
+    fn begins(&self, date: Date) -> impl Iterator<Item = Timestamp> + use<> {
+        let [hour, minute] = [self.from / 60, self.from % 60].map(|part| i8::try_from(part).unwrap_or(i8::MAX));
+        let begin = date.at(hour, minute, 0, 0);
+        let offsets = match self.zone.to_ambiguous_timestamp(begin).offset() {
+            AmbiguousOffset::Unambiguous { offset } => [Some(offset), None],
+            AmbiguousOffset::Fold { before, after } => [Some(before), Some(after)],
+            AmbiguousOffset::Gap { .. } => [None, None],
+        };
+        offsets.into_iter().flatten().filter_map(move |offset| offset.to_timestamp(begin).ok())
     }
 }
 

@@ -1,8 +1,9 @@
-//! Connection tracking of flows to VIPs: events of their begin and end, and removal of those that lead nowhere.
+//! Connection tracking: events of flows to VIPs as they begin and end, removal of those that lead nowhere, and how many
+//! connections lead to an endpoint.
 //!
-//! `events` is how failures of endpoints are seen without a proxy; `clean` follows the data plane's changes. Numbers
-//! come from `linux/netfilter/nfnetlink_conntrack.h`. TCP connections to an endpoint are never removed: they end by
-//! themselves, and gracefully.
+//! `events` is how failures of endpoints are seen without a proxy; `clean` follows the data plane's changes; `count`
+//! tells how far a drain has come. Numbers come from `linux/netfilter/nfnetlink_conntrack.h`. TCP connections to an
+//! endpoint are never removed: they end by themselves, and gracefully.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;
@@ -12,9 +13,12 @@ use crate::mesh::Frontend;
 use crate::model::L4;
 
 mod clean;
+mod count;
+mod dump;
 mod events;
 
 pub(super) use clean::Cleaner;
+pub use count::count;
 pub use events::{FlowEvents, FlowKind};
 
 /// `NFNL_SUBSYS_CTNETLINK << 8` (linux/netfilter/nfnetlink.h) and `enum cntl_msg_types`.
@@ -34,7 +38,6 @@ const COUNTERS_ORIG: u16 = 9;
 const COUNTERS_REPLY: u16 = 10;
 const ID: u16 = 12;
 const ZONE: u16 = 18;
-const FILTER: u16 = 25;
 /// `enum ctattr_tuple`, `enum ctattr_ip`, `enum ctattr_l4proto`.
 const TUPLE_IP: u16 = 1;
 const TUPLE_PROTO: u16 = 2;
@@ -52,12 +55,12 @@ const BYTES: u16 = 2;
 /// `IPS_SEEN_REPLY` (linux/netfilter/nf_conntrack_common.h).
 const SEEN_REPLY: u32 = 1 << 1;
 
-/// A flow that a client opened to a VIP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// A flow that a client opened, to a VIP or past it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// Who dialled.
     pub client: SocketAddrV4,
-    /// What was dialled.
+    /// What was dialled; a VIP, or any other address.
     pub frontend: Frontend,
     /// Who answers: the source of the reply direction. The frontend itself, if the flow was never translated.
     pub endpoint: SocketAddrV4,
@@ -70,6 +73,8 @@ pub struct TcpState(pub u8);
 impl TcpState {
     /// A SYN was sent, and not answered yet.
     pub const SYN_SENT: Self = Self(1);
+    /// Both have agreed to it, and neither has begun to end it.
+    pub const ESTABLISHED: Self = Self(3);
     /// A reset was seen.
     pub const CLOSE: Self = Self(8);
 }

@@ -6,6 +6,7 @@ use crate::mesh::{Frontend, Ruleset, Slots};
 use crate::model::{IfName, L4, VipCidr};
 
 mod capture;
+mod connections;
 mod flows;
 mod node;
 mod ownership;

@@ -4,12 +4,12 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::str::FromStr;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use hickory_proto::op::{Message, Query, ResponseCode};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::{Name, RData, RecordType};
 use socket2::SockRef;
 use tokio::net::{TcpSocket, UdpSocket};
 use tokio::sync::watch;
@@ -20,6 +20,7 @@ use super::forward::framing;
 use super::message::LEASE_NAME;
 use super::{State, Transport};
 use crate::causes::with_causes;
+use crate::model::AliasName;
 
 /// How often the lease is renewed. Three attempts fit the 5 s that it lasts.
 const EVERY: Duration = Duration::from_millis(1300);
@@ -115,28 +116,42 @@ fn note(state: &watch::Sender<State>, now: bool) {
     });
 }
 
-/// The probe that counts: a query to our own listeners.
+/// The probe that counts: queries to our own listeners.
 #[derive(Debug)]
-pub(super) struct SelfQuery {
+pub struct SelfQuery {
     address: SocketAddrV4,
     /// The packet mark by which the kernel lets the agent itself reach the listeners, which refuse strangers.
     mark: Option<u32>,
 }
 
 impl SelfQuery {
-    pub(super) fn new(address: SocketAddrV4, mark: Option<u32>) -> Self {
+    /// Asks the resolver at this address, by packets with this mark ([`crate::dataplane::AGENT_MARK`] where the kernel
+    /// guards the address).
+    #[must_use]
+    pub fn new(address: SocketAddrV4, mark: Option<u32>) -> Self {
         Self { address, mark }
     }
 
-    fn mark(&self, socket: SockRef<'_>) -> io::Result<()> {
-        self.mark.map_or(Ok(()), |mark| socket.set_mark(mark))
+    /// Asks whether the resolver works: over UDP, then over TCP. Waits as long as it takes.
+    pub(crate) async fn works(&self) -> io::Result<()> {
+        self.ask(Transport::Udp).await?;
+        self.ask(Transport::Tcp).await
     }
-}
 
-impl Probe for SelfQuery {
-    async fn ask(&self, transport: Transport) -> io::Result<()> {
+    /// The address that the resolver gives for a name; `None`: it knows the name and has none. Waits as long as it
+    /// takes.
+    pub(crate) async fn resolve(&self, name: &AliasName) -> io::Result<Option<Ipv4Addr>> {
+        let answer = self.exchange(Transport::Udp, name.as_str()).await?;
+        Ok(answer.answers.iter().find_map(|record| match record.data {
+            RData::A(A(address)) => Some(address),
+            _ => None,
+        }))
+    }
+
+    /// The answer to a query for a name's A records; an error where its code is one.
+    async fn exchange(&self, transport: Transport, name: &str) -> io::Result<Message> {
         let mut query = Message::query();
-        query.queries.push(Query::query(Name::from_str(LEASE_NAME).map_err(io::Error::other)?, RecordType::A));
+        query.queries.push(Query::query(Name::from_ascii(name).map_err(io::Error::other)?, RecordType::A));
         let bytes = query.to_vec().map_err(io::Error::other)?;
         let answer = match transport {
             Transport::Udp => {
@@ -158,9 +173,19 @@ impl Probe for SelfQuery {
         };
         let answer = Message::from_vec(&answer).map_err(io::Error::other)?;
         match answer.metadata.response_code {
-            ResponseCode::NoError => Ok(()),
+            ResponseCode::NoError => Ok(answer),
             code => Err(io::Error::other(format!("response code {code}"))),
         }
+    }
+
+    fn mark(&self, socket: SockRef<'_>) -> io::Result<()> {
+        self.mark.map_or(Ok(()), |mark| socket.set_mark(mark))
+    }
+}
+
+impl Probe for SelfQuery {
+    async fn ask(&self, transport: Transport) -> io::Result<()> {
+        self.exchange(transport, LEASE_NAME).await.map(drop)
     }
 }
 

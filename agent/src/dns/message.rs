@@ -12,7 +12,7 @@ use super::{Names, Transport};
 use crate::model::AliasName;
 
 /// The name that only the lease asks for: NOERROR when names are known and others' can be forwarded, else SERVFAIL.
-pub(super) const LEASE_NAME: &str = "_lease.meshdog";
+pub(crate) const LEASE_NAME: &str = "_lease.meshdog";
 
 /// How long clients may remember what the mesh said, in seconds. A VIP outlives its endpoints, so this only bounds how
 /// long a new name stays unknown and a retired one known.

@@ -11,9 +11,11 @@ use crate::model::{Endpoint, State, Weight};
 
 /// Decides who serves among the endpoints of one service and transport.
 ///
-/// Healthy ones serve, of this node's own zone if any of them is there and locality asks for it. At most half of the
-/// healthy ones are avoided as ejected, those that are avoided longest first. Where none is healthy those that once
-/// were serve, since a check may err; one that is starting or draining never serves.
+/// Healthy ones serve. At most half of them are avoided as ejected, those that are avoided longest first. Where none is
+/// healthy, those serve that are and were held back as a last resort; where there is none of these either, those that
+/// once were healthy, since a check may err. None of these substitutes is ejected: there is nobody better. One that is
+/// starting, or drains and is no last resort, never serves. Of those that would serve only the ones in this node's own
+/// zone do, if there are any and locality asks for it.
 #[must_use]
 pub fn select(
     endpoints: &[Arc<Endpoint>],
@@ -32,11 +34,9 @@ pub fn select(
         .collect();
     eject(&mut views, ejections);
 
-    let in_state = |state| (0..views.len()).filter(|&i| views[i].state == state).collect::<Vec<_>>();
-    let mut serving = in_state(State::Healthy);
-    if serving.is_empty() {
-        serving = in_state(State::Unhealthy);
-    }
+    let turns = || (0..views.len()).filter_map(|i| Some((turn(&views[i])?, i)));
+    let first = turns().map(|(turn, _)| turn).min();
+    let mut serving: Vec<usize> = turns().filter(|(turn, _)| Some(*turn) == first).map(|(_, i)| i).collect();
     if locality == Locality::PreferZone && zone.is_some() {
         let near: Vec<usize> = serving.iter().copied().filter(|&i| views[i].endpoint.zone.as_ref() == zone).collect();
         if !near.is_empty() {
@@ -45,6 +45,16 @@ pub fn select(
     }
     let chosen = serving.iter().map(|&i| (views[i].endpoint.address, views[i].endpoint.weight)).collect();
     (views, chosen)
+}
+
+/// When it is an endpoint's turn to serve: where nobody has an earlier one. `None` never serves.
+fn turn(view: &EndpointView) -> Option<u8> {
+    match view.state {
+        State::Healthy => Some(0),
+        State::Draining if view.endpoint.last_resort => Some(1),
+        State::Unhealthy => Some(2),
+        State::Starting | State::Ejected | State::Draining => None,
+    }
 }
 
 fn eject(views: &mut [EndpointView], ejections: &Ejections) {

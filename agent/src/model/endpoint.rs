@@ -72,7 +72,8 @@ pub enum State {
     Unhealthy,
     /// Connections to it failed: avoided for a while.
     Ejected,
-    /// Its stop has begun: takes no new connection, keeps those it has.
+    /// Its stop, or its node's, has begun: takes no new connection, keeps those it has. Also one that is held back
+    /// ([`Endpoint::last_resort`]).
     Draining,
 }
 
@@ -126,6 +127,9 @@ pub struct Endpoint {
     pub started_ms: u64,
     /// Where it stands.
     pub state: State,
+    /// Whether it takes connections although it drains, while no endpoint of its service is healthy: it is healthy
+    /// itself, and held back. Means nothing in any other state.
+    pub last_resort: bool,
     /// Why it stands there, for people.
     pub reason: Arc<str>,
 }

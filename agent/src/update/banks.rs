@@ -6,6 +6,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+pub mod signpost;
+pub mod status;
+
 /// One of the two sets of partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Bank {
@@ -81,3 +84,6 @@ impl Banks {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

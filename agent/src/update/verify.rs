@@ -1,9 +1,42 @@
-//! Whether the node's workloads do as well as before.
+//! Whether the node's workloads do as well as before: the checks that an update is judged by.
+//!
+//! Owns the list of checks. Receives how the sources and the data plane are doing, what is desired, and this node's
+//! endpoints as their health says; emits a [`Baseline`] before an update and a [`Report`] for every look after it. Never
+//! decides how long a check must hold or what becomes of the update, and never changes anything.
+//!
+//! `endpoints` (pure) counts, `vips` dials services, `names` asks the resolver, `wanted` holds the checks that the
+//! settings ask for. All checks of a look run at once and each has 5 s, so a look never takes much longer.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use self::wanted::Wanted;
+use crate::config::update::VerifySettings;
+use crate::dataplane::DataplaneState;
+use crate::dns::SelfQuery;
+use crate::mesh::Desired;
+use crate::model::{Endpoints, Namespace, Source, SourceState};
+
+mod endpoints;
+mod names;
+mod vips;
+mod wanted;
+
+/// How long one check may take.
+const EACH: Duration = Duration::from_secs(5);
+/// How long the kernel may take to hold what is desired: it changes all the time, and a change takes milliseconds.
+const CATCH_UP: Duration = Duration::from_secs(2);
+/// The most characters of what one check found.
+const MAX_FOUND: usize = 1000;
+/// How many services one check names.
+const NAMED: usize = 8;
 
 /// What was well before the update.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,11 +60,16 @@ impl Report {
     /// Whether nothing is held against the update.
     #[must_use]
     pub fn good(&self) -> bool {
-        self.checks.iter().all(|check| check.ok)
+        self.failing().next().is_none()
+    }
+
+    /// What is held against the update.
+    pub fn failing(&self) -> impl Iterator<Item = &Check> {
+        self.checks.iter().filter(|check| !check.ok)
     }
 }
 
-/// What one check found.
+/// What one check found. Displayed as one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// Its name, such as `docker` or `service prod/orders`.
@@ -41,3 +79,179 @@ pub struct Check {
     /// What was found, for people.
     pub found: Arc<str>,
 }
+
+/// What is well, or what is not, for people.
+type Finding = Result<String, String>;
+
+impl Check {
+    fn new(name: impl Into<Arc<str>>, finding: Finding) -> Self {
+        let (ok, found) = match finding {
+            Ok(found) => (true, found),
+            Err(found) => (false, found),
+        };
+        // Some of it is what strangers said.
+        let printable = |c: char| if c.is_control() { ' ' } else { c };
+        let found: String = found.chars().take(MAX_FOUND).map(printable).collect();
+        Self { name: name.into(), ok, found: found.into() }
+    }
+
+    /// Not held against the update where it failed before as well.
+    fn excused_by(self, baseline: &Baseline) -> Self {
+        if self.ok || !baseline.failed.iter().any(|failed| **failed == *self.name) {
+            return self;
+        }
+        let found = format!("fails as it did before the update: {}", self.found).into();
+        Self { ok: true, found, ..self }
+    }
+}
+
+impl fmt::Display for Check {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.name, if self.ok { "ok" } else { "failed" }, self.found)
+    }
+}
+
+/// Why there can be no checks.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The HTTP client.
+    #[error("cannot make an HTTP client for update.verify.http")]
+    Client(#[source] reqwest::Error),
+    /// An address that could never be asked.
+    #[error("update.verify.http: {0} needs TLS, which meshdog does not speak; write an http:// address")]
+    Tls(Arc<str>),
+}
+
+/// Where the checks look.
+#[derive(Debug, Clone)]
+pub struct Inputs {
+    /// How the host's API is doing.
+    pub host_api: watch::Receiver<Source>,
+    /// How Docker is doing.
+    pub docker: watch::Receiver<Source>,
+    /// How the data plane is doing.
+    pub dataplane: watch::Receiver<DataplaneState>,
+    /// What the mesh decided; `None` until every source has given its first snapshot.
+    pub desired: watch::Receiver<Option<Arc<Desired>>>,
+    /// This node's endpoints with the states that their health gives them: before any drain.
+    pub own: watch::Receiver<Option<Endpoints>>,
+}
+
+/// The checks.
+#[derive(Debug)]
+pub struct Verify {
+    min_healthy: f64,
+    wanted: Vec<Wanted>,
+    http: reqwest::Client,
+    resolver: Option<SelfQuery>,
+    inputs: Inputs,
+}
+
+impl Verify {
+    /// The checks of a node of this namespace. `resolver`: how to ask the agent's own resolver, where it answers
+    /// containers' queries.
+    ///
+    /// # Errors
+    /// When the settings ask for what can never succeed, or no HTTP client can be made.
+    pub fn new(
+        settings: &VerifySettings,
+        namespace: &Namespace,
+        resolver: Option<SelfQuery>,
+        inputs: Inputs,
+    ) -> Result<Self, Error> {
+        if let Some(url) = settings.http.iter().find(|url| url.scheme() != "http") {
+            return Err(Error::Tls(wanted::shown(url).into()));
+        }
+        let wanted = wanted::list(namespace, &settings.services, &settings.http, &settings.tcp);
+        let http = wanted::client().map_err(Error::Client)?;
+        Ok(Self { min_healthy: settings.min_healthy, wanted, http, resolver, inputs })
+    }
+
+    /// What is well now: to be taken before the update.
+    pub async fn baseline(&self) -> Baseline {
+        let own = self.inputs.own.borrow().clone();
+        let looks = self.wanted.iter().map(|wanted| async {
+            // Not known is no failure, and must not become an excuse.
+            let known = own.is_some() || !wanted.is_service();
+            (known && self.look(wanted, own.as_ref()).await.is_err()).then(|| wanted.name().to_string())
+        });
+        let failed = join_all(looks).await.into_iter().flatten().collect();
+        Baseline { healthy: own.as_ref().map(endpoints::healthy).unwrap_or_default(), failed }
+    }
+
+    /// One look at every check, in this order: `host-api`, `docker`, `dataplane`, `vip`, `dns` (where the resolver is
+    /// ours), `endpoints`, then `service`, `http` and `tcp` as the settings list them.
+    pub async fn check(&self, baseline: &Baseline) -> Report {
+        let own = self.inputs.own.borrow().clone();
+        let looks = join_all(self.wanted.iter().map(|wanted| self.look(wanted, own.as_ref())));
+        let (dataplane, vip, dns, looks) =
+            tokio::join!(within(self.dataplane()), within(self.vip(own.as_ref())), self.dns(), looks);
+        let mut checks = vec![
+            Check::new("host-api", source(&self.inputs.host_api.borrow())),
+            Check::new("docker", source(&self.inputs.docker.borrow())),
+            Check::new("dataplane", dataplane),
+            Check::new("vip", vip),
+        ];
+        checks.extend(dns.map(|dns| Check::new("dns", dns)));
+        checks.push(endpoints::compare(baseline, own.as_ref().map(endpoints::healthy).as_ref(), self.min_healthy));
+        let looks = self.wanted.iter().zip(looks);
+        checks.extend(looks.map(|(wanted, look)| Check::new(wanted.name().clone(), look).excused_by(baseline)));
+        Report { checks }
+    }
+
+    async fn look(&self, wanted: &Wanted, own: Option<&Endpoints>) -> Finding {
+        within(wanted.look(&self.http, own)).await
+    }
+
+    async fn dataplane(&self) -> Finding {
+        if self.inputs.desired.borrow().is_none() {
+            return Err("nothing is desired yet: a source has not given its first snapshot".to_owned());
+        }
+        let mut state = self.inputs.dataplane.clone();
+        let in_sync = timeout(CATCH_UP, state.wait_for(|state| state.in_sync)).await.is_ok_and(|state| state.is_ok());
+        let failures = self.inputs.dataplane.borrow().failures;
+        match in_sync {
+            true => Ok("the kernel holds what is desired".to_owned()),
+            false => Err(format!("the kernel does not hold what is desired; it refused {failures} transactions")),
+        }
+    }
+
+    async fn vip(&self, own: Option<&Endpoints>) -> Finding {
+        let desired = self.inputs.desired.borrow().clone();
+        match desired {
+            Some(desired) => vips::look(&desired, own).await,
+            None => Err("no service is known yet".to_owned()),
+        }
+    }
+
+    async fn dns(&self) -> Option<Finding> {
+        let resolver = self.resolver.as_ref()?;
+        Some(within(names::look(resolver, &self.inputs.desired)).await)
+    }
+}
+
+fn source(source: &Source) -> Finding {
+    let word = source.state.as_str().to_owned();
+    match &source.state {
+        SourceState::Up => Ok(word),
+        SourceState::Down(why) => Err(format!("{word}: {why}")),
+        SourceState::Starting | SourceState::Off => Err(word),
+    }
+}
+
+/// Gives a check up after [`EACH`].
+async fn within(look: impl Future<Output = Finding>) -> Finding {
+    timeout(EACH, look).await.unwrap_or_else(|_| Err(format!("no answer within {EACH:?}")))
+}
+
+/// The first of these, and how many more there are.
+fn first_of(all: &[String]) -> String {
+    let mut text = all.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
+    if all.len() > NAMED {
+        text.push_str(&format!(" and {} more", all.len() - NAMED));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -238,6 +238,7 @@ impl<'a> Reader<'a> {
             container: container.id.clone(),
             started_ms: container.started_ms,
             state: State::Starting,
+            last_resort: false,
             reason: Arc::default(),
         })
     }

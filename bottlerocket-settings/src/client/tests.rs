@@ -7,6 +7,7 @@ use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::response::Response;
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
 use tokio::net::UnixListener;
 
 use super::*;
@@ -93,6 +94,9 @@ async fn refusals_are_told_apart_and_carry_the_hosts_words() {
          Update status is uninitialized, refresh-updates to initialize it"
     );
     assert!(!uninitialized.client.act(UpdateAction::Prepare).await.unwrap_err().is_uninitialized());
+    let ignorant = host(|_| (404, ""));
+    let error = ignorant.client.updates_status().await.unwrap_err();
+    assert!(error.is_unknown_route() && error.is_missing() && !error.is_uninitialized());
 
     let busy = host(|_| (423, "Update lock held"));
     assert!(busy.client.updates_status().await.unwrap_err().is_busy());
@@ -122,7 +126,7 @@ async fn an_absent_server_is_no_answer_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let started = Instant::now();
     let error = Client::new(dir.path().join("none.sock")).unwrap().os().await.unwrap_err();
-    assert!(error.is_no_answer(), "{error}");
+    assert!(error.is_no_answer() && !error.is_broken_off(), "{error}");
     assert!(started.elapsed() < CONNECT_TIMEOUT);
 }
 
@@ -141,6 +145,30 @@ async fn survives_a_restart_of_the_server() {
         std::fs::remove_file(&socket).unwrap();
         assert!(client.os().await.unwrap_err().is_no_answer());
     }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_cut_is_broken_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("api.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let cut = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        stream.read_exact(&mut [0; 4]).await.unwrap();
+    });
+    let client = Client::new(&socket).unwrap();
+    let error = client.reboot().await.unwrap_err();
+    assert!(error.is_no_answer() && error.is_broken_off(), "{error}");
+    cut.await.unwrap();
+    let dead = client.reboot().await.unwrap_err();
+    assert!(dead.is_no_answer() && !dead.is_broken_off(), "{dead}");
+}
+
+#[tokio::test]
+async fn what_holds_is_applied_by_name() {
+    let host = host(|_| (204, ""));
+    host.client.apply(&["settings.updates.version-lock", "settings.motd"]).await.unwrap();
+    assert_eq!(host.asked(), ["POST /tx/apply?keys=settings.updates.version-lock%2Csettings.motd"]);
 }
 
 fn lock(version: &str) -> Settings {

@@ -25,3 +25,15 @@ fn nulls_and_words_of_other_versions_are_no_errors() {
 fn a_status_without_its_state_is_refused() {
     assert!(serde_json::from_str::<UpdateStatus>(r#"{"available_updates":[]}"#).is_err());
 }
+
+#[test]
+fn what_a_program_wrote_is_told_on_one_line() {
+    let text = format!(
+        r#"{{"cmd_type":"prepare","cmd_status":"Failed","timestamp":"t","stderr":"a\nb{}"}}"#,
+        "c".repeat(9999)
+    );
+    let mut command: Command = serde_json::from_str(&text).unwrap();
+    assert!(command.stderr_line().starts_with("a bcc") && command.stderr_line().len() == crate::MAX_TEXT);
+    command.stderr = None;
+    assert_eq!(command.stderr_line(), "");
+}

@@ -148,6 +148,7 @@ fn catalog() -> Result<Endpoints> {
                 container: container.as_str().into(),
                 started_ms: u64::from(nth),
                 state: State::Healthy,
+                last_resort: false,
                 reason: "".into(),
             };
             catalog.insert(endpoint.key(), Arc::new(endpoint));

@@ -134,6 +134,7 @@ fn refuse_update(refusal: updates::Refusal) -> Refused {
         updates::Refusal::WrongState => (409, "Update action not allowed according to update state"),
         updates::Refusal::NothingChosen => (404, "Previously chosen Update no longer exists"),
         updates::Refusal::NothingStaged => (404, "No update image applied to staging partition"),
+        updates::Refusal::Broken => (500, "Update dispatcher failed"),
     };
     Refused::new(status, text)
 }

@@ -10,7 +10,8 @@
 //! | PUT /applier | `"works"`, `"fails"`, `"missing"` | what becomes of applying settings |
 //! | PUT /tasks | list of [`Task`] | what the introspection API shows, beside what Docker runs |
 //! | PUT /instance | [`Instance`] | what the metadata service says |
-//! | POST /boot | [`Boot`] | a reboot into a version: the update status is gone |
+//! | POST /boot | [`Reboot`] | a reboot, into what the disk boots or else a version: the update status is gone |
+//! | GET /disk | | which bank runs and which boots next, both banks' flags and versions |
 //! | GET /state | | reboots and applies so far |
 
 use std::time::Duration;
@@ -20,16 +21,20 @@ use axum::http::StatusCode;
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use bottlerocket_settings::Image;
+use jiff::Timestamp;
+use meshdog::update::banks::Bank;
 use semver::Version;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use super::boot::Boot;
 use super::imds::Instance;
 use super::introspection::Task;
 use super::serve::Presence;
 use super::state::{Applier, Asked, Fault, Os, Shared};
 use super::updates::{Ending, ForeignLock, Offer};
+use crate::disk::{DiskError, grub};
 
 /// A change to the updater; what is left out stays.
 #[derive(Debug, Default, Deserialize)]
@@ -68,12 +73,19 @@ pub enum Lock {
     Exclusive,
 }
 
-/// A boot into a version.
+/// A reboot.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Boot {
-    /// The version that runs from now on.
-    pub version: Version,
+pub struct Reboot {
+    /// The version that runs from now on, for a host without a disk; else the boot loader picks a bank.
+    pub version: Option<Version>,
+    /// Whether a boot from the disk gets as far as to be marked successful; it does unless told otherwise.
+    #[serde(default = "yes")]
+    pub succeeds: bool,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// Answers until dropped.
@@ -87,6 +99,7 @@ pub(super) async fn serve(listener: TcpListener, state: Shared) {
         .route("/tasks", put(tasks))
         .route("/instance", put(instance))
         .route("/boot", post(boot))
+        .route("/disk", get(disk))
         .route("/state", get(summary))
         .with_state(state);
     if let Err(error) = axum::serve(listener, router).await {
@@ -147,11 +160,48 @@ async fn instance(Extract(state): Extract<Shared>, Json(instance): Json<Instance
     state.lock().instance = instance;
 }
 
-async fn boot(Extract(state): Extract<Shared>, Json(boot): Json<Boot>) {
+async fn boot(Extract(state): Extract<Shared>, Json(reboot): Json<Reboot>) -> Result<(), (StatusCode, String)> {
+    let state = &mut *state.lock();
+    match (&state.running, reboot.version) {
+        (None, Some(version)) => {
+            state.os = Os::new(&state.os.variant_id, &version.to_string());
+            let running = Image::from(&state.os);
+            state.updater.boot(running);
+        }
+        (Some(running), None) => {
+            let boot = Boot { disk: running.disk.clone(), active: None, succeeds: reboot.succeeds };
+            // What was done in time is on the disk.
+            state.updater.settle(Timestamp::now());
+            let (running, image) = boot.boot(&state.dir).map_err(|error| (StatusCode::CONFLICT, error.to_string()))?;
+            state.os = Os::from(&image);
+            state.updater.boot_from(image, Box::new(running.clone()));
+            state.running = Some(running);
+        }
+        (None, None) => {
+            return Err((StatusCode::BAD_REQUEST, "without a disk, say which version boots".to_owned()));
+        }
+        (Some(_), Some(_)) => {
+            return Err((StatusCode::BAD_REQUEST, "which version boots is on the disk".to_owned()));
+        }
+    }
+    Ok(())
+}
+
+async fn disk(Extract(state): Extract<Shared>) -> Result<Json<Value>, (StatusCode, String)> {
     let mut state = state.lock();
-    state.os = Os::new(&state.os.variant_id, &boot.version.to_string());
-    let running = Image::from(&state.os);
-    state.updater.boot(running);
+    state.updater.settle(Timestamp::now());
+    let Some(running) = &state.running else {
+        return Err((StatusCode::NOT_FOUND, "this host has no disk".to_owned()));
+    };
+    let broken = |error: DiskError| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    let disk = running.open().map_err(broken)?;
+    Ok(Json(json!({
+        "active": running.active,
+        "next": grub::choose(&disk).map(|(bank, _)| bank),
+        "ever_booted": disk.ever_booted(),
+        "a": disk.look(Bank::A).map_err(broken)?,
+        "b": disk.look(Bank::B).map_err(broken)?,
+    })))
 }
 
 async fn summary(Extract(state): Extract<Shared>) -> Json<Value> {

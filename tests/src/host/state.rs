@@ -18,6 +18,7 @@ use super::introspection::Task;
 use super::serve::{Presence, Server};
 use super::store::Store;
 use super::updates::Updater;
+use crate::disk::running::Running;
 
 /// How many requests are remembered.
 const MAX_REQUESTS: usize = 10_000;
@@ -53,6 +54,12 @@ impl Os {
 impl Default for Os {
     fn default() -> Self {
         Self::new("aws-ecs-2", "1.20.5")
+    }
+}
+
+impl From<&Image> for Os {
+    fn from(image: &Image) -> Self {
+        Self { arch: image.arch.clone(), ..Self::new(&image.variant, &image.version) }
     }
 }
 
@@ -123,6 +130,8 @@ pub struct State {
     pub updater: Updater,
     /// What runs.
     pub os: Os,
+    /// From which bank of which disk; none: this host has no disk.
+    pub running: Option<Running>,
     /// What the metadata service says.
     pub instance: Instance,
     /// Tokens that the metadata service gave out.
@@ -163,6 +172,7 @@ impl State {
             store,
             updater,
             os,
+            running: None,
             instance,
             tokens: HashSet::new(),
             tasks: Vec::new(),

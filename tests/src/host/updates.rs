@@ -17,7 +17,10 @@ use semver::Version;
 /// program that failed wrote to its standard error.
 pub trait Banks: Debug + Send {
     /// Whether the next boot takes the bank that runs.
-    fn active_is_next(&self) -> bool;
+    ///
+    /// # Errors
+    /// The disk cannot be read.
+    fn active_is_next(&self) -> Result<bool, String>;
     /// updog `update-image`: clear the other bank, write the image to it, mark it valid.
     ///
     /// # Errors
@@ -42,8 +45,8 @@ pub struct Willing {
 }
 
 impl Banks for Willing {
-    fn active_is_next(&self) -> bool {
-        !self.other_is_next
+    fn active_is_next(&self) -> Result<bool, String> {
+        Ok(!self.other_is_next)
     }
 
     fn write(&mut self, _: &Image) -> Result<(), String> {
@@ -110,6 +113,8 @@ pub enum Refusal {
     NothingChosen,
     /// 404: no image was written.
     NothingStaged,
+    /// 500: the disk cannot be read.
+    Broken,
 }
 
 /// The updater of one boot.
@@ -159,6 +164,12 @@ impl Updater {
         (self.running, self.status, self.work) = (running, None, None);
     }
 
+    /// The same, where it is other banks now that run and take updates.
+    pub fn boot_from(&mut self, running: Image, banks: Box<dyn Banks>) {
+        self.banks = banks;
+        self.boot(running);
+    }
+
     /// The status.
     ///
     /// # Errors
@@ -174,22 +185,27 @@ impl Updater {
     /// Begins an action, which is over after [`Self::takes`]; `version_lock` is `settings.updates.version-lock`.
     ///
     /// # Errors
-    /// Any [`Refusal`]; whatever but busy still initialises the status.
+    /// Any [`Refusal`]; whatever but busy and broken still initialises the status.
     pub fn act(&mut self, action: UpdateAction, version_lock: &str, now: Timestamp) -> Result<(), Refusal> {
         self.settle(now);
         if self.work.is_some() || self.foreign != ForeignLock::None {
             return Err(Refusal::Busy);
         }
-        let next_to_boot = self.banks.active_is_next();
-        let status = self.status.get_or_insert_with(|| UpdateStatus {
-            update_state: UpdateState::Idle,
-            available_updates: Vec::new(),
-            chosen_update: None,
-            active_partition: Some(Partition { image: self.running.clone(), next_to_boot }),
-            staging_partition: None,
-            most_recent_command: None,
-            rest: Default::default(),
-        });
+        let status = match &mut self.status {
+            Some(status) => status,
+            none => {
+                let next_to_boot = self.banks.active_is_next().map_err(|_| Refusal::Broken)?;
+                none.insert(UpdateStatus {
+                    update_state: UpdateState::Idle,
+                    available_updates: Vec::new(),
+                    chosen_update: None,
+                    active_partition: Some(Partition { image: self.running.clone(), next_to_boot }),
+                    staging_partition: None,
+                    most_recent_command: None,
+                    rest: Default::default(),
+                })
+            }
+        };
         let state = &status.update_state;
         let allowed = match action {
             UpdateAction::Refresh => true,
@@ -212,8 +228,8 @@ impl Updater {
         Ok(())
     }
 
-    /// Ends the action under way if its time has come.
-    fn settle(&mut self, now: Timestamp) {
+    /// Ends the action under way if its time has come: what it does to the banks is done then, and not before.
+    pub fn settle(&mut self, now: Timestamp) {
         let Some(work) = self.work.take_if(|work| work.done <= now) else { return };
         let Some(mut status) = self.status.take() else { return };
         let (cmd_status, exit_status, stderr) = match work.ending {

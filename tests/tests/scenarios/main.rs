@@ -1,8 +1,9 @@
-//! Scenarios on real parts: dockerd, containers, the kernel's tables, the agent as a process. One node for all of them,
+//! Scenarios on real parts: dockerd, containers, the kernel's tables, etcd, the agent as a process. One node for all,
 //! one scenario at a time (`--test-threads=1`), each with services and containers of its own. Run by `tests/run
 //! scenarios`.
 
 mod break_it;
+mod fleet;
 mod hostile;
 mod life;
 mod reach;

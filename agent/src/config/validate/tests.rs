@@ -38,9 +38,24 @@ fn a_version_is_a_whole_configuration() {
     assert_eq!(settings.update.mode, UpdateMode::Off);
     assert_eq!(settings.update.verify.deadline, Duration::from_secs(600));
     assert!(settings.update.open(jiff::Timestamp::UNIX_EPOCH), "no window: any time");
-    assert_eq!(settings.update.fleet.lock, FleetLock::None);
+    assert_eq!(settings.update.next_open(jiff::Timestamp::UNIX_EPOCH), Some(jiff::Timestamp::UNIX_EPOCH));
+    assert_eq!(settings.update.wave, Duration::ZERO);
+    assert_eq!((&settings.update.fleet.lock, &settings.update.fleet.board), (&FleetLock::None, &None));
     assert_eq!(settings.paths.imds.as_str(), "http://169.254.169.254/");
     assert_eq!(settings.services, []);
+}
+
+#[test]
+fn of_several_windows_the_next_counts() {
+    let update = good("version = 1\nupdate.window = [\"Sat 02:00-05:00 UTC\", \"Wed 22:00-24:00 UTC\"]").update;
+    for (now, opens) in [
+        ("2026-07-05T00:00:00Z", "2026-07-08T22:00:00Z"),
+        ("2026-07-08T23:00:00Z", "2026-07-08T23:00:00Z"),
+        ("2026-07-09T00:00:00Z", "2026-07-11T02:00:00Z"),
+    ] {
+        let [now, opens] = [now, opens].map(|instant| instant.parse().unwrap());
+        assert_eq!((update.next_open(now), update.open(now)), (Some(opens), now == opens), "{now}");
+    }
 }
 
 #[test]
@@ -56,10 +71,21 @@ fn the_packaged_example_says_what_it_says() {
     assert_eq!(cache.matches.labels.len(), 1);
     assert_eq!(settings.update.windows.len(), 1);
     assert!(!settings.update.open(jiff::Timestamp::UNIX_EPOCH));
+    assert_eq!(settings.update.verify.tcp, ["127.0.0.1:5432".parse().unwrap()]);
+    assert_eq!(
+        settings.update.fleet.board, settings.etcd,
+        "shared, whoever gives the lock and whatever the registry is"
+    );
     assert_eq!(settings.etcd.unwrap().endpoints.len(), 3);
 
     // But for what only an example would set, it shows the defaults.
-    let defaults = good("version = 1\n[mesh]\nnamespace = \"prod\"\nimport = [\"shared\"]");
+    let example = "[mesh]\nnamespace = \"prod\"\nimport = [\"shared\"]\n[registry.etcd]\nendpoints = \
+                   [\"http://10.0.0.7:2379\", \"http://10.0.0.8:2379\", \"http://10.0.0.9:2379\"]";
+    let defaults = good(&format!("version = 1\n{example}"));
+    assert_eq!(
+        (settings.update.delay, settings.update.wave, settings.update.drain, settings.update.max_rollbacks),
+        (defaults.update.delay, defaults.update.wave, defaults.update.drain, defaults.update.max_rollbacks)
+    );
     assert_eq!(
         (settings.node, settings.mesh, settings.dns, settings.telemetry, settings.paths, settings.update.fleet),
         (defaults.node, defaults.mesh, defaults.dns, defaults.telemetry, defaults.paths, defaults.update.fleet)
@@ -237,6 +263,7 @@ fn wrong_values() {
         ("update.delay = \"1 day\"", "2:16: `delay` in [update]: \"1 day\" is not a duration; write for instance 24h"),
         ("update.delay = \"-5m\"", "2:16: `delay` in [update]: \"-5m\" is not a duration; write for instance 24h"),
         ("update.delay = \"\"", "2:16: `delay` in [update]: \"\" is not a duration; write for instance 24h"),
+        ("update.wave = \"721h\"", "2:15: `wave` in [update]: 721h is out of range; write 0s to 720h"),
         ("update.drain = \"25h\"", "2:16: `drain` in [update]: 25h is out of range; write 0s to 24h"),
         (
             "update.max_rollbacks = -1",
@@ -251,12 +278,20 @@ fn wrong_values() {
         ("update.verify.settle = \"10m\"", "2:24: `settle` in [update.verify]: no check could settle"),
         ("update.verify.deadline = \"90s\"", "2:26: `deadline` in [update.verify]: no check could settle"),
         ("update.verify.http = [\"127.0.0.1\"]", "2:23: `http` in [update.verify]: \"127.0.0.1\" is not a URL"),
+        ("update.verify.tcp = [\"db:5432\"]", "2:22: `tcp` in [update.verify]: \"db:5432\" takes no connection; write"),
+        (
+            "update.verify.tcp = [\"127.0.0.1:0\"]",
+            "2:22: `tcp` in [update.verify]: \"127.0.0.1:0\" takes no connection; write ADDRESS:PORT, such as",
+        ),
+        ("update.verify.tcp = [\"[::]:80\"]", "2:22: `tcp` in [update.verify]: \"[::]:80\" takes no connection; write"),
         ("update.verify.services = [\"a.b\"]", "2:27: `services` in [update.verify]: discovery name contains '.'; use"),
         ("update.fleet.lock = \"fleetlock\"", "2:8: `url` is missing from [update.fleet]; write the lock server's"),
         ("update.fleet.lock = \"etcd\"", "2:21: `lock` in [update.fleet]: etcd has no endpoints; write them as"),
         ("update.fleet.group = \"a/b\"", "2:22: `group` in [update.fleet]: \"a/b\" is not a group; write 1 to 64"),
+        ("update.fleet.breaker = 25", "2:24: `breaker` in [update.fleet]: 25 is out of range; write a number from 0.0"),
         ("update.fleet.max_at_once = 0", "2:28: `max_at_once` in [update.fleet]: 0 is out of range; write a number"),
         // Paths and URLs.
+        ("paths.boot_id = \"boot\"", "2:17: `boot_id` in [paths]: \"boot\" is not an absolute path; begin with"),
         ("paths.state_dir = \"state\"", "2:19: `state_dir` in [paths]: \"state\" is not an absolute path; begin with"),
         (
             "paths.state_dir = \"/a\\u0000\"",

@@ -7,19 +7,13 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::{
-    FILTER, Flow, ID, IPV4, MSG_DELETE, MSG_GET, PROTO_NUMBER, TUPLE_ORIG, TUPLE_PROTO, ZONE, attr, read_flow,
-};
+use super::dump::walk;
+use super::{Flow, ID, IPV4, MSG_DELETE, TUPLE_ORIG, ZONE, attr};
 use crate::causes::with_causes;
 use crate::dataplane::netlink::wire::NESTED;
 use crate::dataplane::netlink::{NfSocket, Writer};
 use crate::mesh::Ruleset;
 use crate::model::{L4, VipCidr};
-
-/// `CTA_FILTER_ORIG_FLAGS` (`enum ctattr_filter`) and the kernel's `CTA_FILTER_F_CTA_PROTO_NUM`: the dump is of one
-/// protocol. Kernels before 5.8 take no notice and dump all.
-const FILTER_ORIG_FLAGS: u16 = 1;
-const FILTER_PROTO_NUMBER: u32 = 1 << 3;
 
 /// What is to be removed.
 #[derive(Debug, Clone, Default)]
@@ -101,22 +95,12 @@ struct Named {
 /// `only`: flows of this transport; else all.
 fn clean(socket: &mut NfSocket, range: VipCidr, ruleset: &Ruleset, only: Option<L4>) -> io::Result<usize> {
     let mut stale: Vec<Named> = Vec::new();
-    socket.walk(
-        MSG_GET,
-        IPV4,
-        |w| {
-            let Some(l4) = only else { return };
-            w.nest(FILTER, |w| w.attr(FILTER_ORIG_FLAGS, &FILTER_PROTO_NUMBER.to_ne_bytes()));
-            w.nest(TUPLE_ORIG, |w| w.nest(TUPLE_PROTO, |w| w.attr(PROTO_NUMBER, &[l4.number()])));
-        },
-        |message| {
-            let is_stale = read_flow(message).is_some_and(|flow| is_stale(&flow, range, ruleset));
-            if let Some(tuple) = attr(message, TUPLE_ORIG).filter(|_| is_stale) {
-                let value = |kind| attr(message, kind).map(<[u8]>::to_vec);
-                stale.push(Named { tuple: tuple.to_vec(), id: value(ID), zone: value(ZONE) });
-            }
-        },
-    )?;
+    walk(socket, only, |message, flow| {
+        if let Some(tuple) = attr(message, TUPLE_ORIG).filter(|_| is_stale(flow, range, ruleset)) {
+            let value = |kind| attr(message, kind).map(<[u8]>::to_vec);
+            stale.push(Named { tuple: tuple.to_vec(), id: value(ID), zone: value(ZONE) });
+        }
+    })?;
     let mut removed = 0;
     for Named { tuple, id, zone } in stale {
         let write = |w: &mut Writer| {

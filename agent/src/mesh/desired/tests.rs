@@ -33,6 +33,7 @@ fn endpoint(service: &str, n: u8, protocol: &str, aliases: &[&str], started_ms: 
         container: "c".into(),
         started_ms,
         state: State::Healthy,
+        last_resort: false,
         reason: "running".into(),
     }
 }
@@ -205,9 +206,11 @@ fn arbitrary() -> impl Strategy<Value = Vec<Endpoint>> {
         prop::sample::select(&PROTOCOLS[..]),
         prop::sample::select(&ALIASES[..]),
         prop::sample::select(&State::ALL[..]),
+        any::<bool>(),
     );
-    let one = one.prop_map(|(service, n, protocol, aliases, state)| Endpoint {
+    let one = one.prop_map(|(service, n, protocol, aliases, state, last_resort)| Endpoint {
         state,
+        last_resort,
         ..endpoint(service, n, protocol, aliases, 7)
     });
     prop::collection::vec(one, 0..12)

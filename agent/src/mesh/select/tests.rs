@@ -20,8 +20,13 @@ fn endpoint(n: u8, state: State, zone: Option<&str>) -> Arc<Endpoint> {
         container: "c".into(),
         started_ms: 0,
         state,
+        last_resort: false,
         reason: "".into(),
     })
+}
+
+fn held_back(n: u8, zone: Option<&str>) -> Arc<Endpoint> {
+    Arc::new(Endpoint { last_resort: true, ..Endpoint::clone(&endpoint(n, State::Draining, zone)) })
 }
 
 fn chosen(endpoints: &[Arc<Endpoint>], ejected: &[u8], locality: Locality) -> Vec<u8> {
@@ -47,6 +52,54 @@ fn the_healthy_serve_then_those_that_once_were_and_never_the_others() {
     assert_eq!(pick(&[Healthy, Unhealthy, Starting, Draining, Healthy]), [1, 5]);
     assert_eq!(pick(&[Unhealthy, Starting, Draining]), [1]);
     assert!(pick(&[Starting, Draining]).is_empty());
+}
+
+#[test]
+fn one_turn_at_a_time_serves_whoever_else_is_there_near_or_far_ejected_or_not() {
+    // In the order of their turns, two of a kind, the first of them near; the last two kinds have no turn.
+    let kinds = |n: u8, zone| match n / 2 {
+        0 => endpoint(n, State::Healthy, zone),
+        1 => held_back(n, zone),
+        2 => endpoint(n, State::Unhealthy, zone),
+        3 => endpoint(n, State::Starting, zone),
+        _ => endpoint(n, State::Draining, zone),
+    };
+    for there in 0u16..1 << 10 {
+        let numbers: Vec<u8> = (0..10).filter(|n| there >> n & 1 == 1).collect();
+        let endpoints: Vec<_> = numbers.iter().map(|&n| kinds(n, Some(["a", "b"][usize::from(n % 2)]))).collect();
+        let turn = (0..3).map(|kind| numbers.iter().copied().filter(|n| n / 2 == kind).collect::<Vec<_>>());
+        let turn = turn.into_iter().find(|turn| !turn.is_empty()).unwrap_or_default();
+        assert_eq!(chosen(&endpoints, &[], Locality::None), turn, "{numbers:?}");
+        // One of two healthy ones may be ejected, a lone one never; nor is one of the other kinds.
+        let stays = if turn == [0, 1] { vec![1] } else { turn.clone() };
+        assert_eq!(chosen(&endpoints, &numbers, Locality::None), stays, "{numbers:?} ejected");
+        for (ejected, turn) in [(&[][..], turn), (&numbers[..], stays)] {
+            // All there are, if they are not of both zones.
+            let near = if turn.len() == 2 { &turn[..1] } else { &turn[..] };
+            assert_eq!(
+                chosen(&endpoints, ejected, Locality::PreferZone),
+                near,
+                "{numbers:?} near, {ejected:?} ejected"
+            );
+        }
+    }
+}
+
+#[test]
+fn to_be_a_last_resort_means_nothing_unless_it_drains() {
+    let marked = |state| Arc::new(Endpoint { state, ..Endpoint::clone(&held_back(1, None)) });
+    let beside = |state, other| chosen(&[marked(state), endpoint(2, other, None)], &[], Locality::None);
+    assert_eq!(beside(State::Healthy, State::Healthy), [1, 2]);
+    assert_eq!(beside(State::Unhealthy, State::Unhealthy), [1, 2]);
+    assert_eq!(beside(State::Unhealthy, State::Healthy), [2]);
+    assert!(beside(State::Starting, State::Starting).is_empty());
+    assert!(beside(State::Ejected, State::Starting).is_empty());
+}
+
+#[test]
+fn one_that_is_held_back_is_shown_as_draining_while_it_serves() {
+    let (views, chosen) = select(&[held_back(1, None)], &Ejections::new(), None, Locality::None);
+    assert_eq!((views[0].state, chosen.len()), (State::Draining, 1));
 }
 
 #[test]

@@ -36,6 +36,7 @@ fn orders() -> Endpoints {
         container: "c".into(),
         started_ms: 0,
         state: State::Healthy,
+        last_resort: false,
         reason: "".into(),
     };
     Endpoints::unit(endpoint.key(), Arc::new(endpoint))

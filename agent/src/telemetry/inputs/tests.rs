@@ -118,6 +118,7 @@ fn endpoint(service: &str, address: &str, container: &str, state: State, reason:
             container: container.into(),
             started_ms: 1,
             state: State::Healthy,
+            last_resort: false,
             reason: "registered".into(),
         }),
         state,

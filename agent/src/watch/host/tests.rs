@@ -82,8 +82,9 @@ fn paths(host: &SimHost) -> Paths {
         state_dir: nowhere.clone(),
         admin_socket: nowhere.clone(),
         ecs_introspection: format!("http://{}", host.ecs).parse().unwrap(),
-        signpost: nowhere,
+        signpost: nowhere.clone(),
         imds: format!("http://{}", host.imds).parse().unwrap(),
+        boot_id: nowhere,
     }
 }
 

@@ -1,0 +1,38 @@
+//! A look at every flow that is tracked in the network namespace.
+
+use std::io;
+
+use super::{Flow, IPV4, MSG_GET, PROTO_NUMBER, TUPLE_ORIG, TUPLE_PROTO, read_flow};
+use crate::dataplane::netlink::{Message, NfSocket};
+use crate::model::L4;
+
+/// `CTA_FILTER` (`enum ctattr_type`), `CTA_FILTER_ORIG_FLAGS` (`enum ctattr_filter`) and the kernel's
+/// `CTA_FILTER_F_CTA_PROTO_NUM`: the dump is of one protocol. Kernels before 5.8 take no notice and dump all.
+const FILTER: u16 = 25;
+const FILTER_ORIG_FLAGS: u16 = 1;
+const FILTER_PROTO_NUMBER: u32 = 1 << 3;
+
+/// Shows every flow over IPv4 with the message that tells of it. `only`: flows of this transport; else of both. A flow
+/// that begins or ends meanwhile may be missed, and any may be shown twice. Takes long where there are many: to be
+/// called where blocking is allowed.
+pub(super) fn walk(
+    socket: &mut NfSocket,
+    only: Option<L4>,
+    mut each: impl FnMut(&Message<'_>, &Flow),
+) -> io::Result<()> {
+    socket.walk(
+        MSG_GET,
+        IPV4,
+        |w| {
+            let Some(l4) = only else { return };
+            w.nest(FILTER, |w| w.attr(FILTER_ORIG_FLAGS, &FILTER_PROTO_NUMBER.to_ne_bytes()));
+            w.nest(TUPLE_ORIG, |w| w.nest(TUPLE_PROTO, |w| w.attr(PROTO_NUMBER, &[l4.number()])));
+        },
+        |message| {
+            let asked = |flow: &Flow| only.is_none_or(|l4| l4 == flow.frontend.l4);
+            if let Some(flow) = read_flow(message).filter(asked) {
+                each(message, &flow);
+            }
+        },
+    )
+}

@@ -1,0 +1,99 @@
+//! Takes this node's endpoints out of service around its update, and counts the connections they still have.
+//!
+//! A stage between health and the registry: receives the node's own endpoints and how the node stands, emits the
+//! endpoints as all nodes are to see them. What health found stays as it is for whoever judges the update by it. Never
+//! ends a connection, and never decides when the node drains or for how long.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::SocketAddrV4;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use crate::dataplane::conntrack;
+use crate::model::{Endpoint, Endpoints, L4, State};
+
+/// Whether this node's endpoints take connections.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Standing {
+    /// They do, each as its health says.
+    Serving,
+    /// They take no new ones.
+    Draining {
+        /// Why, for people, such as `its node drains for the update to 1.21.1`.
+        why: Arc<str>,
+    },
+    /// They take some where nobody else's endpoints do: the node is not trusted yet, but on a node by itself workloads
+    /// could never prove healthy if nobody could reach them.
+    HeldBack {
+        /// Why, for people, such as `its node verifies the update to 1.21.1`.
+        why: Arc<str>,
+    },
+}
+
+/// This node's endpoints as all nodes are to see them: the very same map while it serves. One that drains by itself
+/// keeps its own reason.
+#[must_use]
+pub fn withhold(own: &Endpoints, standing: &Standing) -> Endpoints {
+    let (reason, last_resort) = match standing {
+        Standing::Serving => return own.clone(),
+        Standing::Draining { why } => (Arc::clone(why), false),
+        Standing::HeldBack { why } => (format!("{why}; serves where nobody else does").into(), true),
+    };
+    // Held back, one that is not healthy stands behind those that are anyway.
+    let concerned = |state| if last_resort { state == State::Healthy } else { state != State::Draining };
+    let mut withheld = own.clone();
+    for (key, endpoint) in own.iter().filter(|(_, endpoint)| concerned(endpoint.state)) {
+        let endpoint =
+            Endpoint { state: State::Draining, last_resort, reason: Arc::clone(&reason), ..Endpoint::clone(endpoint) };
+        withheld.insert(key.clone(), Arc::new(endpoint));
+    }
+    withheld
+}
+
+/// Keeps `out` at what [`withhold`] makes of the newest endpoints and standing. `None`, endpoints that are not known
+/// yet, stays `None`. Runs until nobody will tell of endpoints any more; the standing that was told last stands.
+pub async fn follow(
+    mut own: watch::Receiver<Option<Endpoints>>,
+    mut standing: watch::Receiver<Standing>,
+    out: watch::Sender<Option<Endpoints>>,
+) {
+    loop {
+        let stands = standing.borrow_and_update().clone();
+        let endpoints = own.borrow_and_update().clone().map(|own| withhold(&own, &stands));
+        out.send_if_modified(|published| {
+            let same = match (&*published, &endpoints) {
+                (Some(published), Some(endpoints)) => published.ptr_eq(endpoints),
+                (published, endpoints) => published.is_none() && endpoints.is_none(),
+            };
+            if !same {
+                *published = endpoints;
+            }
+            !same
+        });
+        tokio::select! {
+            changed = own.changed() => if changed.is_err() { return },
+            Ok(()) = standing.changed() => {}
+        }
+    }
+}
+
+/// How many connections this node's TCP endpoints have now, as far as [`conntrack::count`] sees them in the network
+/// namespace of the calling thread. Those over UDP have no end to wait for. Zero while the endpoints are not known.
+///
+/// # Errors
+/// Those of [`conntrack::count`].
+pub async fn connections(own: &watch::Receiver<Option<Endpoints>>) -> io::Result<u64> {
+    let tcp: BTreeSet<SocketAddrV4> = own
+        .borrow()
+        .iter()
+        .flat_map(Endpoints::values)
+        .filter(|endpoint| endpoint.protocol.l4() == L4::Tcp)
+        .map(|endpoint| endpoint.address)
+        .collect();
+    conntrack::count(tcp).await
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::*;
+use crate::dataplane::netns::Netns;
+use crate::model::{AppProtocol, EndpointId, ServiceId, Weight};
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// The only endpoint of its state here.
+fn endpoint(state: State) -> Endpoint {
+    at(SocketAddrV4::new(Ipv4Addr::new(172, 17, 0, state as u8 + 2), 8080), AppProtocol::Tcp, state)
+}
+
+fn at(address: SocketAddrV4, protocol: AppProtocol, state: State) -> Endpoint {
+    let port = address.port().try_into().unwrap();
+    Endpoint {
+        service: ServiceId { namespace: "prod".parse().unwrap(), name: "orders".parse().unwrap() },
+        id: EndpointId::new(&format!("{:012x}", u32::from(*address.ip())), port, protocol.l4()),
+        address,
+        protocol,
+        aliases: ["orders:80".parse().unwrap()].into(),
+        weight: Weight::default(),
+        node: "node".into(),
+        zone: None,
+        task: "task".into(),
+        container: "c".into(),
+        started_ms: 0,
+        state,
+        last_resort: false,
+        reason: "its own".into(),
+    }
+}
+
+fn endpoints(all: impl IntoIterator<Item = Endpoint>) -> Endpoints {
+    all.into_iter().map(|endpoint| (endpoint.key(), Arc::new(endpoint))).collect()
+}
+
+fn draining() -> Standing {
+    Standing::Draining { why: "its node drains".into() }
+}
+
+fn held_back() -> Standing {
+    Standing::HeldBack { why: "its node verifies".into() }
+}
+
+#[test]
+fn a_node_that_serves_hands_on_the_very_map() {
+    let own = endpoints(State::ALL.map(endpoint));
+    assert!(withhold(&own, &Standing::Serving).ptr_eq(&own));
+}
+
+#[test]
+fn only_what_the_standing_says_changes_about_an_endpoint() {
+    let own = endpoints(State::ALL.map(endpoint));
+    for state in State::ALL {
+        let before = endpoint(state);
+        let became = |standing| Endpoint::clone(&withhold(&own, &standing)[&before.key()]);
+        let drained = match state {
+            State::Draining => before.clone(),
+            _ => Endpoint { state: State::Draining, reason: "its node drains".into(), ..before.clone() },
+        };
+        assert_eq!(became(draining()), drained, "{state}");
+        let reason = "its node verifies; serves where nobody else does".into();
+        let held = match state {
+            State::Healthy => Endpoint { state: State::Draining, last_resort: true, reason, ..before.clone() },
+            _ => before.clone(),
+        };
+        assert_eq!(became(held_back()), held, "{state}");
+    }
+    for standing in [draining(), held_back()] {
+        assert!(withhold(&own, &standing).keys().eq(own.keys()), "nobody comes or goes");
+    }
+}
+
+/// The stage, running.
+struct Stage {
+    own: watch::Sender<Option<Endpoints>>,
+    standing: watch::Sender<Standing>,
+    out: watch::Receiver<Option<Endpoints>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Stage {
+    fn start(first: Standing) -> Self {
+        let (own, own_in) = watch::channel(None);
+        let (standing, standing_in) = watch::channel(first);
+        let (out_tell, out) = watch::channel(None);
+        Self { own, standing, out, task: tokio::spawn(follow(own_in, standing_in, out_tell)) }
+    }
+
+    async fn until(&mut self, wanted: impl Fn(&Endpoints) -> bool) {
+        let wanted = |out: &Option<Endpoints>| out.as_ref().is_some_and(&wanted);
+        let found = timeout(LONG, self.out.wait_for(wanted)).await.map(|found| found.map(drop));
+        found.unwrap_or_else(|_| panic!("{:?}", self.out.borrow())).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn endpoints_leave_come_as_a_last_resort_and_come_back() {
+    let mut stage = Stage::start(Standing::Serving);
+    let own = endpoints([endpoint(State::Healthy)]);
+    stage.own.send_replace(Some(own.clone()));
+    stage.until(|out| out.ptr_eq(&own)).await;
+    stage.standing.send_replace(draining());
+    stage.until(|out| out.values().all(|e| e.state == State::Draining && !e.last_resort)).await;
+    // One that starts meanwhile is withheld from the first.
+    let more = endpoints([endpoint(State::Healthy), endpoint(State::Unhealthy)]);
+    stage.own.send_replace(Some(more.clone()));
+    stage.until(|out| out.len() == 2).await;
+    assert!(stage.out.borrow().iter().flat_map(Endpoints::values).all(|e| e.state == State::Draining));
+    stage.standing.send_replace(held_back());
+    stage.until(|out| out.values().any(|e| e.last_resort)).await;
+    stage.standing.send_replace(Standing::Serving);
+    stage.until(|out| out.ptr_eq(&more)).await;
+}
+
+#[tokio::test]
+async fn what_is_not_known_stays_so_and_is_withheld_when_it_comes() {
+    let mut stage = Stage::start(draining());
+    stage.standing.send_replace(held_back());
+    tokio::task::yield_now().await;
+    assert!(stage.out.borrow().is_none() && !stage.out.has_changed().unwrap());
+    stage.own.send_replace(Some(endpoints([endpoint(State::Healthy)])));
+    stage.until(|out| out.values().all(|e| e.last_resort)).await;
+    stage.own.send_replace(None);
+    timeout(LONG, stage.out.wait_for(Option::is_none)).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn the_last_standing_stands_when_its_owner_is_gone_and_the_stage_ends_with_health() {
+    let Stage { own, standing, mut out, task } = Stage::start(draining());
+    drop(standing);
+    own.send_replace(Some(endpoints([endpoint(State::Healthy)])));
+    let withheld = |out: &Option<Endpoints>| {
+        out.as_ref().is_some_and(|out| out.values().all(|endpoint| endpoint.state == State::Draining))
+    };
+    timeout(LONG, out.wait_for(withheld)).await.unwrap().unwrap();
+    drop(own);
+    timeout(LONG, task).await.unwrap().unwrap();
+}
+
+#[test]
+fn connections_of_tcp_endpoints_are_counted() {
+    let host = Netns::new();
+    // Without a rule that asks for it, the kernel tracks nothing.
+    host.sh("nft 'table ip t { chain c { type filter hook input priority 0; ct state established accept; }; }'");
+    let counted = |own: Option<Endpoints>| {
+        host.run(move || {
+            let (_own, own) = watch::channel(own);
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            runtime.block_on(connections(&own)).unwrap()
+        })
+    };
+    let [one, two] = [8080, 8081].map(|port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    let open = move || {
+        let listener = TcpListener::bind(one).unwrap();
+        let clients = [(); 3].map(|()| TcpStream::connect(one).unwrap());
+        let accepted = [(); 3].map(|()| listener.accept().unwrap().0);
+        (clients, accepted)
+    };
+    let _open = host.run(open);
+    let healthy = |address, protocol| at(address, protocol, State::Healthy);
+    let (http, udp) = (healthy(one, AppProtocol::Http), healthy(one, AppProtocol::Udp));
+    let elsewhere = healthy(two, AppProtocol::Tcp);
+    assert_eq!(counted(Some(endpoints([http.clone(), udp.clone(), elsewhere.clone()]))), 3);
+    // Withheld or not, its connections are its own.
+    assert_eq!(counted(Some(withhold(&endpoints([http]), &draining()))), 3);
+    assert_eq!(counted(Some(endpoints([udp, elsewhere]))), 0);
+    assert_eq!(counted(None), 0);
+}

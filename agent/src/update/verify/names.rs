@@ -1,0 +1,62 @@
+//! Whether the agent's resolver answers, and answers a mesh name with its VIP.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+
+use super::Finding;
+use crate::causes::with_causes;
+use crate::dns::{LEASE_NAME, SelfQuery};
+use crate::mesh::{Desired, Frontend};
+use crate::model::{AliasName, L4};
+
+/// How long one question may wait for its answer.
+const ANSWER: Duration = Duration::from_secs(1);
+/// How often a name is asked for, and the pause in between: a new name is answered once the kernel serves its VIP.
+const TRIES: usize = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The name to ask for: the first whose VIP somebody serves. Never the one that stands for the resolver itself.
+pub(super) fn name_to_ask(desired: &Desired) -> Option<(&AliasName, Ipv4Addr)> {
+    let served = |vip: Ipv4Addr| {
+        let first = Frontend { vip, l4: L4::Tcp, port: NonZeroU16::MIN };
+        desired.ruleset.frontends.range(first..).next().is_some_and(|(frontend, _)| frontend.vip == vip)
+    };
+    let names = desired.names.iter().map(|(name, vip)| (name, *vip));
+    names.filter(|(name, _)| name.as_str() != LEASE_NAME).find(|(_, vip)| served(*vip))
+}
+
+/// Asks the resolver about itself, then for a name.
+pub(super) async fn look(resolver: &SelfQuery, desired: &watch::Receiver<Option<Arc<Desired>>>) -> Finding {
+    answered(resolver.works())
+        .await
+        .map_err(|error| format!("the resolver does not answer: {}", with_causes(&error)))?;
+    let mut tried = 1;
+    loop {
+        let asked = desired.borrow().as_deref().and_then(name_to_ask).map(|(name, vip)| (name.clone(), vip));
+        let Some((name, vip)) = asked else { return Ok("the resolver works; no service has a name".to_owned()) };
+        let problem = match answered(resolver.resolve(&name)).await {
+            Ok(Some(address)) if address == vip => return Ok(format!("the resolver works; {name} is {vip}")),
+            Ok(Some(address)) => format!("{name} is {address}, not {vip}"),
+            Ok(None) => format!("{name} has no address, not {vip}"),
+            Err(error) => format!("gives no answer for {name}: {}", with_causes(&error)),
+        };
+        if tried == TRIES {
+            return Err(format!("the resolver works, but {problem}"));
+        }
+        tried += 1;
+        sleep(PAUSE).await;
+    }
+}
+
+async fn answered<T>(answer: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(ANSWER, answer).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+#[cfg(test)]
+mod tests;

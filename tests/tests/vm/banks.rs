@@ -2,6 +2,7 @@
 
 use anyhow::ensure;
 use meshdog::update::banks::{Bank, Flags};
+use meshdog_tests::harness::Status;
 use meshdog_tests::vm::{Boots, Release, Vm};
 use serde_json::json;
 
@@ -34,9 +35,13 @@ fn a_release_that_boots_stays() -> Outcome {
     let marked = Some(Flags { priority: 2, tries_left: 0, successful: true });
     ensure!(vm.disk()?.flags(Bank::B) == marked, "{:?}", vm.disk()?.flags(Bank::B));
     ensure!(vm.exec("signpost status")?.contains("Active:  Set B"), "the node knows what runs");
+    vm.exec(r#"apiclient raw -m PATCH -u "/settings?tx=t" -d '{"motd":"kept"}'"#)?;
+    vm.exec(r#"apiclient raw -m POST -u "/tx/commit?tx=t""#)?;
     vm.power_cut()?;
     ensure!(vm.boot()?.bank == Bank::B, "without a restart in order it stays, too");
     vm.serves()?;
+    let motd = vm.exec(r#"apiclient raw -u "/settings?keys=settings.motd""#)?;
+    ensure!(motd.contains("kept"), "settings outlive a power cut: {motd}");
     Ok(())
 }
 
@@ -68,7 +73,7 @@ fn a_release_on_which_the_containers_are_sick_stays() -> Outcome {
     let mut vm = activated("sick", Boots::Sick)?;
     vm.exec("apiclient raw -m POST -u /actions/reboot")?;
     ensure!(vm.reboots()?.bank == Bank::B, "it is tried");
-    vm.until("the containers to be sick", |status: &meshdog_tests::harness::Status| {
+    vm.until("the containers to be sick", |status: &Status| {
         status.service("orders").is_some_and(|orders| orders.endpoints.len() == 2 && orders.healthy() == 0)
     })?;
     ensure!(vm.disk()?.flags(Bank::B).is_some_and(|flags| flags.successful), "the operating system is content");

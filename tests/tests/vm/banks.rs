@@ -28,8 +28,7 @@ fn activated(name: &str, boots: Boots) -> anyhow::Result<Vm> {
 #[test]
 fn a_release_that_boots_stays() -> Outcome {
     let mut vm = activated("stays", Boots::Well)?;
-    vm.exec("apiclient raw -m POST -u /actions/reboot")?;
-    let booted = vm.reboots()?;
+    let booted = vm.restart()?;
     ensure!((booted.bank, booted.image.version.as_str()) == (Bank::B, "1.21.0"), "{booted:?}");
     vm.serves()?;
     let marked = Some(Flags { priority: 2, tries_left: 0, successful: true });
@@ -48,8 +47,7 @@ fn a_release_that_boots_stays() -> Outcome {
 #[test]
 fn a_release_that_does_not_boot_gives_way() -> Outcome {
     let mut vm = activated("gives-way", Boots::Panics)?;
-    vm.exec("apiclient raw -m POST -u /actions/reboot")?;
-    ensure!(vm.reboots()?.bank == Bank::B, "it is tried");
+    ensure!(vm.restart()?.bank == Bank::B, "it is tried");
     let booted = vm.reboots()?;
     ensure!((booted.bank, booted.image.version.as_str()) == (Bank::A, "1.20.5"), "{booted:?}");
     vm.serves()?;
@@ -59,8 +57,7 @@ fn a_release_that_does_not_boot_gives_way() -> Outcome {
 #[test]
 fn a_release_that_hangs_gives_way_once_it_is_switched_off() -> Outcome {
     let mut vm = activated("hangs", Boots::Hangs)?;
-    vm.exec("apiclient raw -m POST -u /actions/reboot")?;
-    ensure!(vm.reboots()?.bank == Bank::B, "it is tried");
+    ensure!(vm.restart()?.bank == Bank::B, "it is tried");
     vm.exec("true")?;
     vm.power_cut()?;
     ensure!(vm.boot()?.bank == Bank::A, "it was tried");
@@ -71,8 +68,7 @@ fn a_release_that_hangs_gives_way_once_it_is_switched_off() -> Outcome {
 #[test]
 fn a_release_on_which_the_containers_are_sick_stays() -> Outcome {
     let mut vm = activated("sick", Boots::Sick)?;
-    vm.exec("apiclient raw -m POST -u /actions/reboot")?;
-    ensure!(vm.reboots()?.bank == Bank::B, "it is tried");
+    ensure!(vm.restart()?.bank == Bank::B, "it is tried");
     vm.until("the containers to be sick", |status: &Status| {
         status.service("orders").is_some_and(|orders| orders.endpoints.len() == 2 && orders.healthy() == 0)
     })?;

@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 pub mod api;
 pub mod boot;
 pub mod control;
+mod datastore;
 pub mod docker;
 pub mod imds;
 pub mod introspection;
@@ -45,6 +46,8 @@ pub struct Options {
     pub os: Os,
     /// The settings that hold, over the built-in ones.
     pub settings: Map<String, Value>,
+    /// A file in which settings outlive the process: what was ever committed holds instead of all others.
+    pub datastore: Option<PathBuf>,
     /// Whether all settings wait in the transaction `bottlerocket-launch`, as at a first boot.
     pub first_boot: bool,
     /// What the metadata service says.
@@ -80,6 +83,7 @@ impl Options {
             dir: dir.into(),
             os: Os::default(),
             settings: Map::new(),
+            datastore: None,
             first_boot: false,
             instance: Instance::default(),
             offer: Offer::default(),
@@ -169,6 +173,9 @@ fn new_state(mut options: Options) -> io::Result<State> {
     }
     let mut settings = seed::settings(&options.instance);
     store::merge(&mut settings, options.settings);
+    if let Some(kept) = options.datastore.as_deref().map(datastore::read).transpose()?.flatten() {
+        settings = kept;
+    }
     let mut store = store::Store::new(if options.first_boot { Map::new() } else { settings.clone() });
     if options.first_boot {
         // A name this short is never refused.
@@ -179,7 +186,7 @@ fn new_state(mut options: Options) -> io::Result<State> {
     updater.takes = options.takes;
     let mut state =
         State::new(store, updater, options.os, options.instance, options.dir, options.reboot, options.docker);
-    state.running = from;
+    (state.running, state.datastore) = (from, options.datastore);
     Ok(state)
 }
 

@@ -6,3 +6,4 @@ pub mod fleetlock;
 pub mod harness;
 pub mod host;
 pub mod testbox;
+pub mod vm;

@@ -30,6 +30,9 @@ struct Arguments {
     /// Settings over the built-in ones: TOML (as in user data) or JSON, with or without a `settings` table around them.
     #[arg(long)]
     settings: Option<PathBuf>,
+    /// A file in which settings outlive this process: what was ever committed holds instead of all others.
+    #[arg(long)]
+    datastore: Option<PathBuf>,
     /// Leave all settings pending, as right after a first boot.
     #[arg(long)]
     first_boot: bool,
@@ -117,6 +120,7 @@ fn options(arguments: Arguments) -> anyhow::Result<Options> {
         os,
         boot: arguments.disk.map(|disk| Boot { disk, active, succeeds }),
         settings: arguments.settings.map(read).transpose()?.unwrap_or_default(),
+        datastore: arguments.datastore,
         first_boot: arguments.first_boot,
         instance,
         offer: Offer { versions: arguments.updates, max: None },

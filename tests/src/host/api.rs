@@ -74,7 +74,7 @@ fn route(request: &Request<Bytes>, state: &mut State) -> Result<Answer, Refused>
         ("GET", "/tx") => Ok(json_of(&state.store.pending(tx))),
         ("GET", "/tx/list") => Ok(json_of(&state.store.list())),
         ("DELETE", "/tx") => Ok(json_of(&state.store.delete(tx))),
-        ("POST", "/tx/commit") => Ok(json_of(&state.store.commit(tx).map_err(refuse)?)),
+        ("POST", "/tx/commit") => Ok(json_of(&state.commit(tx).map_err(refuse)?)),
         ("POST", "/tx/apply") => {
             let keys = match given("keys") {
                 Some("") => return Err(Refused::new(400, "Input 'keys' cannot be empty")),
@@ -85,7 +85,7 @@ fn route(request: &Request<Bytes>, state: &mut State) -> Result<Answer, Refused>
             Ok(respond(204, None, Body::empty()))
         }
         ("POST", "/tx/commit_and_apply") => {
-            let changed = state.store.commit(tx).map_err(refuse)?;
+            let changed = state.commit(tx).map_err(refuse)?;
             apply(state, Some(changed.clone()))?;
             Ok(json_of(&changed))
         }

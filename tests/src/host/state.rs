@@ -13,10 +13,11 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::datastore;
 use super::imds::Instance;
 use super::introspection::Task;
 use super::serve::{Presence, Server};
-use super::store::Store;
+use super::store::{self, Store};
 use super::updates::Updater;
 use crate::disk::running::Running;
 
@@ -126,6 +127,8 @@ pub enum Applier {
 pub struct State {
     /// Settings and transactions.
     pub store: Store,
+    /// The file in which settings outlive this process.
+    pub datastore: Option<PathBuf>,
     /// The updater.
     pub updater: Updater,
     /// What runs.
@@ -170,6 +173,7 @@ impl State {
     ) -> Self {
         Self {
             store,
+            datastore: None,
             updater,
             os,
             running: None,
@@ -201,6 +205,19 @@ impl State {
         let fault = self.faults.iter_mut().find(|fault| meets(fault))?;
         fault.times = fault.times.map(|left| left - 1);
         Some(fault.clone())
+    }
+
+    /// Makes what is pending hold, from now on and after the next boot; the names of it all, changed or not.
+    ///
+    /// # Errors
+    /// Nothing pending, or it cannot be written.
+    pub fn commit(&mut self, tx: &str) -> Result<Vec<String>, store::Refusal> {
+        let names = self.store.commit(tx)?;
+        if let Some(file) = &self.datastore {
+            let written = datastore::write(file, &self.store.all()?);
+            written.map_err(|error| store::Refusal::Broken(format!("Data store error during commit: {error}")))?;
+        }
+        Ok(names)
     }
 
     /// `settings.updates.version-lock`.

@@ -278,6 +278,26 @@ async fn a_first_boot_has_no_settings_until_they_are_committed() {
 }
 
 #[tokio::test]
+async fn what_was_committed_outlives_the_host() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let datastore = || Some(elsewhere.path().join("datastore"));
+    let bench = bench_with(|options| options.datastore = datastore()).await;
+    bench.patch("kept", r#"{"motd":"kept"}"#).await;
+    bench.patch("lost", r#"{"motd":"lost"}"#).await;
+    assert_eq!(bench.ask(Method::POST, "/tx/commit?tx=kept").await.status, 200);
+    drop(bench);
+    let bench = bench_with(|options| options.datastore = datastore()).await;
+    let settings = bench.client.settings().await.unwrap();
+    assert_eq!(settings.motd.as_deref(), Some("kept"));
+    assert!(settings.ecs.is_some(), "so does what nobody has changed");
+    assert_eq!(bench.ask(Method::GET, "/tx/list").await.body, "[]", "what was pending does not");
+
+    std::fs::create_dir(elsewhere.path().join("datastore.new")).unwrap();
+    bench.patch("full", r#"{"motd":"full"}"#).await;
+    assert_eq!(bench.ask(Method::POST, "/tx/commit?tx=full").await.status, 500);
+}
+
+#[tokio::test]
 async fn a_whole_update() {
     let bench = bench().await;
     assert!(bench.client.updates_status().await.unwrap_err().is_uninitialized());

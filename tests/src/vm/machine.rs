@@ -1,0 +1,74 @@
+//! The machine: a qemu process, its disks and its console.
+//!
+//! Emulated throughout (`-accel tcg`), since tests run on machines that are virtual themselves. A guest's restart ends
+//! the process (`-no-reboot`), and whoever holds it plays the boot loader.
+//!
+//! A power cut is a SIGKILL. What the guest had only in its own memory is lost then: dirty pages, whatever it had not
+//! flushed. What it had written to the disk stays, since it is in this machine's page cache; `cache=unsafe` lets a
+//! flush not wait for this machine's own disk, which loses no power. So it is a disk without a volatile cache.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use super::channel::{Answer, Channel};
+use crate::harness::{Running, eventually};
+
+/// How long qemu may take to listen.
+const START: Duration = Duration::from_secs(20);
+
+/// A machine that has been switched on. Dropped: it is off at once.
+#[derive(Debug)]
+pub(super) struct Machine {
+    qemu: Running,
+    channel: Channel,
+}
+
+impl Machine {
+    /// Switches it on. `dir` holds `disk` and `data`, and gets `console`, to which every boot appends.
+    ///
+    /// # Errors
+    /// When the process does not start; the error carries what it said.
+    pub(super) fn start(dir: &Path, kernel_arguments: &str) -> anyhow::Result<Self> {
+        let system = std::env::var_os("MESHDOG_VM").context("run this with tests/run vm")?;
+        let (system, socket) = (Path::new(&system), dir.join("channel"));
+        let _ = std::fs::remove_file(&socket);
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(["-machine", "q35", "-bios", "qboot.rom", "-accel", "tcg,thread=multi", "-cpu", "max"]);
+        command.args(["-smp", "2", "-m", "1G", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+        command.arg("-kernel").arg(system.join("kernel")).arg("-initrd").arg(system.join("initrd"));
+        command.arg("-append").arg(format!("console=ttyS0 panic=-1 mitigations=off {kernel_arguments}"));
+        command.args(["-serial", "stdio", "-device", "virtio-serial-pci", "-device", "virtserialport,chardev=channel"]);
+        command.arg("-chardev").arg(format!("socket,id=channel,path={},server=on,wait=off", socket.display()));
+        for (file, more) in
+            [(dir.join("disk"), ""), (system.join("system.img"), ",readonly=on"), (dir.join("data"), "")]
+        {
+            let file = file.display();
+            command.arg("-drive").arg(format!("if=virtio,format=raw,cache=unsafe,file={file}{more}"));
+        }
+        let mut qemu = Running::start(&dir.join("console"), &mut command)?;
+        let connected = eventually(START, "qemu", || {
+            ensure!(qemu.alive(), "it has ended");
+            Channel::connect(&socket)
+        });
+        let (channel, _) = connected.with_context(|| qemu.log_tail())?;
+        Ok(Self { qemu, channel })
+    }
+
+    /// Whether it has not stopped by itself.
+    pub(super) fn is_on(&mut self) -> bool {
+        self.qemu.alive()
+    }
+
+    /// See [`Channel::ask`].
+    pub(super) fn ask(&mut self, script: &str, within: Duration) -> anyhow::Result<Answer> {
+        self.channel.ask(script, within)
+    }
+
+    /// The end of what it said on its console, for error messages.
+    pub(super) fn console_tail(&self) -> String {
+        self.qemu.log_tail()
+    }
+}

@@ -1,0 +1,80 @@
+//! What becomes of a release by the operating system's own means, with nobody to watch the workloads.
+
+use anyhow::ensure;
+use meshdog::update::banks::{Bank, Flags};
+use meshdog_tests::harness::Status;
+use meshdog_tests::vm::{Boots, Release, Vm};
+use serde_json::json;
+
+use super::Outcome;
+
+/// A node that runs 1.20.5 and has been activated what it is offered; it has not restarted yet.
+fn activated(name: &str, boots: Boots) -> anyhow::Result<Vm> {
+    let releases = [Release { version: "1.20.5", boots: Boots::Well }, Release { version: "1.21.0", boots }];
+    let mut vm = Vm::new(name, &releases, "")?;
+    ensure!(vm.boot()?.bank == Bank::A, "a new node has nothing but bank A");
+    vm.serves()?;
+    for action in ["refresh-updates", "prepare-update", "activate-update"] {
+        vm.exec(&format!("apiclient raw -m POST -u /actions/{action}"))?;
+        vm.exec("until apiclient raw -u /updates/status; do usleep 100000; done")?;
+    }
+    ensure!(
+        vm.disk()?.flags(Bank::B) == Some(Flags { priority: 2, tries_left: 1, successful: false }),
+        "it waits in B"
+    );
+    Ok(vm)
+}
+
+#[test]
+fn a_release_that_boots_stays() -> Outcome {
+    let mut vm = activated("stays", Boots::Well)?;
+    let booted = vm.restart()?;
+    ensure!((booted.bank, booted.image.version.as_str()) == (Bank::B, "1.21.0"), "{booted:?}");
+    vm.serves()?;
+    let marked = Some(Flags { priority: 2, tries_left: 0, successful: true });
+    ensure!(vm.disk()?.flags(Bank::B) == marked, "{:?}", vm.disk()?.flags(Bank::B));
+    ensure!(vm.exec("signpost status")?.contains("Active:  Set B"), "the node knows what runs");
+    vm.exec(r#"apiclient raw -m PATCH -u "/settings?tx=t" -d '{"motd":"kept"}'"#)?;
+    vm.exec(r#"apiclient raw -m POST -u "/tx/commit?tx=t""#)?;
+    vm.power_cut()?;
+    ensure!(vm.boot()?.bank == Bank::B, "without a restart in order it stays, too");
+    vm.serves()?;
+    let motd = vm.exec(r#"apiclient raw -u "/settings?keys=settings.motd""#)?;
+    ensure!(motd.contains("kept"), "settings outlive a power cut: {motd}");
+    Ok(())
+}
+
+#[test]
+fn a_release_that_does_not_boot_gives_way() -> Outcome {
+    let mut vm = activated("gives-way", Boots::Panics)?;
+    ensure!(vm.restart()?.bank == Bank::B, "it is tried");
+    let booted = vm.reboots()?;
+    ensure!((booted.bank, booted.image.version.as_str()) == (Bank::A, "1.20.5"), "{booted:?}");
+    vm.serves()?;
+    Ok(())
+}
+
+#[test]
+fn a_release_that_hangs_gives_way_once_it_is_switched_off() -> Outcome {
+    let mut vm = activated("hangs", Boots::Hangs)?;
+    ensure!(vm.restart()?.bank == Bank::B, "it is tried");
+    vm.exec("true")?;
+    vm.power_cut()?;
+    ensure!(vm.boot()?.bank == Bank::A, "it was tried");
+    vm.serves()?;
+    Ok(())
+}
+
+#[test]
+fn a_release_on_which_the_containers_are_sick_stays() -> Outcome {
+    let mut vm = activated("sick", Boots::Sick)?;
+    ensure!(vm.restart()?.bank == Bank::B, "it is tried");
+    vm.until("the containers to be sick", |status: &Status| {
+        status.service("orders").is_some_and(|orders| orders.endpoints.len() == 2 && orders.healthy() == 0)
+    })?;
+    ensure!(vm.disk()?.flags(Bank::B).is_some_and(|flags| flags.successful), "the operating system is content");
+    vm.control("PUT", "/updates", &json!({"available": []}))?;
+    vm.sick(false)?;
+    vm.serves()?;
+    Ok(())
+}

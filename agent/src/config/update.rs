@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use semver::Version;
 use toml::de::DeValue;
 use url::Url;
 
@@ -32,6 +33,8 @@ pub struct UpdateSettings {
     /// Over how long the nodes of a fleet spread a version out, on top of `delay`; zero: no node waits for another.
     /// Where in it this node stands, its `settings.updates.seed` (0 to 2047) says.
     pub wave: Duration,
+    /// Versions that are never taken here, whatever the fleet says.
+    pub refuse: Vec<Version>,
     /// How long draining may take.
     pub drain: Duration,
     /// After so many rollbacks updates are held until a person says resume.
@@ -117,11 +120,13 @@ pub(super) fn read(table: &mut Table<'_, '_>, etcd: Option<&EtcdSettings>) -> Up
     const MODES: [(&str, UpdateMode); 3] =
         [("off", UpdateMode::Off), ("check", UpdateMode::Check), ("automatic", UpdateMode::Automatic)];
     let windows = table.list("window", 0..=MAX_ENTRIES, parsed::<Window>).unwrap_or_default();
+    let refuse = table.list("refuse", 0..=MAX_ENTRIES, version).unwrap_or_default();
     UpdateSettings {
         mode: table.get("mode", word(&MODES)).unwrap_or(UpdateMode::Off),
         windows: windows.into_iter().map(toml::Spanned::into_inner).collect(),
         delay: table.get("delay", duration(Duration::ZERO..=365 * DAY)).unwrap_or(DAY),
         wave: table.get("wave", duration(Duration::ZERO..=30 * DAY)).unwrap_or(Duration::ZERO),
+        refuse: refuse.into_iter().map(toml::Spanned::into_inner).collect(),
         drain: table.get("drain", duration(Duration::ZERO..=DAY)).unwrap_or(Duration::from_secs(300)),
         max_rollbacks: table.get("max_rollbacks", whole(0..=100)).unwrap_or(2),
         verify: table.table("verify", "[update.verify]", verify),
@@ -187,6 +192,13 @@ fn fleet(table: &mut Table<'_, '_>, etcd: Option<&EtcdSettings>) -> FleetSetting
         breaker: table.get("breaker", fraction).unwrap_or(0.25),
         board: etcd.cloned(),
     }
+}
+
+/// A version as Bottlerocket writes it, with or without a `v` in front.
+fn version(value: &DeValue<'_>) -> Result<Version, String> {
+    let found = text(value)?;
+    let number = found.strip_prefix('v').unwrap_or(found);
+    Version::parse(number).map_err(|_| format!("{found:?} is not a version; write three numbers, such as 1.21.1"))
 }
 
 /// A group as the FleetLock protocol allows it: letters, digits, `.` and `-`

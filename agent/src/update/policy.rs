@@ -53,6 +53,9 @@ pub fn decide(state: &State, facts: &Facts, now: Now) -> Decision {
     if version == facts.running {
         return idle(format!("{version}, which the host would take, runs"));
     }
+    if settings.refuse.contains(&version) {
+        return idle(format!("{version} is refused by update.refuse"));
+    }
     if let Some(ruling) = refusal(memory, &version) {
         return idle(format!("{version} is refused since {}: {}, said by {}", ruling.at, ruling.why, ruling.by));
     }

@@ -264,6 +264,10 @@ fn wrong_values() {
         ("update.delay = \"-5m\"", "2:16: `delay` in [update]: \"-5m\" is not a duration; write for instance 24h"),
         ("update.delay = \"\"", "2:16: `delay` in [update]: \"\" is not a duration; write for instance 24h"),
         ("update.wave = \"721h\"", "2:15: `wave` in [update]: 721h is out of range; write 0s to 720h"),
+        (
+            "update.refuse = [\"1.21\"]",
+            "2:18: `refuse` in [update]: \"1.21\" is not a version; write three numbers, such as 1.21.1",
+        ),
         ("update.drain = \"25h\"", "2:16: `drain` in [update]: 25h is out of range; write 0s to 24h"),
         (
             "update.max_rollbacks = -1",

@@ -64,6 +64,13 @@ pub(crate) fn idle(mode: &str) -> State {
     state
 }
 
+/// A node that leaves updates alone.
+pub(crate) fn off() -> State {
+    let mut state = starting("off");
+    state.phase = Phase::Resting(Rest { why: Some(Why::Idle("update.mode is off".into())), ..Rest::default() });
+    state
+}
+
 /// A node that is so far with its update from 1.20.5 to 1.21.1.
 pub(crate) fn updating(step: Step) -> State {
     State { phase: Phase::Updating { intent: intent(), step }, ..idle("automatic") }

@@ -9,7 +9,7 @@ use crate::config::update::UpdateMode;
 
 mod status;
 
-pub use status::{Lock, Refusal, UpdateStatus, VerdictStatus, status};
+pub use status::{Lock, Refusal, UpdateStatus, VerdictStatus, connections, refused, report, status};
 
 /// How this node's endpoints stand while the update is where it is.
 #[must_use]

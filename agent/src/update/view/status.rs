@@ -1,5 +1,6 @@
 //! The update as one object of the status.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,7 +51,7 @@ pub struct UpdateStatus {
     /// Why no update begins until a person says resume, and since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
-    /// Why each refused version is.
+    /// Why each version is refused that this node or another found bad.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<Refusal>,
     /// Updates that were taken back since a person last said resume.
@@ -125,19 +126,17 @@ fn is_zero(value: &u32) -> bool {
 #[must_use]
 pub fn status(state: &State, now: Now) -> UpdateStatus {
     let memory = &state.memory;
-    // Before the first look what the journal says may be of another boot.
-    let looked = !matches!(state.phase, Phase::Starting(_) | Phase::Unsupported(_));
     let rest = match &state.phase {
         Phase::Resting(rest) | Phase::Locking { rest, .. } => Some(rest),
         Phase::Starting(_) | Phase::Unsupported(_) | Phase::Updating { .. } => None,
     };
     let intent = intent(&state.phase);
-    let refused = || memory.rulings.iter().filter(|(_, ruling)| ruling.refused);
+    let refusals = memory.rulings.iter().filter(|(_, ruling)| ruling.refused);
     UpdateStatus {
         phase: phase(state).into(),
-        running: memory.running.as_ref().filter(|_| looked).map(|running| running.to_string().into()),
-        chosen: rest.and_then(|rest| rest.chosen.clone()),
-        refused: refused().map(|(version, _)| version.clone()).collect(),
+        running: running(state).map(|running| running.to_string().into()),
+        chosen: chosen(state),
+        refused: refused(state).into_iter().cloned().collect(),
         why: why(state),
         until: until(state, now),
         looking: looking(state),
@@ -147,7 +146,7 @@ pub fn status(state: &State, now: Now) -> UpdateStatus {
         checks: report(state).map(|report| report.checks.clone()).unwrap_or_default(),
         verdict: memory.verdict.as_ref().map(VerdictStatus::from),
         held: memory.held.clone(),
-        refusals: refused()
+        refusals: refusals
             .map(|(version, ruling)| Refusal {
                 version: version.clone(),
                 why: ruling.why.clone(),
@@ -161,6 +160,23 @@ pub fn status(state: &State, now: Now) -> UpdateStatus {
         checked_at: rest.and_then(|rest| rest.refreshed_at),
         trouble: trouble(state),
         history: memory.history.clone(),
+    }
+}
+
+/// The versions that this node will not take: found bad, or refused by the settings.
+#[must_use]
+pub fn refused(state: &State) -> BTreeSet<&Version> {
+    let found = state.memory.rulings.iter().filter(|(_, ruling)| ruling.refused).map(|(version, _)| version);
+    found.chain(&state.settings.refuse).collect()
+}
+
+/// The version that runs, where the host was looked at in this boot: what the journal says may be of another.
+fn running(state: &State) -> Option<&Version> {
+    match &state.phase {
+        Phase::Starting(_) | Phase::Unsupported(_) => None,
+        // The banks are enough to know it.
+        Phase::Updating { intent, step: Step::Verifying { .. } | Step::RollingBack { .. } } => Some(&intent.to),
+        Phase::Resting(_) | Phase::Locking { .. } | Phase::Updating { .. } => state.memory.running.as_ref(),
     }
 }
 
@@ -179,6 +195,16 @@ pub fn report(state: &State) -> Option<&Report> {
     match &state.phase {
         Phase::Updating { step: Step::Verifying { report, .. }, .. } => report.as_ref(),
         _ => None,
+    }
+}
+
+fn chosen(state: &State) -> Option<Version> {
+    match &state.phase {
+        Phase::Resting(rest) => rest.chosen.clone(),
+        Phase::Starting(_) | Phase::Unsupported(_) => None,
+        Phase::Locking { intent, .. } | Phase::Updating { intent, .. } => {
+            (running(state) != Some(&intent.to)).then(|| intent.to.clone())
+        }
     }
 }
 

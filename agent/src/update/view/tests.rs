@@ -86,7 +86,8 @@ fn what_is_verified_shows_every_check_and_the_deadline() {
     let status = shown(&verifying());
     assert_eq!(status["checks"][0], json!({"name": "docker", "ok": true, "found": "up"}));
     assert_eq!((&status["from"], &status["to"]), (&json!("1.20.5"), &json!("1.21.1")));
-    assert_eq!(status["running"], "1.21.1");
+    assert_eq!((&status["running"], &status["chosen"]), (&json!("1.21.1"), &Value::Null));
+    assert_eq!(shown(&updating(Step::Preparing))["chosen"], "1.21.1");
 
     let mut well = verifying();
     let Phase::Updating { step: Step::Verifying { report: Some(report), .. }, .. } = &mut well.phase else { panic!() };
@@ -109,6 +110,9 @@ fn what_ran_is_not_told_before_the_host_was_looked_at() {
     let mut state = starting("automatic");
     state.memory.running = Some(version("1.20.5"));
     assert_eq!(shown(&state)["running"], Value::Null, "that may have been another boot's");
+    // A version on which the host's API does not come up is verified by what the banks say.
+    let blind = State { memory: state.memory, ..verifying() };
+    assert_eq!(shown(&blind)["running"], "1.21.1");
 }
 
 #[test]
@@ -137,6 +141,7 @@ fn what_is_remembered_is_shown() {
         why: "docker: down".into(),
         report: Report { checks },
     });
+    Arc::make_mut(&mut state.settings).refuse = vec![version("1.21.1"), version("1.19.0")];
     let (from, to, why): (_, _, Arc<str>) = (version("1.20.5"), version("1.21.1"), "docker: down".into());
     state.memory.history = vec![Past { at: moment(), from, to, end: End::RolledBack, why: why.clone() }];
     state.memory.retry = Some(Retry { version: version("1.21.2"), attempts: 2, at: moment(), why });
@@ -147,7 +152,8 @@ fn what_is_remembered_is_shown() {
 
     let (status, at) = (shown(&state), "2026-01-02T03:04:05Z");
     let expected = json!({
-        "phase": "idle", "running": "1.20.5", "chosen": "1.21.1", "refused": ["1.21.1"], "why": "no update available",
+        "phase": "idle", "running": "1.20.5", "chosen": "1.21.1", "refused": ["1.19.0", "1.21.1"],
+        "why": "no update available",
         "verdict": {
             "version": "1.21.1", "good": false, "at": at, "why": "docker: down",
             "checks": [{"name": "docker", "ok": false, "found": "down"}],

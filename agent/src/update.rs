@@ -3,8 +3,8 @@
 //!
 //! `machine` decides, purely; `policy` and `boot` are its two judgements. `task` does what it is told to through `host`
 //! (the Bottlerocket API), `banks` (signpost), `fleet` (locks, refusals), `verify` (the health gate), `drain` and
-//! `journal`. Receives how the rest of the agent is doing, emits the [`State`](machine::State) and how this node's
-//! endpoints stand. Never touches an endpoint or a table itself.
+//! `journal`. Receives how the rest of the agent is doing, emits the [`State`] and how this node's endpoints stand. Never
+//! touches an endpoint or a table itself.
 
 pub mod banks;
 pub mod boot;

@@ -153,7 +153,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         own: own.clone(),
     };
     let self_query = settings.dns.capture.then(|| dns::SelfQuery::new(dns_at, Some(dataplane::AGENT_MARK)));
-    let (update, _update, standing) = update::Task::new(&settings, node.clone(), self_query, seen);
+    let (update, update_handle, standing) = update::Task::new(&settings, node.clone(), self_query, seen);
 
     let inputs = Inputs {
         node,
@@ -163,10 +163,11 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         catalog,
         desired: desired.clone(),
         dataplane: dataplane.state(),
-        update_mode: settings.update.mode,
+        update: update_handle.state.clone(),
     };
+    let handles = Handles { update: update_handle.metrics.clone(), ..handles };
     let registry = metrics::registry(&inputs, &handles);
-    let api = Arc::new(Api::new(inputs, handles.flows.clone(), registry));
+    let api = Arc::new(Api::new(inputs, handles.flows.clone(), registry, update_handle));
 
     part("the host watch", Box::pin(host.run()));
     part("the ECS watch", Box::pin(ecs.run()));

@@ -98,6 +98,9 @@ enum Error {
     /// The running agent does not answer, or not so.
     #[error(transparent)]
     Agent(#[from] client::Error),
+    /// The host takes too long to look for updates.
+    #[error(transparent)]
+    Slow(#[from] update::Slow),
     /// The agent cannot run.
     #[error(transparent)]
     Run(#[from] app::Error),
@@ -131,10 +134,15 @@ impl Output<'_> {
     /// Prints a result: as one line of JSON, or for people.
     fn print(&mut self, result: &(impl Serialize + fmt::Display)) -> io::Result<()> {
         if self.json {
-            serde_json::to_writer(&mut *self.out, result)?;
-            return writeln!(self.out);
+            return self.print_json(result);
         }
         writeln!(self.out, "{result}")
+    }
+
+    /// Prints a result as one line of JSON.
+    fn print_json(&mut self, result: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut *self.out, result)?;
+        writeln!(self.out)
     }
 
     /// Says something beside the result.

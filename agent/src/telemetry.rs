@@ -2,7 +2,7 @@
 //!
 //! Owns the log subscriber, the metric registry, the admin socket and the metrics port. Receives snapshots
 //! ([`inputs::Inputs`]); the answers to status and explain are pure functions of one ([`inputs::Snapshot`]).
-//! Emits nothing that another module acts on.
+//! Emits nothing that another module acts on, but for what people order of the node's update.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 //!
 //! `machine` decides, purely; `policy` and `boot` are its two judgements. `task` does what it is told to through `host`
 //! (the Bottlerocket API), `banks` (signpost), `fleet` (locks, refusals), `verify` (the health gate), `drain` and
-//! `journal`. Receives how the rest of the agent is doing, emits the [`State`](machine::State) and how this node's
-//! endpoints stand. Never touches an endpoint or a table itself.
+//! `journal`. Receives how the rest of the agent is doing, emits the [`State`] and how this node's endpoints stand. Never
+//! touches an endpoint or a table itself.
 
 pub mod banks;
 pub mod boot;
@@ -21,10 +21,12 @@ pub mod view;
 use std::sync::Arc;
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use self::machine::{Event, State};
 pub use self::task::Task;
+pub(crate) use self::task::now;
 
 /// Orders that may wait.
 const ORDERS: usize = 16;
@@ -46,6 +48,15 @@ pub struct Metrics {
     pub illegal: Counter,
     /// Transitions from one place of the diagram to another.
     pub transitions: Counter,
+}
+
+impl Metrics {
+    /// Registers every metric, without the agent's prefix.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("update_transitions", "Steps that the update took", self.transitions.clone());
+        let help = "What happened where it cannot happen: each one is a bug in meshdog";
+        registry.register("update_illegal_transitions", help, self.illegal.clone());
+    }
 }
 
 /// What a person wants.
@@ -79,3 +90,6 @@ impl Handle {
         told.await.map_err(|_| OrderError::Deaf)?.map_err(OrderError::NotRecorded)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

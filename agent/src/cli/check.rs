@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::{ConfigFile, Error, Output};
 use crate::config::update::UpdateMode;
 use crate::config::{Registry, Settings};
-use crate::telemetry::status;
 
 /// Check a configuration file and tell every error in it
 #[derive(Debug, clap::Args)]
@@ -34,9 +33,6 @@ impl CheckArgs {
     pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, Error> {
         let settings = self.config.load()?;
         output.print(&Summary::new(self.config.path.display().to_string(), &settings))?;
-        if settings.update.mode != UpdateMode::Off {
-            output.warn(&status::update(settings.update.mode, None).why)?;
-        }
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::header::HOST;
-use hyper::{Request, StatusCode, client::conn::http1};
+use hyper::{Method, Request, StatusCode, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -15,6 +15,8 @@ use tokio::time::timeout;
 
 /// How long one question may take, answer included.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an order may take: more than the agent gives it, which writes it to the disk.
+const ORDER_TIMEOUT: Duration = Duration::from_secs(6);
 /// Largest answer that is read, in bytes: a status of far more endpoints than the agent is made for.
 const MAX_ANSWER: usize = 256 << 20;
 
@@ -30,8 +32,8 @@ pub(super) enum Error {
         source: io::Error,
     },
     /// The agent took too long.
-    #[error("the agent at {0} did not answer within {TIMEOUT:?}")]
-    Timeout(PathBuf),
+    #[error("the agent at {0} did not answer within {1:?}")]
+    Timeout(PathBuf, Duration),
     /// The connection broke, or was no HTTP.
     #[error("the agent at {socket} broke off")]
     Http {
@@ -73,7 +75,15 @@ pub(super) enum Error {
 /// # Errors
 /// Unless the agent answers 200 within [`TIMEOUT`].
 pub(super) async fn get(socket: &Path, path: &str) -> Result<Bytes, Error> {
-    timeout(TIMEOUT, ask(socket, path)).await.unwrap_or_else(|_| Err(Error::Timeout(socket.to_owned())))
+    within(TIMEOUT, socket, ask(socket, Method::GET, path)).await
+}
+
+/// The body of what is answered to `POST path`.
+///
+/// # Errors
+/// Unless the agent answers 200 within [`ORDER_TIMEOUT`].
+pub(super) async fn post(socket: &Path, path: &str) -> Result<Bytes, Error> {
+    within(ORDER_TIMEOUT, socket, ask(socket, Method::POST, path)).await
 }
 
 /// The body of `GET path`, read as JSON.
@@ -84,13 +94,22 @@ pub(super) fn parse<T: DeserializeOwned>(socket: &Path, body: &[u8]) -> Result<T
     serde_json::from_slice(body).map_err(|source| Error::Answer { socket: socket.to_owned(), source })
 }
 
-async fn ask(socket: &Path, path: &str) -> Result<Bytes, Error> {
+async fn within(
+    patience: Duration,
+    socket: &Path,
+    answer: impl Future<Output = Result<Bytes, Error>>,
+) -> Result<Bytes, Error> {
+    timeout(patience, answer).await.unwrap_or_else(|_| Err(Error::Timeout(socket.to_owned(), patience)))
+}
+
+async fn ask(socket: &Path, method: Method, path: &str) -> Result<Bytes, Error> {
     let http = |source| Error::Http { socket: socket.to_owned(), source };
     let stream = UnixStream::connect(socket).await;
     let stream = stream.map_err(|source| Error::Connect { socket: socket.to_owned(), source })?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
     let mut request = Request::new(Empty::<Bytes>::new());
-    // Both are fixed by us but for the question, which is percent-encoded: a path that is no path is asked as "/".
+    // All is fixed by us but for the question, which is percent-encoded: a path that is no path is asked as "/".
+    *request.method_mut() = method;
     *request.uri_mut() = path.parse().unwrap_or_default();
     request.headers_mut().insert(HOST, hyper::header::HeaderValue::from_static("meshdog"));
     let answer = async {

@@ -25,6 +25,8 @@ use crate::config::Settings;
 use crate::dataplane::{self, Capability};
 use crate::model::VipCidr;
 
+mod updates;
+
 /// How long a socket has to accept.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Bytes that must be free where state is kept: far more than the agent writes, far less than an update takes.
@@ -114,7 +116,12 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<Check> {
             writable(paths.admin_socket.parent().unwrap_or(Path::new("."))),
             "make the directory writable, or set paths.admin_socket",
         ),
-        Check::new("state", writable(&paths.state_dir), "make the directory writable, or set paths.state_dir").wanted(),
+        Check::new(
+            "state",
+            writable(&paths.state_dir),
+            "make the directory writable, or set paths.state_dir; no update is started without",
+        )
+        .wanted(),
         Check::new("disk", free(&paths.state_dir), "make room on that file system; no update is started without")
             .wanted(),
         Check::new("clock", clock(SystemTime::now(), built()), "set the clock; on EC2, chrony does").wanted(),
@@ -137,6 +144,7 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<Check> {
         .wanted(),
         Check::new("bridge-nf", Ok(bridge_nf(Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables"))), "").wanted(),
     ];
+    checks.extend(updates::look(settings).await);
     checks.extend(kernel.iter().map(|capability| {
         let found = if capability.ok { Ok("there".to_owned()) } else { Err(capability.why.clone()) };
         Check::new(capability.name, found, "use a kernel that has it, or allow its module in settings.kernel.modules")

@@ -129,7 +129,8 @@ fn render(status: &Status, now: Timestamp) -> String {
     paragraph(&mut out, "dataplane  ", &part);
     let update = &status.update;
     let running = update.running.as_deref().map(|version| format!("running {version}, ")).unwrap_or_default();
-    paragraph(&mut out, "update     ", &format!("{running}{}: {}", update.phase, update.why));
+    let until = update.until.map(|until| format!(" until {until:.0}")).unwrap_or_default();
+    paragraph(&mut out, "update     ", &format!("{running}{}{until}: {}", update.phase, update.why));
     for conflict in &status.conflicts {
         let text = format!("{} asked for {}, which {} has", conflict.loser, conflict.alias, conflict.owner);
         paragraph(&mut out, "conflict   ", &text);

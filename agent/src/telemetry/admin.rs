@@ -1,7 +1,8 @@
-//! The admin socket and the metrics port: HTTP/1, GET only, one request a connection.
+//! The admin socket and the metrics port: HTTP/1, one request a connection.
 //!
 //! Owns both listeners. Answers are computed from one snapshot each, away from the threads that the mesh runs on.
-//! Whoever may open the socket may ask anything; nothing that is asked changes anything.
+//! Whoever may open the socket may ask anything, and steer the node's update (`orders`): only that, only by POST, and
+//! only there. Nothing that is asked by GET changes anything.
 
 use std::convert::Infallible;
 use std::fs;
@@ -26,9 +27,13 @@ use tokio::time::{sleep, timeout};
 use tokio_util::net::Listener;
 use tokio_util::sync::CancellationToken;
 
+use self::orders::Order;
 use super::inputs::Inputs;
 use super::metrics::flows::Flows;
 use super::{explain, metrics, status};
+use crate::update::Handle;
+
+pub(crate) mod orders;
 
 /// Connections served at once by one listener; more wait in its backlog.
 const MAX_CONNECTIONS: usize = 64;
@@ -67,6 +72,7 @@ pub struct Api {
     inputs: Inputs,
     flows: Flows,
     registry: Registry,
+    update: Handle,
 }
 
 /// Which of the two listeners a request came in by.
@@ -81,10 +87,11 @@ enum Door {
 type Answer = Response<Full<Bytes>>;
 
 impl Api {
-    /// The answers, from these inputs; `registry` holds every metric there is, those of other modules included.
+    /// The answers, from these inputs; `registry` holds every metric there is, those of other modules included; `update`
+    /// takes the orders about the node's update.
     #[must_use]
-    pub fn new(inputs: Inputs, flows: Flows, registry: Registry) -> Self {
-        Self { inputs, flows, registry }
+    pub fn new(inputs: Inputs, flows: Flows, registry: Registry, update: Handle) -> Self {
+        Self { inputs, flows, registry, update }
     }
 
     /// What it reads.
@@ -101,16 +108,16 @@ impl Api {
 
     fn answer(&self, door: Door, method: &Method, uri: &Uri) -> Answer {
         let known = match door {
-            Door::Admin => matches!(uri.path(), "/status" | "/metrics" | "/healthz" | "/readyz" | "/explain"),
+            Door::Admin => {
+                matches!(uri.path(), "/status" | "/update" | "/metrics" | "/healthz" | "/readyz" | "/explain")
+            }
             Door::Metrics => uri.path() == "/metrics",
         };
         if !known {
             return text(StatusCode::NOT_FOUND, "not found\n");
         }
         if method != Method::GET {
-            let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n");
-            refused.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
-            return refused;
+            return not_allowed("GET");
         }
         match uri.path() {
             "/metrics" => match metrics::text(&self.registry) {
@@ -123,6 +130,7 @@ impl Api {
                 missing => text(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", missing.join(", "))),
             },
             "/status" => json(&status::build(&self.inputs.snapshot())),
+            "/update" => json(&status::update(&self.inputs.snapshot())),
             _ => self.explain(uri.query().unwrap_or_default()),
         }
     }
@@ -148,6 +156,12 @@ fn answer(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) 
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
     answer(status, "text/plain; charset=utf-8", body)
+}
+
+fn not_allowed(allowed: &'static str) -> Answer {
+    let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {allowed}\n"));
+    refused.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+    refused
 }
 
 fn json(value: &impl serde::Serialize) -> Answer {
@@ -295,16 +309,20 @@ async fn connection(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpi
     }
 }
 
-/// Computes the answer on a thread of its own: a large mesh takes milliseconds to write down.
+/// Carries out an order, or else computes the answer on a thread of its own: a large mesh takes milliseconds to write
+/// down.
 async fn respond(
     request: hyper::Request<hyper::body::Incoming>,
     door: Door,
     api: Arc<Api>,
 ) -> Result<Answer, Infallible> {
     let (head, _unread) = request.into_parts();
+    if let Some(order) = Order::at(head.uri.path()).filter(|_| door == Door::Admin) {
+        return Ok(order.answer(&api, &head.method, &head.uri).await);
+    }
     let answer = tokio::task::spawn_blocking(move || api.answer(door, &head.method, &head.uri)).await;
     Ok(answer.unwrap_or_else(|error| text(StatusCode::INTERNAL_SERVER_ERROR, format!("no answer: {error}\n"))))
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

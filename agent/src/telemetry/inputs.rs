@@ -5,11 +5,12 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::config::update::UpdateMode;
 use crate::dataplane::DataplaneState;
 use crate::health::Offered;
 use crate::mesh::Desired;
 use crate::model::{Endpoints, Source};
+use crate::update;
+use crate::update::machine::{Now, State};
 use crate::watch::{Container, Containers, Node};
 
 /// One value for each source that the agent depends on.
@@ -54,8 +55,8 @@ pub struct Inputs {
     pub desired: watch::Receiver<Option<Arc<Desired>>>,
     /// How the dataplane is doing.
     pub dataplane: watch::Receiver<DataplaneState>,
-    /// What the settings ask for about updates.
-    pub update_mode: UpdateMode,
+    /// Where the node's update stands.
+    pub update: watch::Receiver<Arc<State>>,
 }
 
 impl Inputs {
@@ -70,7 +71,8 @@ impl Inputs {
             offered: self.offered.borrow().clone(),
             desired: self.desired.borrow().clone().unwrap_or_default(),
             dataplane: self.dataplane.borrow().clone(),
-            update_mode: self.update_mode,
+            update: Arc::clone(&self.update.borrow()),
+            now: update::now(),
         }
     }
 }
@@ -92,8 +94,10 @@ pub struct Snapshot {
     pub desired: Arc<Desired>,
     /// How the dataplane is doing.
     pub dataplane: DataplaneState,
-    /// What the settings ask for about updates.
-    pub update_mode: UpdateMode,
+    /// Where the node's update stands.
+    pub update: Arc<State>,
+    /// The moment.
+    pub now: Now,
 }
 
 impl Snapshot {

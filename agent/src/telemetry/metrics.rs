@@ -10,12 +10,13 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::inputs::Inputs;
-use crate::{dataplane, dns};
+use crate::{dataplane, dns, update};
 
 pub mod flows;
 mod process;
 mod state;
 pub mod traffic;
+mod updates;
 
 use flows::Flows;
 
@@ -29,6 +30,8 @@ pub struct Handles {
     pub dataplane: dataplane::Metrics,
     /// For the resolver.
     pub dns: dns::Metrics,
+    /// From the node's own update.
+    pub update: update::Metrics,
     /// Connections, failures and bytes of each service. For whoever reads the kernel's flow events.
     pub flows: Flows,
 }
@@ -41,6 +44,7 @@ pub fn registry(inputs: &Inputs, handles: &Handles) -> Registry {
     let modules = registry.sub_registry_with_prefix("meshdog");
     handles.dataplane.register(modules);
     handles.dns.register(modules);
+    handles.update.register(modules);
     registry.register_collector(Box::new(state::Collector(inputs.clone())));
     registry.register_collector(Box::new(handles.flows.clone()));
     registry.register_collector(Box::new(process::Collector));

@@ -11,11 +11,11 @@ use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::inputs::{Snapshot, Sources};
-use crate::config::update::UpdateMode;
 use crate::dataplane::DataplaneState;
 use crate::mesh::{Conflict, Desired, EndpointView, ServiceView};
 use crate::model::{ServiceId, Source, SourceState};
-use crate::watch::Node;
+use crate::update::view;
+pub use crate::update::view::UpdateStatus;
 
 /// The whole answer. `S`: the services, as they are read, or as [`Services`] still to be written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,21 +155,6 @@ pub struct DataplaneStatus {
     pub repairs: u64,
 }
 
-/// The node's own update.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct UpdateStatus {
-    /// Where it stands.
-    pub phase: Arc<str>,
-    /// The OS version that runs, where the host has said so.
-    pub running: Option<Arc<str>>,
-    /// The version it would take.
-    pub chosen: Option<Arc<str>>,
-    /// Versions it will not take.
-    pub refused: Vec<Arc<str>>,
-    /// Why it stands there.
-    pub why: Arc<str>,
-}
-
 /// The status of one moment.
 #[must_use]
 pub fn build(now: &Snapshot) -> Status<Services<'_>> {
@@ -194,26 +179,16 @@ pub fn build(now: &Snapshot) -> Status<Services<'_>> {
             last_apply_ms: now.dataplane.last_apply.unwrap_or_default().as_secs_f64() * 1000.0,
             repairs: now.dataplane.repairs,
         },
-        update: update(now.update_mode, node),
+        update: update(now),
     }
 }
 
-/// Where the node's update stands. This version leaves the OS alone, whatever `update.mode` asks for, and says so.
+/// Where the node's update stands. What runs is known of the node even where nobody looks after its updates.
 #[must_use]
-pub fn update(mode: UpdateMode, node: Option<&Node>) -> UpdateStatus {
-    let (phase, why) = match mode {
-        UpdateMode::Off => ("off", "updates are off in the configuration"),
-        UpdateMode::Check | UpdateMode::Automatic => {
-            ("unsupported", "this version of meshdog does not look after updates; set update.mode to off")
-        }
-    };
-    UpdateStatus {
-        phase: phase.into(),
-        running: node.and_then(|node| node.os_version.clone()),
-        chosen: None,
-        refused: Vec::new(),
-        why: why.into(),
-    }
+pub fn update(now: &Snapshot) -> UpdateStatus {
+    let status = view::status(&now.update, now.now);
+    let running = status.running.clone().or_else(|| now.node.as_ref()?.os_version.clone());
+    UpdateStatus { running, ..status }
 }
 
 /// A service's part of the status.

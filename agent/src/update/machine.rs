@@ -247,7 +247,7 @@ impl State {
 
     fn look_anew(&mut self) {
         if let Phase::Resting(rest) = &mut self.phase {
-            rest.refreshed = None;
+            (rest.refreshed, rest.why) = (None, None);
         }
     }
 

@@ -17,7 +17,7 @@ async fn commands_read_what_the_agent_says() {
     let registry = registry(&inputs, &handles);
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("admin.sock");
-    let api = Arc::new(Api::new(inputs, handles.flows, registry));
+    let api = Arc::new(Api::new(inputs, handles.flows, registry, all.update.clone()));
     tokio::spawn(Admin::bind(&socket).await.unwrap().serve(api, CancellationToken::new()));
 
     let mut out = Vec::new();
@@ -49,7 +49,7 @@ async fn an_agent_that_hangs_is_not_waited_for() {
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("admin.sock");
     let _listener = UnixListener::bind(&socket).unwrap();
-    assert!(matches!(get(&socket, "/status").await, Err(Error::Timeout(_))));
+    assert!(matches!(get(&socket, "/status").await, Err(Error::Timeout(..))));
 }
 
 #[tokio::test]

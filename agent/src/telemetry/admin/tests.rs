@@ -6,8 +6,8 @@ use super::*;
 use crate::telemetry::inputs::tests::Fixture;
 use crate::telemetry::metrics::Handles;
 
-struct Server {
-    all: Fixture,
+pub(super) struct Server {
+    pub(super) all: Fixture,
     api: Arc<Api>,
     dir: tempfile::TempDir,
     stop: CancellationToken,
@@ -15,11 +15,11 @@ struct Server {
 }
 
 impl Server {
-    async fn start(all: Fixture) -> Self {
+    pub(super) async fn start(all: Fixture) -> Self {
         let handles = Handles::default();
         let inputs = all.inputs();
         let registry = metrics::registry(&inputs, &handles);
-        let api = Arc::new(Api::new(inputs, handles.flows, registry));
+        let api = Arc::new(Api::new(inputs, handles.flows, registry, all.update.clone()));
         let dir = tempfile::tempdir().unwrap();
         let admin = Admin::bind(&dir.path().join("run/admin.sock")).await.unwrap();
         let stop = CancellationToken::new();
@@ -32,7 +32,7 @@ impl Server {
     }
 
     /// Everything that the server answers to these bytes.
-    async fn raw(&self, request: &str) -> String {
+    pub(super) async fn raw(&self, request: &str) -> String {
         let mut stream = UnixStream::connect(self.path()).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();
@@ -42,7 +42,7 @@ impl Server {
     }
 
     /// Status code and body of a request.
-    async fn ask(&self, method: &str, path: &str) -> (u16, String) {
+    pub(super) async fn ask(&self, method: &str, path: &str) -> (u16, String) {
         let answer = self.raw(&format!("{method} {path} HTTP/1.1\r\nHost: meshdog\r\n\r\n")).await;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())

@@ -7,8 +7,10 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::mesh::{Conflict, EndpointView, ServiceView};
-use crate::model::{AppProtocol, Endpoint, EndpointId, L4, ServiceId, SourceState, State};
+use crate::model::{self, AppProtocol, Endpoint, EndpointId, L4, ServiceId, SourceState};
 use crate::telemetry::status::{self, Status};
+use crate::update::Handle;
+use crate::update::tests::{handle, off};
 use crate::watch::offers::{Fault, Offer, Offers, Origin};
 use crate::watch::{DockerHealth, Network};
 
@@ -23,6 +25,7 @@ pub(crate) struct Fixture {
     pub(crate) catalog: watch::Sender<Option<Endpoints>>,
     pub(crate) desired: watch::Sender<Option<Arc<Desired>>>,
     pub(crate) dataplane: watch::Sender<DataplaneState>,
+    pub(crate) update: Handle,
 }
 
 impl Fixture {
@@ -37,6 +40,7 @@ impl Fixture {
             catalog: watch::Sender::new(None),
             desired: watch::Sender::default(),
             dataplane: watch::Sender::default(),
+            update: handle(off()).0,
         }
     }
 
@@ -78,7 +82,7 @@ impl Fixture {
             catalog: self.catalog.subscribe(),
             desired: self.desired.subscribe(),
             dataplane: self.dataplane.subscribe(),
-            update_mode: UpdateMode::Off,
+            update: self.update.state.clone(),
         }
     }
 
@@ -101,7 +105,14 @@ pub(crate) fn id(text: &str) -> ServiceId {
     ServiceId { namespace: namespace.parse().unwrap(), name: name.parse().unwrap() }
 }
 
-fn endpoint(service: &str, address: &str, container: &str, state: State, reason: &str, share: f64) -> EndpointView {
+fn endpoint(
+    service: &str,
+    address: &str,
+    container: &str,
+    state: model::State,
+    reason: &str,
+    share: f64,
+) -> EndpointView {
     let address = address.parse().unwrap();
     let protocol = AppProtocol::Tcp;
     EndpointView {
@@ -117,7 +128,7 @@ fn endpoint(service: &str, address: &str, container: &str, state: State, reason:
             task: "web-1".into(),
             container: container.into(),
             started_ms: 1,
-            state: State::Healthy,
+            state: model::State::Healthy,
             last_resort: false,
             reason: "registered".into(),
         }),
@@ -140,10 +151,10 @@ fn service(vip: u8, protocol: AppProtocol, aliases: &[&str], endpoints: Vec<Endp
 
 fn desired() -> Desired {
     let orders = vec![
-        endpoint("prod/orders", "172.17.0.3:8080", WEB, State::Healthy, "probe passed", 1.0),
-        endpoint("prod/orders", "172.17.0.4:8080", "beef", State::Ejected, "5 connects failed in 30 s", 0.0),
+        endpoint("prod/orders", "172.17.0.3:8080", WEB, model::State::Healthy, "probe passed", 1.0),
+        endpoint("prod/orders", "172.17.0.4:8080", "beef", model::State::Ejected, "5 connects failed in 30 s", 0.0),
     ];
-    let gate = |address| vec![endpoint("prod/gate", address, "dead", State::Healthy, "runs", 1.0)];
+    let gate = |address| vec![endpoint("prod/gate", address, "dead", model::State::Healthy, "runs", 1.0)];
     let services = [
         (("prod/gate", L4::Tcp), service(8, AppProtocol::Tcp, &["gate:53", "gate.prod:53"], gate("172.17.0.5:53"))),
         (("prod/gate", L4::Udp), service(8, AppProtocol::Udp, &["gate:53"], gate("172.17.0.5:53"))),
@@ -181,7 +192,7 @@ fn containers() -> (Containers, Offered) {
     };
     let web = container(WEB, "web-1", "shop/web:3", [172, 17, 0, 3]);
     let cron = container(&"77aa".repeat(16), "cron", "shop/cron:1", [172, 17, 0, 9]);
-    let web_endpoint = endpoint("prod/orders", "172.17.0.3:8080", WEB, State::Healthy, "", 0.5);
+    let web_endpoint = endpoint("prod/orders", "172.17.0.3:8080", WEB, model::State::Healthy, "", 0.5);
     let web_offers = Offers {
         endpoints: vec![Offer { endpoint: web_endpoint.endpoint, health: None, origin: Origin::Labels }],
         faults: vec![Fault {

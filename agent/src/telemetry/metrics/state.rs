@@ -5,10 +5,10 @@ use std::fmt;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeGaugeValue};
 use prometheus_client::metrics::MetricType;
 
+use super::updates;
 use crate::mesh::Desired;
 use crate::model::{ServiceId, SourceState, State};
 use crate::telemetry::inputs::Inputs;
-use crate::telemetry::status;
 
 /// Reads [`Inputs`] at each scrape.
 #[derive(Debug)]
@@ -30,11 +30,7 @@ impl prometheus_client::collector::Collector for Collector {
         let faults: usize = now.offered.values().map(|offers| offers.faults.len() + offers.more_faults).sum();
         gauge(&mut encoder, "meshdog_label_faults", "Labels of running containers that cannot be used", count(faults))?;
 
-        let help = "1 for the phase that the node's update is in";
-        let mut phase = encoder.encode_descriptor("meshdog_update_phase", help, None, MetricType::Gauge)?;
-        phase
-            .encode_family(&[("phase", &*status::update(now.update_mode, now.node.as_ref()).phase)])?
-            .encode_gauge(&1i64)
+        updates::encode(&mut encoder, &now.update)
     }
 }
 

@@ -6,7 +6,7 @@ use crate::mesh::Desired;
 use crate::telemetry::inputs::tests::{Fixture, id};
 
 /// The value of each series, by the series as it is written.
-fn scrape(registry: &Registry) -> Vec<(String, f64)> {
+pub(super) fn scrape(registry: &Registry) -> Vec<(String, f64)> {
     let text = text(registry).unwrap();
     assert!(text.ends_with("# EOF\n"));
     let samples = text.lines().filter(|line| !line.starts_with('#'));
@@ -16,7 +16,7 @@ fn scrape(registry: &Registry) -> Vec<(String, f64)> {
         .collect()
 }
 
-fn value(samples: &[(String, f64)], series: &str) -> Option<f64> {
+pub(super) fn value(samples: &[(String, f64)], series: &str) -> Option<f64> {
     let mut found = samples.iter().filter(|(name, _)| name == series).map(|(_, value)| *value);
     let first = found.next();
     assert_eq!(found.next(), None, "{series} is written twice");

@@ -21,7 +21,7 @@ fn the_status_of_a_working_node_is_the_documented_object() {
         "dataplane": {"backend": "nftables", "namespaces": 1, "in_sync": true, "last_apply_ms": 0.4, "repairs": 2},
         "update": {
             "phase": "off", "running": "1.50.0", "chosen": null, "refused": [],
-            "why": "updates are off in the configuration",
+            "why": "update.mode is off",
         },
     });
     assert_eq!(status, expected);

@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -89,12 +90,23 @@ impl Updating {
         Ok(Self { agent, simhost, dir, boots: Cell::new(1), reboots_seen: Cell::new(0) })
     }
 
-    /// What the host's updater finds from now on, newest first.
+    /// What the host's updater finds from now on, newest first; the agent is told to look.
     ///
     /// # Errors
-    /// When the host does not take it.
+    /// When the host does not take it, or the agent does not answer.
     pub fn offer(&self, versions: &[&str]) -> anyhow::Result<()> {
-        self.control("PUT", "/updates", &json!({ "available": versions })).map(drop)
+        self.control("PUT", "/updates", &json!({ "available": versions }))?;
+        self.say(&["check"])
+    }
+
+    /// `meshdog update WORDS`
+    ///
+    /// # Errors
+    /// When it fails.
+    pub fn say(&self, words: &[&str]) -> anyhow::Result<()> {
+        let out = self.agent.command(&[&["update"], words].concat())?;
+        ensure!(out.status.success(), "update {words:?}: {}", String::from_utf8_lossy(&out.stderr));
+        Ok(())
     }
 
     /// One request to the simulated host's control API.
@@ -124,12 +136,19 @@ impl Updating {
     /// # Errors
     /// When it refuses.
     pub fn foreign(&self, path: &str) -> anyhow::Result<()> {
-        let mut stream = std::os::unix::net::UnixStream::connect(&self.simhost.ready.api)?;
-        write!(stream, "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        ensure!(answer.starts_with("HTTP/1.1 204"), "POST {path}: {answer}");
-        Ok(())
+        let attempt = || {
+            let mut stream = UnixStream::connect(&self.simhost.ready.api)?;
+            write!(
+                stream,
+                "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            )?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            ensure!(answer.starts_with("HTTP/1.1 204"), "POST {path}: {answer}");
+            Ok(())
+        };
+        // Busy with what was asked before.
+        eventually(Duration::from_secs(10), "the host", attempt).map(drop)
     }
 
     /// Runs the host's signpost.
@@ -153,7 +172,7 @@ impl Updating {
     /// # Errors
     /// When the host does not answer.
     pub fn version_lock(&self) -> anyhow::Result<String> {
-        let mut stream = std::os::unix::net::UnixStream::connect(&self.simhost.ready.api)?;
+        let mut stream = UnixStream::connect(&self.simhost.ready.api)?;
         let path = "/settings?keys=settings.updates.version-lock";
         write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")?;
         let mut answer = String::new();

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use anyhow::ensure;
+use meshdog_tests::harness::updating::Updating;
 use meshdog_tests::harness::{Run, eventually};
 
-use super::{Outcome, Workload, boots, node, world};
+use super::{Outcome, Workload, boots, node, settings, world};
 
 #[test]
 fn a_good_update_is_taken_judged_and_kept() -> Outcome {
@@ -44,13 +45,12 @@ fn a_version_that_never_boots_is_refused_and_a_newer_one_is_not() -> Outcome {
 
     // It stays on offer, and the host's own memory of all this is gone.
     node.power_cycle(but_one)?;
-    let out = node.agent.command(&["update", "check"])?;
-    ensure!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    node.say(&["check"])?;
     let update = node.until("rest", but_one, |update| update.phase == "idle")?;
     ensure!(update.ends().len() == 1 && update.refused == ["1.21.1"], "{update:?}");
 
     node.offer(&["1.21.2", "1.21.1"])?;
-    node.agent.command(&["update", "check"])?;
+    node.say(&["check"])?;
     let update = node.until("the newer one", but_one, |update| update.ends().len() == 2)?;
     ensure!(update.ends()[1] == ("1.21.2", "good"), "{update:?}");
     eventually(Duration::from_secs(15), "the lock to be as it was", || {
@@ -77,21 +77,21 @@ fn a_version_on_which_workloads_do_worse_is_taken_back_for_good() -> Outcome {
     ensure!(disk.to_string().contains("\"priority\":2"), "{disk}");
 
     node.power_cycle(&sick)?;
-    node.agent.command(&["update", "check"])?;
+    node.say(&["check"])?;
     let update = node.until("rest", &sick, |update| update.phase == "idle")?;
     ensure!(update.ends().len() == 1, "{update:?}");
 
     // A person knows better, twice; then it is enough.
-    node.agent.command(&["update", "allow", "1.21.1"])?;
+    node.say(&["allow", "1.21.1"])?;
     let update = node.until("the second rollback", &sick, |update| update.ends().len() == 2)?;
     ensure!(update.ends()[1] == ("1.21.1", "rolled-back"), "{update:?}");
     node.until("the limit", &sick, |update| update.phase == "held" && update.held.is_some())?;
-    node.agent.command(&["update", "allow", "1.21.1"])?;
-    node.agent.command(&["update", "check"])?;
+    node.say(&["allow", "1.21.1"])?;
+    node.say(&["check"])?;
     let update = node.update()?;
     ensure!(update.phase == "held" && update.ends().len() == 2, "{update:?}");
     // Resumed where the workload does well on it.
-    node.agent.command(&["update", "resume"])?;
+    node.say(&["resume"])?;
     let update = node.until("the third", boots, |update| update.ends().len() == 3)?;
     ensure!(update.ends()[2].0 == "1.21.1", "{update:?}");
     Ok(())
@@ -101,7 +101,8 @@ fn a_version_on_which_workloads_do_worse_is_taken_back_for_good() -> Outcome {
 fn no_verdict_by_the_deadline_is_a_bad_one() -> Outcome {
     let world = world()?;
     let _workload = Workload::start(&world)?;
-    let mut node = node(&world, "deadline", "")?;
+    // The host's API is asked every 5 s; nothing may settle before that.
+    let mut node = Updating::start(&world.programs, &world.dir, "deadline", &settings(8, ""))?;
     node.offer(&["1.21.1"])?;
     node.until("the new version", boots, |update| update.phase == "verifying")?;
     // The host's API dies, and so it cannot even be asked to reboot for a while.

@@ -80,13 +80,14 @@ fn boots(_: &str) -> bool {
 /// A node that takes updates at once and judges them fast.
 fn node(world: &World, name: &str, extra: &str) -> anyhow::Result<Updating> {
     let dir = &world.dir;
-    Updating::start(&world.programs, dir, name, &settings("", extra))
+    Updating::start(&world.programs, dir, name, &settings(1, extra))
 }
 
-fn settings(update: &str, extra: &str) -> String {
+fn settings(settle: u32, extra: &str) -> String {
     format!(
-        "[update]\nmode = \"automatic\"\ndelay = \"0s\"\ndrain = \"3s\"\n{update}\n[update.verify]\ndeadline = \"8s\"\n\
-         settle = \"1s\"\nhttp = [\"{WORKLOAD}\"]\n{extra}\n"
+        "[update]\nmode = \"automatic\"\ndelay = \"0s\"\ndrain = \"3s\"\n[update.verify]\ndeadline = \"{}s\"\n\
+         settle = \"{settle}s\"\nhttp = [\"{WORKLOAD}\"]\n{extra}\n",
+        settle + 7
     )
 }
 

@@ -10,12 +10,12 @@ fn somebody_elses_update_is_given_way_to() -> Outcome {
     let world = world()?;
     let _workload = Workload::start(&world)?;
     let mut node = node(&world, "foreign", "")?;
-    node.agent.command(&["update", "hold"])?;
+    node.say(&["hold"])?;
     node.offer(&["1.21.1"])?;
     for action in ["refresh-updates", "prepare-update"] {
         node.foreign(&format!("/actions/{action}"))?;
     }
-    node.agent.command(&["update", "resume"])?;
+    node.say(&["resume"])?;
     let update = node.until("way to be given", boots, |update| update.why.contains("somebody else"))?;
     ensure!(update.phase == "waiting" && update.history.is_empty(), "{update:?}");
     node.foreign("/actions/activate-update")?;

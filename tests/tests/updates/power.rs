@@ -34,7 +34,7 @@ fn the_power_goes_at_every_stage_of_a_good_update() -> Outcome {
         node.power_cycle(boots)?;
         // An attempt that was cut short waits before it is made again, unless a person says resume.
         node.until("rest after the cut", boots, |update| ["idle", "waiting"].contains(&update.phase.as_str()))?;
-        node.agent.command(&["update", "resume"])?;
+        node.say(&["resume"])?;
         let update = node.until("the update to end well", boots, |update| {
             update.history.last().is_some_and(|last| last.end == "good")
         })?;
@@ -56,7 +56,7 @@ fn the_power_goes_at_every_stage_of_a_bad_update() -> Outcome {
         std::thread::sleep(Duration::from_millis(later));
         node.power_cycle(&sick)?;
         node.until("an end after the cut", &sick, |update| !update.history.is_empty())?;
-        node.agent.command(&["update", "resume"])?;
+        node.say(&["resume"])?;
         let update = node.until("the version to be refused", &sick, |update| {
             update.phase == "idle" && update.refused == ["1.21.1"]
         })?;
@@ -81,7 +81,7 @@ fn an_agent_that_is_killed_over_and_over_comes_to_an_end() -> Outcome {
         } else {
             node.agent.restart()?;
         }
-        node.agent.command(&["update", "resume"])?;
+        node.say(&["resume"])?;
     }
     let update = node.until("the update to end well", boots, |update| {
         update.history.last().is_some_and(|last| last.end == "good")

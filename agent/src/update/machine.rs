@@ -372,7 +372,7 @@ impl State {
         let owed = self.owed(&rest, facts);
         if !owed.is_empty() {
             let trouble = rest.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
-            rest.why = Some(Why::Waiting(format!("the last update is being settled{trouble}").into(), None));
+            rest.why = Some(Why::Waiting(format!("what may be left of an update is being settled{trouble}").into(), None));
             self.phase = Phase::Resting(rest);
             return owed;
         }

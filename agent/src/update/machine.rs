@@ -150,13 +150,14 @@ impl State {
                 Ok(vec![Effect::Look])
             }
             (Phase::Resting(rest), Event::Released(result)) => {
-                let released = result.is_ok();
-                self.phase = Phase::Resting(Rest { released, trouble: result.err(), ..rest });
+                let (released, why) = (result.is_ok(), rest.why.clone().filter(|_| result.is_err()));
+                self.phase = Phase::Resting(Rest { released, why, trouble: result.err(), ..rest });
                 Ok(Vec::new())
             }
             (Phase::Resting(rest), Event::Pinned(result)) => {
                 // What is on offer is another thing by now.
-                self.phase = Phase::Resting(Rest { trouble: result.err(), refreshed: None, ..rest });
+                let why = rest.why.clone().filter(|_| result.is_err());
+                self.phase = Phase::Resting(Rest { why, trouble: result.err(), refreshed: None, ..rest });
                 Ok(Vec::new())
             }
 
@@ -232,13 +233,20 @@ impl State {
             Event::Ruled(version, told) => {
                 if told.is_ok() {
                     memory.untold.remove(&version);
+                    self.settled();
                 }
             }
             Event::Reported(told) => {
-                memory.outcome.take_if(|_| told.is_ok());
+                if told.is_ok() {
+                    memory.outcome = None;
+                    self.settled();
+                }
             }
             Event::BreakerReset(told) => {
-                memory.reset.take_if(|_| told.is_ok());
+                if told.is_ok() {
+                    memory.reset = None;
+                    self.settled();
+                }
             }
             event => return Some(event),
         }
@@ -248,6 +256,13 @@ impl State {
     fn look_anew(&mut self) {
         if let Phase::Resting(rest) = &mut self.phase {
             (rest.refreshed, rest.why) = (None, None);
+        }
+    }
+
+    /// Something that was owed is done: what is next is looked at without a pause.
+    fn settled(&mut self) {
+        if let Phase::Resting(rest) = &mut self.phase {
+            rest.why = None;
         }
     }
 
@@ -372,7 +387,8 @@ impl State {
         let owed = self.owed(&rest, facts);
         if !owed.is_empty() {
             let trouble = rest.trouble.as_ref().map(|trouble| format!(": {trouble}")).unwrap_or_default();
-            rest.why = Some(Why::Waiting(format!("what may be left of an update is being settled{trouble}").into(), None));
+            rest.why =
+                Some(Why::Waiting(format!("what may be left of an update is being settled{trouble}").into(), None));
             self.phase = Phase::Resting(rest);
             return owed;
         }

@@ -99,7 +99,7 @@ impl State {
                 Step::Preparing | Step::Measuring | Step::Activating => 10,
                 Step::Draining { .. } => 1,
                 Step::Rebooting { .. } => 15,
-                Step::Withdrawing(_) | Step::RollingBack { .. } => 5,
+                Step::Withdrawing { .. } | Step::RollingBack { .. } => 5,
                 Step::Verifying { .. } => 2,
             },
         })
@@ -112,7 +112,7 @@ impl State {
             Phase::Updating { step, .. } => match step {
                 Step::Preparing | Step::Measuring | Step::Draining { .. } | Step::Activating => true,
                 // A reboot that was written down already, or a way back.
-                Step::Rebooting { .. } | Step::Withdrawing(_) => false,
+                Step::Rebooting { .. } | Step::Withdrawing { .. } => false,
                 Step::Verifying { .. } | Step::RollingBack { .. } => false,
             },
         }
@@ -170,7 +170,7 @@ impl State {
                 let decision = facts.map(|facts| policy::decide(self, &facts, now));
                 if decision == Some(Decision::Begin(intent.to.clone())) {
                     self.phase = Phase::Updating { intent, step: Step::Preparing };
-                    return Ok(vec![Effect::Prepare]);
+                    return Ok(self.command(Effect::Prepare));
                 }
                 self.phase = Phase::Resting(Rest { released: false, why: None, ..rest });
                 Ok(Vec::new())
@@ -203,7 +203,7 @@ impl State {
                 Phase::Resting(waiting(Rest::default()))
             }
             Phase::Updating { intent, step: Step::Measuring | Step::Draining { .. } | Step::Activating } => {
-                Phase::Updating { intent, step: Step::Withdrawing(why) }
+                Phase::Updating { intent, step: Step::Withdrawing { why, activated: false, trouble: None } }
             }
             phase => phase,
         };
@@ -267,7 +267,8 @@ impl State {
                     Finding::SameBoot | Finding::Updated if self.settings.mode != UpdateMode::Automatic => {
                         // What is prepared in this boot is undone; what runs is kept.
                         if !Self::was_rebooted(&stage) && intent.boot == facts.boot {
-                            return self.withdraw(intent, "update.mode is no longer automatic");
+                            let activated = stage != Stage::Preparing;
+                            return self.withdraw(intent, activated, "update.mode is no longer automatic");
                         }
                         self.end(&intent, End::Unjudged, "update.mode is no longer automatic", now)
                     }
@@ -338,9 +339,8 @@ impl State {
         match stage {
             Stage::Verifying { boot, boots, since } => self.verify(intent, boot, boots, since),
             Stage::RollingBack => self.roll_back(intent),
-            Stage::Preparing | Stage::Activating | Stage::Unknown => {
-                self.withdraw(intent, "the agent was restarted in the middle")
-            }
+            Stage::Preparing => self.withdraw(intent, false, "the agent was restarted in the middle"),
+            Stage::Activating | Stage::Unknown => self.withdraw(intent, true, "the agent was restarted in the middle"),
         }
     }
 
@@ -443,27 +443,28 @@ impl State {
 
     /// An event of an update under way; `None` where it cannot happen.
     fn update(&mut self, intent: Intent, step: Step, event: Event, now: Now) -> Option<Vec<Effect>> {
-        let held = self.memory.held.as_ref().map(|held| held.why.clone());
+        let activated = Stage::from(&step) == Stage::Activating;
         Some(match (step, event) {
             (Step::Preparing, Event::Prepared(Ok(status))) => {
-                if !self.own(&intent, &status, UpdateState::Staged) {
-                    return Some(self.withdraw(intent, "the host staged something else"));
+                self.heard(&intent, &status);
+                if !holds(&intent, &status, UpdateState::Staged) {
+                    return Some(self.withdraw(intent, activated, "the host staged something else"));
                 }
-                self.go_on(intent, Step::Measuring, Effect::Measure, held)
+                self.go_on(intent, activated, Step::Measuring, Effect::Measure)
             }
             (Step::Measuring, Event::Measured(baseline)) => {
                 let step = Step::Draining { since: now.boot, left: None };
-                self.go_on(Intent { baseline, ..intent }, step, Effect::Count, held)
+                self.go_on(Intent { baseline, ..intent }, activated, step, Effect::Count)
             }
             (Step::Draining { since, left }, Event::Tick) => {
-                self.go_on(intent, Step::Draining { since, left }, Effect::Count, held)
+                self.go_on(intent, activated, Step::Draining { since, left }, Effect::Count)
             }
             (Step::Draining { since, left }, Event::Counted(count)) => {
                 let (elapsed, deadline) = (now.boot.saturating_sub(since), self.settings.drain);
                 let drained = count == Ok(0) && elapsed >= HEARD;
                 let step = Step::Draining { since, left: count.ok().or(left) };
-                if held.is_some() || drained || elapsed >= deadline {
-                    return Some(self.go_on(intent, step, Effect::Look, held));
+                if self.memory.held.is_some() || drained || elapsed >= deadline {
+                    return Some(self.go_on(intent, activated, step, Effect::Look));
                 }
                 self.phase = Phase::Updating { intent, step };
                 Vec::new()
@@ -479,18 +480,19 @@ impl State {
                     && facts.banks.active == intent.bank
                     && facts.banks.next() == Some(intent.bank);
                 if !untouched {
-                    return Some(self.withdraw(intent, "somebody else changed what is staged"));
+                    return Some(self.withdraw(intent, activated, "somebody else changed what is staged"));
                 }
-                self.go_on(intent, Step::Activating, Effect::Activate, held)
+                self.go_on(intent, activated, Step::Activating, Effect::Activate)
             }
             (Step::Activating, Event::Activated(Ok(status))) => {
-                if !self.own(&intent, &status, UpdateState::Ready) {
-                    return Some(self.withdraw(intent, "the host made something else ready"));
+                self.heard(&intent, &status);
+                if !holds(&intent, &status, UpdateState::Ready) {
+                    return Some(self.withdraw(intent, activated, "the host made something else ready"));
                 }
-                self.go_on(intent, Step::Rebooting { back: false, asked: 1 }, Effect::Reboot, held)
+                self.go_on(intent, activated, Step::Rebooting { back: false, asked: 1 }, Effect::Reboot)
             }
             (Step::Preparing, Event::Prepared(Err(trouble))) | (Step::Activating, Event::Activated(Err(trouble))) => {
-                self.withdraw(intent, trouble.why)
+                self.withdraw(intent, activated, trouble.why)
             }
 
             (step @ Step::Rebooting { .. }, Event::Rebooting(Ok(()))) => {
@@ -498,14 +500,14 @@ impl State {
                 Vec::new()
             }
             (Step::Rebooting { back: false, asked }, Event::Rebooting(Err(why))) if asked >= MAX_ASKED => {
-                self.withdraw(intent, format!("the host does not reboot: {why}"))
+                self.withdraw(intent, activated, format!("the host does not reboot: {why}"))
             }
             (step @ Step::Rebooting { .. }, Event::Rebooting(Err(_))) => {
                 self.phase = Phase::Updating { intent, step };
                 Vec::new()
             }
             (Step::Rebooting { back: false, asked }, Event::Tick) if asked >= MAX_ASKED => {
-                self.withdraw(intent, "the host does not reboot")
+                self.withdraw(intent, activated, "the host does not reboot")
             }
             (Step::Rebooting { back, asked }, Event::Tick) => {
                 let asked = asked.saturating_add(1);
@@ -513,21 +515,33 @@ impl State {
                 vec![Effect::Reboot]
             }
 
-            (Step::Withdrawing(_), Event::Tick) => vec![Effect::Look],
-            (Step::Withdrawing(_), Event::Looked(Err(_)) | Event::Deactivated(Err(_))) => Vec::new(),
-            (Step::Withdrawing(_), Event::Deactivated(Ok(status))) => {
-                self.own(&intent, &status, UpdateState::Staged);
+            (Step::Withdrawing { .. }, Event::Tick) => vec![Effect::Look],
+            (
+                Step::Withdrawing { why, activated, .. },
+                Event::Looked(Err(trouble)) | Event::Deactivated(Err(trouble)),
+            ) => {
+                let step = Step::Withdrawing { why, activated, trouble: Some(trouble.why) };
+                self.phase = Phase::Updating { intent, step };
+                Vec::new()
+            }
+            (Step::Withdrawing { .. }, Event::Deactivated(Ok(status))) => {
+                self.heard(&intent, &status);
+                // What was made ready in between, and is no longer, is somebody else's.
+                self.memory.own.take_if(|own| own.staged != intent.to);
                 vec![Effect::Look]
             }
-            (Step::Withdrawing(why), Event::Looked(Ok(facts))) => {
-                // What was prepared while the agent was away is its own.
-                let status = facts.updates.as_ref();
-                let ready = status.is_some_and(|status| self.own(&intent, status, UpdateState::Ready));
-                if ready && facts.banks.next() != Some(intent.bank) {
-                    return Some(vec![Effect::Deactivate]);
-                }
-                if let Some(status) = status {
-                    self.own(&intent, status, UpdateState::Staged);
+            (Step::Withdrawing { why, activated, .. }, Event::Looked(Ok(facts))) => {
+                if let Some(status) = &facts.updates {
+                    // What came of a command whose end was not heard is this agent's own.
+                    let unheard = self.memory.own.as_ref().is_none_or(|own| own.timestamp.is_none());
+                    let state = if activated { UpdateState::Ready } else { UpdateState::Staged };
+                    if unheard && (holds(&intent, status, state) || holds(&intent, status, UpdateState::Staged)) {
+                        self.heard(&intent, status);
+                    }
+                    let ready = status.update_state == UpdateState::Ready;
+                    if activated && ready && policy::is_own(&self.memory, &facts) {
+                        return Some(self.command(Effect::Deactivate));
+                    }
                 }
                 self.end(&intent, End::Withdrawn, why, now)
             }
@@ -580,29 +594,37 @@ impl State {
     }
 
     /// The next step towards the reboot, unless a person holds updates meanwhile.
-    fn go_on(&mut self, intent: Intent, step: Step, effect: Effect, held: Option<Arc<str>>) -> Vec<Effect> {
-        match held {
-            Some(why) => self.withdraw(intent, format!("updates are held: {why}")),
+    fn go_on(&mut self, intent: Intent, activated: bool, step: Step, effect: Effect) -> Vec<Effect> {
+        match &self.memory.held {
+            Some(held) => {
+                let why = format!("updates are held: {}", held.why);
+                self.withdraw(intent, activated, why)
+            }
             None => {
                 self.phase = Phase::Updating { intent, step };
-                vec![effect]
+                self.command(effect)
             }
         }
     }
 
-    /// Whether the host's updater is in this state with this update; if so, its last command was this agent's.
-    fn own(&mut self, intent: &Intent, status: &UpdateStatus, state: UpdateState) -> bool {
-        let staged = status.staging_partition.as_ref().map(|staged| staged.image.version.as_str());
-        let own = status.update_state == state && staged == Some(intent.to.to_string().as_str());
-        if let Some(command) = status.most_recent_command.as_ref().filter(|_| own) {
-            let (boot, staged) = (intent.boot.clone(), intent.to.clone());
-            self.memory.own = Some(OwnCommand { boot, timestamp: command.timestamp.clone(), staged });
+    /// Before the host's updater is told something: whatever is said of a command then may be said of this one.
+    fn command(&mut self, effect: Effect) -> Vec<Effect> {
+        if let (Effect::Prepare | Effect::Activate | Effect::Deactivate, Some(own)) = (&effect, &mut self.memory.own) {
+            own.timestamp = None;
         }
-        own
+        vec![effect]
     }
 
-    fn withdraw(&mut self, intent: Intent, why: impl Into<Arc<str>>) -> Vec<Effect> {
-        self.phase = Phase::Updating { intent, step: Step::Withdrawing(why.into()) };
+    /// The host's last command was this agent's.
+    fn heard(&mut self, intent: &Intent, status: &UpdateStatus) {
+        let staged = status.staging_partition.as_ref().and_then(|it| Version::parse(&it.image.version).ok());
+        let timestamp = status.most_recent_command.as_ref().map(|command| command.timestamp.clone());
+        self.memory.own = staged.map(|staged| OwnCommand { boot: intent.boot.clone(), timestamp, staged });
+    }
+
+    fn withdraw(&mut self, intent: Intent, activated: bool, why: impl Into<Arc<str>>) -> Vec<Effect> {
+        let step = Step::Withdrawing { why: why.into(), activated, trouble: None };
+        self.phase = Phase::Updating { intent, step };
         vec![Effect::Look]
     }
 
@@ -716,6 +738,12 @@ impl State {
         self.memory.rulings.insert(version.clone(), Ruling { refused, at, by: self.node.clone(), why });
         self.memory.untold.insert(version);
     }
+}
+
+/// Whether the host's updater is in this state with this update.
+fn holds(intent: &Intent, status: &UpdateStatus, state: UpdateState) -> bool {
+    let staged = status.staging_partition.as_ref().map(|staged| staged.image.version.as_str());
+    status.update_state == state && staged == Some(intent.to.to_string().as_str())
 }
 
 fn retry(before: Option<Retry>, version: Version, why: Arc<str>, now: Timestamp) -> Retry {

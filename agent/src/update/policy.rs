@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bottlerocket_settings::{CommandKind, UpdateState};
+use bottlerocket_settings::{Command, CommandKind, CommandOutcome, UpdateState};
 use jiff::Timestamp;
 use semver::Version;
 
@@ -149,7 +149,12 @@ pub fn is_own(memory: &Memory, facts: &Facts) -> bool {
         && updates
             .most_recent_command
             .as_ref()
-            .is_some_and(|command| command.cmd_type == CommandKind::Refresh || command.timestamp == own.timestamp)
+            .is_some_and(|command| changes_nothing(command) || Some(&command.timestamp) == own.timestamp.as_ref())
+}
+
+/// Whether a command leaves what is staged as it is.
+fn changes_nothing(command: &Command) -> bool {
+    command.cmd_type == CommandKind::Refresh || command.cmd_status != CommandOutcome::Success
 }
 
 /// When this node's turn in the wave comes, after the delay.

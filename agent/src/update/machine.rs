@@ -424,12 +424,14 @@ impl State {
         let over = policy::pin_is_over(&self.memory, facts);
         let pin = self.memory.pin.as_mut()?;
         let found = facts.version_lock.as_deref().unwrap_or("latest");
-        let kept = pin.to.to_string();
-        let is_kept = found.trim_start_matches('v') == kept;
         pin.lift |= over;
-        match (pin.lift, is_kept) {
-            (true, true) if pin.before.trim_start_matches('v') != kept => Some(Effect::Pin(pin.before.clone())),
-            (false, false) if !pin.set => Some(Effect::Pin(kept)),
+        match (pin.lift, pin.keeps(found)) {
+            (true, true) if !pin.keeps(&pin.before) => Some(Effect::Pin(pin.before.clone())),
+            (false, false) if !pin.set => {
+                // Somebody may have been faster.
+                found.clone_into(&mut pin.before);
+                Some(Effect::Pin(pin.to.to_string()))
+            }
             (false, true) => {
                 pin.set = true;
                 None
@@ -695,7 +697,8 @@ impl State {
         }
         let found = facts.version_lock.as_deref().unwrap_or("latest");
         // A lock that this agent set before is not what stood there.
-        let before = self.memory.pin.take().map_or_else(|| found.to_owned(), |pin| pin.before);
+        let own = self.memory.pin.take().filter(|pin| pin.keeps(found));
+        let before = own.map_or_else(|| found.to_owned(), |pin| pin.before);
         self.memory.pin = Some(Pin { to: facts.running.clone(), before, set: false, lift: false });
         let (rollbacks, max) = (self.memory.rollbacks, self.settings.max_rollbacks);
         if rollbacks > 0 && rollbacks >= max {

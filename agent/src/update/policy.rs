@@ -175,9 +175,18 @@ pub fn newer_than(known: Option<&Ruling>, now: Timestamp) -> Timestamp {
 }
 
 /// Whether the lock that a rollback set has done its work: something newer than every refused version is on offer, or
-/// nothing newer than what runs is refused any more.
+/// nothing newer than what runs is refused any more, or something else runs. It goes on where a refused version would be
+/// locked to without it.
 #[must_use]
 pub fn pin_is_over(memory: &Memory, facts: &Facts) -> bool {
+    let Some(pin) = &memory.pin else { return true };
+    if pin.to != facts.running {
+        return true;
+    }
+    let before = Version::parse(pin.before.trim_start_matches('v'));
+    if before.is_ok_and(|before| refusal(memory, &before).is_some()) {
+        return false;
+    }
     let refused = memory.rulings.iter().filter(|(version, ruling)| ruling.refused && **version > facts.running);
     let Some(worst) = refused.map(|(version, _)| version).max() else { return true };
     let offered = facts.updates.iter().flat_map(|updates| &updates.available_updates);

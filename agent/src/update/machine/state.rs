@@ -380,6 +380,13 @@ impl End {
     }
 }
 
+impl Pin {
+    /// Whether this value of `version-lock` keeps the host where the pin wants it.
+    pub(super) fn keeps(&self, lock: &str) -> bool {
+        lock.trim_start_matches('v') == self.to.to_string()
+    }
+}
+
 impl State {
     /// The state of an agent that has just started, from what the journal held.
     #[must_use]

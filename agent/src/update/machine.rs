@@ -76,6 +76,10 @@ pub fn step(state: &State, event: Event, now: Now) -> Result<(State, Vec<Effect>
         return Ok((next, Vec::new()));
     }
     let mut effects = next.on(event, now)?;
+    next.telling.extend(effects.iter().filter_map(|effect| match effect {
+        Effect::Rule(version, ruling) => Some((version.clone(), ruling.at)),
+        _ => None,
+    }));
     let record = next.record();
     if record != state.record() || !(state.recorded || effects.is_empty()) {
         let essential = !effects.is_empty() && next.needs_the_journal();
@@ -230,7 +234,8 @@ impl State {
             }
             Event::Check => self.look_anew(),
             Event::Ruled(version, told) => {
-                if told.is_ok() {
+                let said = self.telling.remove(&version);
+                if told.is_ok() && said == memory.rulings.get(&version).map(|ruling| ruling.at) {
                     memory.untold.remove(&version);
                 }
             }

@@ -41,6 +41,8 @@ pub struct State {
     pub phase: Phase,
     /// Whether the journal on disk is as it should be.
     pub recorded: bool,
+    /// The words that the fleet is being told, by when they were said: a newer one has yet to be told.
+    pub telling: BTreeMap<Version, Timestamp>,
 }
 
 /// Where the update stands.
@@ -392,7 +394,7 @@ impl State {
     #[must_use]
     pub fn new(settings: Arc<UpdateSettings>, node: Arc<str>, record: Record) -> Self {
         let phase = Phase::Starting(record.update.map(|underway| (underway.intent, underway.stage)));
-        Self { settings, node, memory: record.memory, phase, recorded: true }
+        Self { settings, node, memory: record.memory, phase, recorded: true, telling: BTreeMap::new() }
     }
 
     /// What belongs on disk.

@@ -516,9 +516,12 @@ impl State {
             (Step::Rebooting { back: false, asked }, Event::Tick) if asked >= MAX_ASKED => {
                 self.withdraw(intent, activated, "the host does not reboot")
             }
-            (Step::Rebooting { back, asked }, Event::Tick) => {
-                let asked = asked.saturating_add(1);
-                self.phase = Phase::Updating { intent, step: Step::Rebooting { back, asked } };
+            (Step::Rebooting { back: false, asked }, Event::Tick) => {
+                self.go_on(intent, activated, Step::Rebooting { back: false, asked: asked + 1 }, Effect::Reboot)
+            }
+            (Step::Rebooting { back: true, asked }, Event::Tick) => {
+                let step = Step::Rebooting { back: true, asked: asked.saturating_add(1) };
+                self.phase = Phase::Updating { intent, step };
                 vec![Effect::Reboot]
             }
 

@@ -150,18 +150,19 @@ pub(super) fn tcp_address(value: &DeValue<'_>) -> Result<SocketAddr, String> {
         .ok_or_else(|| format!("{written:?} takes no connection; write ADDRESS:PORT, such as 127.0.0.1:5432"))
 }
 
-/// An `http://` or `https://` address.
+/// An `http://` address. What meshdog asks stands on the node or among the nodes; its HTTP client knows no TLS.
 pub(super) fn http_url(value: &DeValue<'_>) -> Result<Url, String> {
     let written = text(value)?;
     let advice = "write http://HOST:PORT, such as http://127.0.0.1:8080";
     let url: Url = written.parse().map_err(|problem| format!("{written:?} is not a URL ({problem}); {advice}"))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("{written:?} is not an HTTP address; {advice}"));
-    }
     if !url.username().is_empty() || url.password().is_some() {
         return Err("carries a user name or password, which logs would show; write it without".to_owned());
     }
-    Ok(url)
+    match url.scheme() {
+        "http" => Ok(url),
+        "https" => Err(format!("{written:?} needs TLS, which meshdog does not speak; {advice}")),
+        _ => Err(format!("{written:?} is not an HTTP address; {advice}")),
+    }
 }
 
 /// An absolute path.

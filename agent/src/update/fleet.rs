@@ -15,7 +15,6 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use semver::Version;
 use serde::{Deserialize, Serialize};
-use url::Url;
 
 pub use board::Board;
 pub use etcd::EtcdError;
@@ -63,9 +62,6 @@ pub enum FleetError {
     /// There is no HTTP at all on this machine.
     #[error("no HTTP client can be made to ask the fleet with")]
     Client(#[source] reqwest::Error),
-    /// An address that needs TLS.
-    #[error("{0} needs TLS, which meshdog does not speak; write an http:// address")]
-    Tls(Url),
     /// The lock server.
     #[error(transparent)]
     LockServer(#[from] LockServerError),
@@ -93,7 +89,7 @@ impl Fleet {
     /// The fleet that `settings` name, with its board on the etcd cluster `board`. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`FleetError::Client`] or [`FleetError::Tls`].
+    /// [`FleetError::Client`].
     pub fn new(settings: &FleetSettings, board: Option<&EtcdSettings>) -> Result<Self, FleetError> {
         let group = &settings.group;
         let lock = match &settings.lock {

@@ -76,6 +76,10 @@ pub fn step(state: &State, event: Event, now: Now) -> Result<(State, Vec<Effect>
         return Ok((next, Vec::new()));
     }
     let mut effects = next.on(event, now)?;
+    next.telling.extend(effects.iter().filter_map(|effect| match effect {
+        Effect::Rule(version, ruling) => Some((version.clone(), ruling.at)),
+        _ => None,
+    }));
     let record = next.record();
     if record != state.record() || !(state.recorded || effects.is_empty()) {
         let essential = !effects.is_empty() && next.needs_the_journal();
@@ -99,7 +103,7 @@ impl State {
                 Step::Preparing | Step::Measuring | Step::Activating => 10,
                 Step::Draining { .. } => 1,
                 Step::Rebooting { .. } => 15,
-                Step::Withdrawing(_) | Step::RollingBack { .. } => 5,
+                Step::Withdrawing { .. } | Step::RollingBack { .. } => 5,
                 Step::Verifying { .. } => 2,
             },
         })
@@ -112,7 +116,7 @@ impl State {
             Phase::Updating { step, .. } => match step {
                 Step::Preparing | Step::Measuring | Step::Draining { .. } | Step::Activating => true,
                 // A reboot that was written down already, or a way back.
-                Step::Rebooting { .. } | Step::Withdrawing(_) => false,
+                Step::Rebooting { .. } | Step::Withdrawing { .. } => false,
                 Step::Verifying { .. } | Step::RollingBack { .. } => false,
             },
         }
@@ -171,7 +175,7 @@ impl State {
                 let decision = facts.map(|facts| policy::decide(self, &facts, now));
                 if decision == Some(Decision::Begin(intent.to.clone())) {
                     self.phase = Phase::Updating { intent, step: Step::Preparing };
-                    return Ok(vec![Effect::Prepare]);
+                    return Ok(self.command(Effect::Prepare));
                 }
                 self.phase = Phase::Resting(Rest { released: false, why: None, ..rest });
                 Ok(Vec::new())
@@ -204,7 +208,7 @@ impl State {
                 Phase::Resting(waiting(Rest::default()))
             }
             Phase::Updating { intent, step: Step::Measuring | Step::Draining { .. } | Step::Activating } => {
-                Phase::Updating { intent, step: Step::Withdrawing(why) }
+                Phase::Updating { intent, step: Step::Withdrawing { why, activated: false, trouble: None } }
             }
             phase => phase,
         };
@@ -228,7 +232,8 @@ impl State {
             }
             Event::Check => self.look_anew(),
             Event::Ruled(version, told) => {
-                if told.is_ok() {
+                let said = self.telling.remove(&version);
+                if told.is_ok() && said == memory.rulings.get(&version).map(|ruling| ruling.at) {
                     memory.untold.remove(&version);
                     self.settled();
                 }
@@ -279,7 +284,8 @@ impl State {
                     Finding::SameBoot | Finding::Updated if self.settings.mode != UpdateMode::Automatic => {
                         // What is prepared in this boot is undone; what runs is kept.
                         if !Self::was_rebooted(&stage) && intent.boot == facts.boot {
-                            return self.withdraw(intent, "update.mode is no longer automatic");
+                            let activated = stage != Stage::Preparing;
+                            return self.withdraw(intent, activated, "update.mode is no longer automatic");
                         }
                         self.end(&intent, End::Unjudged, "update.mode is no longer automatic", now)
                     }
@@ -350,9 +356,8 @@ impl State {
         match stage {
             Stage::Verifying { boot, boots, since } => self.verify(intent, boot, boots, since),
             Stage::RollingBack => self.roll_back(intent),
-            Stage::Preparing | Stage::Activating | Stage::Unknown => {
-                self.withdraw(intent, "the agent was restarted in the middle")
-            }
+            Stage::Preparing => self.withdraw(intent, false, "the agent was restarted in the middle"),
+            Stage::Activating | Stage::Unknown => self.withdraw(intent, true, "the agent was restarted in the middle"),
         }
     }
 
@@ -437,12 +442,14 @@ impl State {
         let over = policy::pin_is_over(&self.memory, facts);
         let pin = self.memory.pin.as_mut()?;
         let found = facts.version_lock.as_deref().unwrap_or("latest");
-        let kept = pin.to.to_string();
-        let is_kept = found.trim_start_matches('v') == kept;
         pin.lift |= over;
-        match (pin.lift, is_kept) {
-            (true, true) if pin.before.trim_start_matches('v') != kept => Some(Effect::Pin(pin.before.clone())),
-            (false, false) if !pin.set => Some(Effect::Pin(kept)),
+        match (pin.lift, pin.keeps(found)) {
+            (true, true) if !pin.keeps(&pin.before) => Some(Effect::Pin(pin.before.clone())),
+            (false, false) if !pin.set => {
+                // Somebody may have been faster.
+                found.clone_into(&mut pin.before);
+                Some(Effect::Pin(pin.to.to_string()))
+            }
             (false, true) => {
                 pin.set = true;
                 None
@@ -456,27 +463,28 @@ impl State {
 
     /// An event of an update under way; `None` where it cannot happen.
     fn update(&mut self, intent: Intent, step: Step, event: Event, now: Now) -> Option<Vec<Effect>> {
-        let held = self.memory.held.as_ref().map(|held| held.why.clone());
+        let activated = Stage::from(&step) == Stage::Activating;
         Some(match (step, event) {
             (Step::Preparing, Event::Prepared(Ok(status))) => {
-                if !self.own(&intent, &status, UpdateState::Staged) {
-                    return Some(self.withdraw(intent, "the host staged something else"));
+                self.heard(&intent, &status);
+                if !holds(&intent, &status, UpdateState::Staged) {
+                    return Some(self.withdraw(intent, activated, "the host staged something else"));
                 }
-                self.go_on(intent, Step::Measuring, Effect::Measure, held)
+                self.go_on(intent, activated, Step::Measuring, Effect::Measure)
             }
             (Step::Measuring, Event::Measured(baseline)) => {
                 let step = Step::Draining { since: now.boot, left: None };
-                self.go_on(Intent { baseline, ..intent }, step, Effect::Count, held)
+                self.go_on(Intent { baseline, ..intent }, activated, step, Effect::Count)
             }
             (Step::Draining { since, left }, Event::Tick) => {
-                self.go_on(intent, Step::Draining { since, left }, Effect::Count, held)
+                self.go_on(intent, activated, Step::Draining { since, left }, Effect::Count)
             }
             (Step::Draining { since, left }, Event::Counted(count)) => {
                 let (elapsed, deadline) = (now.boot.saturating_sub(since), self.settings.drain);
                 let drained = count == Ok(0) && elapsed >= HEARD;
                 let step = Step::Draining { since, left: count.ok().or(left) };
-                if held.is_some() || drained || elapsed >= deadline {
-                    return Some(self.go_on(intent, step, Effect::Look, held));
+                if self.memory.held.is_some() || drained || elapsed >= deadline {
+                    return Some(self.go_on(intent, activated, step, Effect::Look));
                 }
                 self.phase = Phase::Updating { intent, step };
                 Vec::new()
@@ -492,18 +500,19 @@ impl State {
                     && facts.banks.active == intent.bank
                     && facts.banks.next() == Some(intent.bank);
                 if !untouched {
-                    return Some(self.withdraw(intent, "somebody else changed what is staged"));
+                    return Some(self.withdraw(intent, activated, "somebody else changed what is staged"));
                 }
-                self.go_on(intent, Step::Activating, Effect::Activate, held)
+                self.go_on(intent, activated, Step::Activating, Effect::Activate)
             }
             (Step::Activating, Event::Activated(Ok(status))) => {
-                if !self.own(&intent, &status, UpdateState::Ready) {
-                    return Some(self.withdraw(intent, "the host made something else ready"));
+                self.heard(&intent, &status);
+                if !holds(&intent, &status, UpdateState::Ready) {
+                    return Some(self.withdraw(intent, activated, "the host made something else ready"));
                 }
-                self.go_on(intent, Step::Rebooting { back: false, asked: 1 }, Effect::Reboot, held)
+                self.go_on(intent, activated, Step::Rebooting { back: false, asked: 1 }, Effect::Reboot)
             }
             (Step::Preparing, Event::Prepared(Err(trouble))) | (Step::Activating, Event::Activated(Err(trouble))) => {
-                self.withdraw(intent, trouble.why)
+                self.withdraw(intent, activated, trouble.why)
             }
 
             (step @ Step::Rebooting { .. }, Event::Rebooting(Ok(()))) => {
@@ -511,36 +520,51 @@ impl State {
                 Vec::new()
             }
             (Step::Rebooting { back: false, asked }, Event::Rebooting(Err(why))) if asked >= MAX_ASKED => {
-                self.withdraw(intent, format!("the host does not reboot: {why}"))
+                self.withdraw(intent, activated, format!("the host does not reboot: {why}"))
             }
             (step @ Step::Rebooting { .. }, Event::Rebooting(Err(_))) => {
                 self.phase = Phase::Updating { intent, step };
                 Vec::new()
             }
             (Step::Rebooting { back: false, asked }, Event::Tick) if asked >= MAX_ASKED => {
-                self.withdraw(intent, "the host does not reboot")
+                self.withdraw(intent, activated, "the host does not reboot")
             }
-            (Step::Rebooting { back, asked }, Event::Tick) => {
-                let asked = asked.saturating_add(1);
-                self.phase = Phase::Updating { intent, step: Step::Rebooting { back, asked } };
+            (Step::Rebooting { back: false, asked }, Event::Tick) => {
+                self.go_on(intent, activated, Step::Rebooting { back: false, asked: asked + 1 }, Effect::Reboot)
+            }
+            (Step::Rebooting { back: true, asked }, Event::Tick) => {
+                let step = Step::Rebooting { back: true, asked: asked.saturating_add(1) };
+                self.phase = Phase::Updating { intent, step };
                 vec![Effect::Reboot]
             }
 
-            (Step::Withdrawing(_), Event::Tick) => vec![Effect::Look],
-            (Step::Withdrawing(_), Event::Looked(Err(_)) | Event::Deactivated(Err(_))) => Vec::new(),
-            (Step::Withdrawing(_), Event::Deactivated(Ok(status))) => {
-                self.own(&intent, &status, UpdateState::Staged);
+            (Step::Withdrawing { .. }, Event::Tick) => vec![Effect::Look],
+            (
+                Step::Withdrawing { why, activated, .. },
+                Event::Looked(Err(trouble)) | Event::Deactivated(Err(trouble)),
+            ) => {
+                let step = Step::Withdrawing { why, activated, trouble: Some(trouble.why) };
+                self.phase = Phase::Updating { intent, step };
+                Vec::new()
+            }
+            (Step::Withdrawing { .. }, Event::Deactivated(Ok(status))) => {
+                self.heard(&intent, &status);
+                // What was made ready in between, and is no longer, is somebody else's.
+                self.memory.own.take_if(|own| own.staged != intent.to);
                 vec![Effect::Look]
             }
-            (Step::Withdrawing(why), Event::Looked(Ok(facts))) => {
-                // What was prepared while the agent was away is its own.
-                let status = facts.updates.as_ref();
-                let ready = status.is_some_and(|status| self.own(&intent, status, UpdateState::Ready));
-                if ready && facts.banks.next() != Some(intent.bank) {
-                    return Some(vec![Effect::Deactivate]);
-                }
-                if let Some(status) = status {
-                    self.own(&intent, status, UpdateState::Staged);
+            (Step::Withdrawing { why, activated, .. }, Event::Looked(Ok(facts))) => {
+                if let Some(status) = &facts.updates {
+                    // What came of a command whose end was not heard is this agent's own.
+                    let unheard = self.memory.own.as_ref().is_none_or(|own| own.timestamp.is_none());
+                    let state = if activated { UpdateState::Ready } else { UpdateState::Staged };
+                    if unheard && (holds(&intent, status, state) || holds(&intent, status, UpdateState::Staged)) {
+                        self.heard(&intent, status);
+                    }
+                    let ready = status.update_state == UpdateState::Ready;
+                    if activated && ready && policy::is_own(&self.memory, &facts) {
+                        return Some(self.command(Effect::Deactivate));
+                    }
                 }
                 self.end(&intent, End::Withdrawn, why, now)
             }
@@ -593,29 +617,37 @@ impl State {
     }
 
     /// The next step towards the reboot, unless a person holds updates meanwhile.
-    fn go_on(&mut self, intent: Intent, step: Step, effect: Effect, held: Option<Arc<str>>) -> Vec<Effect> {
-        match held {
-            Some(why) => self.withdraw(intent, format!("updates are held: {why}")),
+    fn go_on(&mut self, intent: Intent, activated: bool, step: Step, effect: Effect) -> Vec<Effect> {
+        match &self.memory.held {
+            Some(held) => {
+                let why = format!("updates are held: {}", held.why);
+                self.withdraw(intent, activated, why)
+            }
             None => {
                 self.phase = Phase::Updating { intent, step };
-                vec![effect]
+                self.command(effect)
             }
         }
     }
 
-    /// Whether the host's updater is in this state with this update; if so, its last command was this agent's.
-    fn own(&mut self, intent: &Intent, status: &UpdateStatus, state: UpdateState) -> bool {
-        let staged = status.staging_partition.as_ref().map(|staged| staged.image.version.as_str());
-        let own = status.update_state == state && staged == Some(intent.to.to_string().as_str());
-        if let Some(command) = status.most_recent_command.as_ref().filter(|_| own) {
-            let (boot, staged) = (intent.boot.clone(), intent.to.clone());
-            self.memory.own = Some(OwnCommand { boot, timestamp: command.timestamp.clone(), staged });
+    /// Before the host's updater is told something: whatever is said of a command then may be said of this one.
+    fn command(&mut self, effect: Effect) -> Vec<Effect> {
+        if let (Effect::Prepare | Effect::Activate | Effect::Deactivate, Some(own)) = (&effect, &mut self.memory.own) {
+            own.timestamp = None;
         }
-        own
+        vec![effect]
     }
 
-    fn withdraw(&mut self, intent: Intent, why: impl Into<Arc<str>>) -> Vec<Effect> {
-        self.phase = Phase::Updating { intent, step: Step::Withdrawing(why.into()) };
+    /// The host's last command was this agent's.
+    fn heard(&mut self, intent: &Intent, status: &UpdateStatus) {
+        let staged = status.staging_partition.as_ref().and_then(|it| Version::parse(&it.image.version).ok());
+        let timestamp = status.most_recent_command.as_ref().map(|command| command.timestamp.clone());
+        self.memory.own = staged.map(|staged| OwnCommand { boot: intent.boot.clone(), timestamp, staged });
+    }
+
+    fn withdraw(&mut self, intent: Intent, activated: bool, why: impl Into<Arc<str>>) -> Vec<Effect> {
+        let step = Step::Withdrawing { why: why.into(), activated, trouble: None };
+        self.phase = Phase::Updating { intent, step };
         vec![Effect::Look]
     }
 
@@ -686,7 +718,8 @@ impl State {
         }
         let found = facts.version_lock.as_deref().unwrap_or("latest");
         // A lock that this agent set before is not what stood there.
-        let before = self.memory.pin.take().map_or_else(|| found.to_owned(), |pin| pin.before);
+        let own = self.memory.pin.take().filter(|pin| pin.keeps(found));
+        let before = own.map_or_else(|| found.to_owned(), |pin| pin.before);
         self.memory.pin = Some(Pin { to: facts.running.clone(), before, set: false, lift: false });
         let (rollbacks, max) = (self.memory.rollbacks, self.settings.max_rollbacks);
         if rollbacks > 0 && rollbacks >= max {
@@ -729,6 +762,12 @@ impl State {
         self.memory.rulings.insert(version.clone(), Ruling { refused, at, by: self.node.clone(), why });
         self.memory.untold.insert(version);
     }
+}
+
+/// Whether the host's updater is in this state with this update.
+fn holds(intent: &Intent, status: &UpdateStatus, state: UpdateState) -> bool {
+    let staged = status.staging_partition.as_ref().map(|staged| staged.image.version.as_str());
+    status.update_state == state && staged == Some(intent.to.to_string().as_str())
 }
 
 fn retry(before: Option<Retry>, version: Version, why: Arc<str>, now: Timestamp) -> Retry {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bottlerocket_settings::{CommandKind, UpdateState};
+use bottlerocket_settings::{Command, CommandKind, CommandOutcome, UpdateState};
 use jiff::Timestamp;
 use semver::Version;
 
@@ -149,7 +149,12 @@ pub fn is_own(memory: &Memory, facts: &Facts) -> bool {
         && updates
             .most_recent_command
             .as_ref()
-            .is_some_and(|command| command.cmd_type == CommandKind::Refresh || command.timestamp == own.timestamp)
+            .is_some_and(|command| changes_nothing(command) || Some(&command.timestamp) == own.timestamp.as_ref())
+}
+
+/// Whether a command leaves what is staged as it is.
+fn changes_nothing(command: &Command) -> bool {
+    command.cmd_type == CommandKind::Refresh || command.cmd_status != CommandOutcome::Success
 }
 
 /// When this node's turn in the wave comes, after the delay.
@@ -170,9 +175,18 @@ pub fn newer_than(known: Option<&Ruling>, now: Timestamp) -> Timestamp {
 }
 
 /// Whether the lock that a rollback set has done its work: something newer than every refused version is on offer, or
-/// nothing newer than what runs is refused any more.
+/// nothing newer than what runs is refused any more, or something else runs. It goes on where a refused version would be
+/// locked to without it.
 #[must_use]
 pub fn pin_is_over(memory: &Memory, facts: &Facts) -> bool {
+    let Some(pin) = &memory.pin else { return true };
+    if pin.to != facts.running {
+        return true;
+    }
+    let before = Version::parse(pin.before.trim_start_matches('v'));
+    if before.is_ok_and(|before| refusal(memory, &before).is_some()) {
+        return false;
+    }
     let refused = memory.rulings.iter().filter(|(version, ruling)| ruling.refused && **version > facts.running);
     let Some(worst) = refused.map(|(version, _)| version).max() else { return true };
     let offered = facts.updates.iter().flat_map(|updates| &updates.available_updates);

@@ -117,9 +117,6 @@ pub enum Error {
     /// The HTTP client.
     #[error("cannot make an HTTP client for update.verify.http")]
     Client(#[source] reqwest::Error),
-    /// An address that could never be asked.
-    #[error("update.verify.http: {0} needs TLS, which meshdog does not speak; write an http:// address")]
-    Tls(Arc<str>),
 }
 
 /// Where the checks look.
@@ -152,16 +149,13 @@ impl Verify {
     /// containers' queries.
     ///
     /// # Errors
-    /// When the settings ask for what can never succeed, or no HTTP client can be made.
+    /// When no HTTP client can be made.
     pub fn new(
         settings: &VerifySettings,
         namespace: &Namespace,
         resolver: Option<SelfQuery>,
         inputs: Inputs,
     ) -> Result<Self, Error> {
-        if let Some(url) = settings.http.iter().find(|url| url.scheme() != "http") {
-            return Err(Error::Tls(wanted::shown(url).into()));
-        }
         let wanted = wanted::list(namespace, &settings.services, &settings.http, &settings.tcp);
         let http = wanted::client().map_err(Error::Client)?;
         Ok(Self { min_healthy: settings.min_healthy, wanted, http, resolver, inputs })

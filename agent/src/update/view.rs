@@ -23,7 +23,7 @@ pub fn standing(state: &State) -> Standing {
         Phase::Starting(Some((intent, stage))) if *stage != Stage::Preparing => held_back(intent),
         Phase::Starting(_) | Phase::Unsupported(_) | Phase::Resting(_) | Phase::Locking { .. } => Standing::Serving,
         Phase::Updating { intent, step } => match step {
-            Step::Preparing | Step::Measuring | Step::Withdrawing(_) => Standing::Serving,
+            Step::Preparing | Step::Measuring | Step::Withdrawing { .. } => Standing::Serving,
             Step::Draining { .. } | Step::Activating | Step::Rebooting { .. } => draining(intent),
             Step::Verifying { .. } | Step::RollingBack { .. } => held_back(intent),
         },

@@ -304,6 +304,20 @@ fn wrong_values() {
         ("paths.imds = \"file:///etc\"", "2:14: `imds` in [paths]: \"file:///etc\" is not an HTTP address; write"),
         ("paths.imds = \"http://h:99999\"", "2:14: `imds` in [paths]: \"http://h:99999\" is not a URL (invalid port"),
         ("paths.imds = \"http://u:p@h\"", "2:14: `imds` in [paths]: carries a user name or password"),
+        ("paths.imds = \"https://u:p@h\"", "2:14: `imds` in [paths]: carries a user name or password"),
+        (
+            "update.verify.http = [\"http://127.0.0.1\", \"https://127.0.0.1:8443/healthz\"]",
+            "2:43: `http` in [update.verify]: \"https://127.0.0.1:8443/healthz\" needs TLS, which meshdog does not \
+             speak; write http://HOST:PORT, such as http://127.0.0.1:8080",
+        ),
+        (
+            "update.fleet = { lock = \"fleetlock\", url = \"https://lock.test\" }",
+            "2:44: `url` in [update.fleet]: \"https://lock.test\" needs TLS, which meshdog does not speak; write",
+        ),
+        (
+            "registry.etcd.endpoints = [\"http://10.0.0.7:2379\", \"HTTPS://10.0.0.8:2379\"]",
+            "2:52: `endpoints` in [registry.etcd]: \"HTTPS://10.0.0.8:2379\" needs TLS, which meshdog does not speak;",
+        ),
     ] {
         let found = one(text);
         assert!(found.starts_with(&format!("f:{error}")) && found.contains("; "), "{text}\n{found}");

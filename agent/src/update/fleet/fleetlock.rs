@@ -88,8 +88,8 @@ impl LockServer {
     pub(super) fn new(base: &Url, group: &Arc<str>) -> Result<Self, FleetError> {
         Ok(Self {
             http: http::client()?,
-            pre_reboot: http::below(base, &["v1", "pre-reboot"])?,
-            steady_state: http::below(base, &["v1", "steady-state"])?,
+            pre_reboot: http::below(base, &["v1", "pre-reboot"]),
+            steady_state: http::below(base, &["v1", "steady-state"]),
             group: Arc::clone(group),
         })
     }

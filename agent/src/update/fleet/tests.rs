@@ -1,7 +1,6 @@
 use std::path::Path;
 
 use super::*;
-use crate::causes::with_causes;
 use crate::config;
 
 /// The fleet that this user data names, with its board on `[registry.etcd]` if there is one.
@@ -34,17 +33,4 @@ fn the_board_is_there_whoever_keeps_the_lock() {
     let server = "update.fleet = { lock = \"fleetlock\", url = \"http://127.0.0.1:1\" }";
     assert!(fleet(&format!("{etcd}{server}")).unwrap().has_board());
     assert!(!fleet(server).unwrap().has_board());
-}
-
-#[test]
-fn tls_is_refused_before_anybody_relies_on_it() {
-    for user_data in [
-        "registry.etcd.endpoints = [\"http://127.0.0.1:1\", \"https://etcd.test\"]",
-        "registry.etcd.endpoints = [\"https://etcd.test\"]\nupdate.fleet.lock = \"etcd\"",
-        "update.fleet = { lock = \"fleetlock\", url = \"https://lock.test\" }",
-    ] {
-        let error = fleet(user_data).unwrap_err();
-        assert!(matches!(error, FleetError::Tls(_)), "{user_data}: {error:?}");
-        assert!(with_causes(&error).contains("write an http:// address"), "{error}");
-    }
 }

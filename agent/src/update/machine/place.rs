@@ -39,7 +39,7 @@ impl Place {
                 Step::Activating => Self::Activating,
                 Step::Rebooting { back: false, .. } => Self::Rebooting,
                 Step::Rebooting { back: true, .. } => Self::RebootingBack,
-                Step::Withdrawing(_) => Self::Withdrawing,
+                Step::Withdrawing { .. } => Self::Withdrawing,
                 Step::Verifying { .. } => Self::Verifying,
                 Step::RollingBack { .. } => Self::RollingBack,
             },

@@ -41,6 +41,8 @@ pub struct State {
     pub phase: Phase,
     /// Whether the journal on disk is as it should be.
     pub recorded: bool,
+    /// The words that the fleet is being told, by when they were said: a newer one has yet to be told.
+    pub telling: BTreeMap<Version, Timestamp>,
 }
 
 /// Where the update stands.
@@ -117,8 +119,15 @@ pub enum Step {
         /// How often it was asked.
         asked: u32,
     },
-    /// The update is called off before its reboot; why.
-    Withdrawing(Arc<str>),
+    /// The update is called off before its reboot.
+    Withdrawing {
+        /// Why.
+        why: Arc<str>,
+        /// Whether this agent may have told the boot loader of it.
+        activated: bool,
+        /// What stood in the way at the last attempt, for people.
+        trouble: Option<Arc<str>>,
+    },
     /// The new version runs and is judged.
     Verifying {
         /// The boot that is judged.
@@ -271,8 +280,9 @@ pub struct Pin {
 pub struct OwnCommand {
     /// In which boot.
     pub boot: BootId,
-    /// When it ended, as the host said.
-    pub timestamp: String,
+    /// When it ended, as the host said; absent while that is not known.
+    #[serde(default)]
+    pub timestamp: Option<String>,
     /// What it left in the other bank.
     pub staged: Version,
 }
@@ -372,12 +382,19 @@ impl End {
     }
 }
 
+impl Pin {
+    /// Whether this value of `version-lock` keeps the host where the pin wants it.
+    pub(super) fn keeps(&self, lock: &str) -> bool {
+        lock.trim_start_matches('v') == self.to.to_string()
+    }
+}
+
 impl State {
     /// The state of an agent that has just started, from what the journal held.
     #[must_use]
     pub fn new(settings: Arc<UpdateSettings>, node: Arc<str>, record: Record) -> Self {
         let phase = Phase::Starting(record.update.map(|underway| (underway.intent, underway.stage)));
-        Self { settings, node, memory: record.memory, phase, recorded: true }
+        Self { settings, node, memory: record.memory, phase, recorded: true, telling: BTreeMap::new() }
     }
 
     /// What belongs on disk.
@@ -397,8 +414,10 @@ impl From<&Step> for Stage {
     fn from(step: &Step) -> Self {
         match step {
             Step::Preparing | Step::Measuring | Step::Draining { .. } => Self::Preparing,
+            Step::Withdrawing { activated: false, .. } => Self::Preparing,
             // As long as it is not surely undone, the next boot may take the other bank.
-            Step::Activating | Step::Rebooting { back: false, .. } | Step::Withdrawing(_) => Self::Activating,
+            Step::Withdrawing { activated: true, .. } => Self::Activating,
+            Step::Activating | Step::Rebooting { back: false, .. } => Self::Activating,
             Step::Verifying { boot, boots, since, .. } => {
                 Self::Verifying { boot: boot.clone(), boots: *boots, since: *since }
             }

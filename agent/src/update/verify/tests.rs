@@ -350,14 +350,6 @@ async fn a_look_ends_however_much_hangs() {
     assert_eq!(failing(&report), ["dataplane", "vip", "dns", &http, &tcp]);
 }
 
-#[tokio::test]
-async fn an_address_that_needs_tls_is_refused_at_once() {
-    let mut node = Node::well().await;
-    node.settings.http = vec!["https://user:hidden@127.0.0.1/".parse().unwrap()];
-    let error = node.verify(None).unwrap_err().to_string();
-    assert!(error.contains("https://127.0.0.1/ needs TLS") && !error.contains("hidden"), "{error}");
-}
-
 #[test]
 fn what_was_found_is_short_and_one_line() {
     let check = Check::new("x", Err(format!("a\r\n\u{1b}[2J{}", "é".repeat(2 * MAX_FOUND))));

@@ -58,7 +58,7 @@ pub(super) fn list(namespace: &Namespace, services: &[DiscoveryName], http: &[Ur
 }
 
 /// A URL without what may be a secret: user, password, query, fragment.
-pub(super) fn shown(url: &Url) -> String {
+fn shown(url: &Url) -> String {
     let mut bare = url.clone();
     // Fails only where there can be none.
     let _ = bare.set_username("");

@@ -1,7 +1,7 @@
 use super::*;
 
 fn below_text(base: &str) -> String {
-    below(&base.parse().unwrap(), &["v1", "pre-reboot"]).unwrap().to_string()
+    below(&base.parse().unwrap(), &["v1", "pre-reboot"]).to_string()
 }
 
 #[test]

@@ -51,7 +51,7 @@ pub fn phase(state: &State) -> &'static str {
             Step::Draining { .. } => "draining",
             Step::Activating => "activating",
             Step::Rebooting { back: false, .. } => "rebooting",
-            Step::Withdrawing(_) => "waiting",
+            Step::Withdrawing { .. } => "waiting",
             Step::Verifying { .. } => "verifying",
             Step::RollingBack { .. } | Step::Rebooting { back: true, .. } => "rolling-back",
         },

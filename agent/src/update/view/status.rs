@@ -255,7 +255,10 @@ fn doing(state: &State, intent: &Intent, step: &Step) -> String {
         Step::Activating => format!("tells the next boot to take {to}"),
         Step::Rebooting { back: false, .. } => format!("reboots into {to}"),
         Step::Rebooting { back: true, .. } => format!("reboots back into {from}: {}", condemned(state, to)),
-        Step::Withdrawing(why) => format!("calls the update to {to} off: {why}"),
+        Step::Withdrawing { why, trouble, .. } => {
+            let trouble = trouble.as_ref().map(|trouble| format!("; {trouble}")).unwrap_or_default();
+            format!("calls the update to {to} off: {why}{trouble}")
+        }
         Step::Verifying { report: None, .. } => format!("looks how the workloads do on {to}"),
         Step::Verifying { report: Some(report), .. } => {
             let (mut failing, settle) = (report.failing(), state.settings.verify.settle);

@@ -54,7 +54,11 @@ fn every_place_has_its_word_and_its_reason() {
     just(&updating(Step::Activating), "activating", "1.21.1");
     just(&updating(Step::Rebooting { back: false, asked: 1 }), "rebooting", "reboots into 1.21.1");
     just(&updating(Step::Rebooting { back: true, asked: 1 }), "rolling-back", "reboots back into 1.20.5");
-    just(&updating(Step::Withdrawing("somebody else".into())), "waiting", "1.21.1 off: somebody else");
+    just(
+        &updating(Step::Withdrawing { why: "somebody else".into(), activated: false, trouble: None }),
+        "waiting",
+        "1.21.1 off: somebody else",
+    );
     just(&updating(Step::RollingBack { failed: 0, trouble: None }), "rolling-back", "takes 1.21.1 back");
     just(&restarted(Stage::Preparing), "waiting", "the agent was restarted");
     just(&restarted(Stage::Activating), "verifying", "what became of the update to 1.21.1");

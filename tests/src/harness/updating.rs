@@ -249,13 +249,16 @@ impl Updating {
         let mut last = None;
         let found = eventually(PATIENCE, what, || {
             std::thread::sleep(Duration::from_millis(50));
+            let update = self.update()?;
+            last = Some(update.clone());
+            if when(&update) {
+                return Ok(update);
+            }
+            // Not before it was looked at: what asks for a reboot may be what is waited for.
             if self.asked_to_reboot()? {
                 self.power_cycle(&succeeds)?;
             }
-            let update = self.update()?;
-            let reached = when(&update);
-            last = Some(update.clone());
-            if reached { Ok(update) } else { bail!("{update:?}") }
+            bail!("{update:?}")
         });
         match found {
             Ok((update, _)) => Ok(update),

@@ -1,6 +1,9 @@
 //! Somebody else is at work on the same host.
 
+use std::time::Duration;
+
 use anyhow::ensure;
+use meshdog_tests::harness::eventually;
 use serde_json::json;
 
 use super::{Outcome, Workload, boots, journal, node, world};
@@ -19,6 +22,11 @@ fn somebody_elses_update_is_given_way_to() -> Outcome {
     let update = node.until("way to be given", boots, |update| update.why.contains("somebody else"))?;
     ensure!(update.phase == "waiting" && update.history.is_empty(), "{update:?}");
     node.foreign("/actions/activate-update")?;
+    eventually(Duration::from_secs(10), "the activation", || {
+        let disk = node.disk()?;
+        ensure!(disk["next"] == "B", "{disk}");
+        Ok(())
+    })?;
     node.foreign("/actions/reboot")?;
     let update = node.until("the change to be noticed", boots, |update| !update.history.is_empty())?;
     ensure!(update.ends() == [("1.21.1", "foreign")] && node.running()? == "1.21.1", "{update:?}");
@@ -66,7 +74,7 @@ fn a_busy_host_is_waited_for() -> Outcome {
     let mut node = node(&world, "busy", "")?;
     node.control("PUT", "/updates", &json!({ "foreign_lock": "exclusive" }))?;
     node.offer(&["1.21.1"])?;
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    std::thread::sleep(Duration::from_secs(3));
     ensure!(node.update()?.history.is_empty());
     node.control("PUT", "/updates", &json!({ "foreign_lock": "none", "takes_ms": 1500 }))?;
     let update = node.until("the update", boots, |update| !update.history.is_empty())?;

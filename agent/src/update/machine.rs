@@ -136,6 +136,11 @@ impl State {
                 self.phase = Phase::Resting(Rest::default());
                 Ok(Vec::new())
             }
+            // The lock is given back first.
+            (Phase::Resting(rest), Event::Looked(Err(trouble))) if trouble.unsupported && !rest.released => {
+                self.phase = Phase::Resting(Rest { why: Some(Why::Waiting(trouble.why, None)), ..rest });
+                Ok(vec![Effect::Release])
+            }
             (Phase::Resting(_) | Phase::Unsupported(_), Event::Looked(Err(trouble))) if trouble.unsupported => {
                 self.phase = Phase::Unsupported(trouble.why);
                 Ok(Vec::new())
@@ -299,12 +304,15 @@ impl State {
                     Finding::Foreign(why) => self.end(&intent, End::Foreign, why, now),
                 }
             }
-            (underway, Err(trouble)) if trouble.unsupported => {
-                if let Some((intent, _)) = underway {
-                    self.end(&intent, End::Foreign, trouble.why.clone(), now);
-                }
-                self.phase = Phase::Unsupported(trouble.why);
+            (None, Err(trouble)) if trouble.unsupported => {
+                self.phase = Phase::Resting(Rest::default());
                 Vec::new()
+            }
+            // Nobody could judge it, or take it back. Where there still are two banks, it is the new version's doing.
+            (Some((intent, _)), Err(Trouble { why, unsupported: true, seen }))
+                if seen.is_none() || self.settings.mode != UpdateMode::Automatic =>
+            {
+                self.end(&intent, End::Foreign, why, now)
             }
             // A version on which the host's API never comes up has to be judged, too.
             (Some((intent, stage)), Err(Trouble { seen: Some(seen), .. }))

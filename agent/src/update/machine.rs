@@ -33,6 +33,8 @@ use crate::config::update::UpdateMode;
 const REFRESH: Duration = Duration::from_secs(120);
 /// The least time that other nodes are given to hear that this one drains.
 const HEARD: Duration = Duration::from_secs(2);
+/// How long a host that cannot be looked at is waited for, with the drain done and nobody served.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a host is asked to reboot into a new version before the update is called off.
 const MAX_ASKED: u32 = 120;
 /// How long after a boot the host's API is waited for before an update is judged without it.
@@ -136,6 +138,11 @@ impl State {
                 self.phase = Phase::Resting(Rest::default());
                 Ok(Vec::new())
             }
+            // The lock is given back first.
+            (Phase::Resting(rest), Event::Looked(Err(trouble))) if trouble.unsupported && !rest.released => {
+                self.phase = Phase::Resting(Rest { why: Some(Why::Waiting(trouble.why, None)), ..rest });
+                Ok(vec![Effect::Release])
+            }
             (Phase::Resting(_) | Phase::Unsupported(_), Event::Looked(Err(trouble))) if trouble.unsupported => {
                 self.phase = Phase::Unsupported(trouble.why);
                 Ok(Vec::new())
@@ -218,7 +225,7 @@ impl State {
     fn anywhere(&mut self, event: Event, now: Now) -> Option<Event> {
         let memory = &mut self.memory;
         match event {
-            Event::Hold(why) => memory.held = Some(Held { why, since: now.wall }),
+            Event::Hold(why) => memory.held = Some(Held { why: policy::sentence(&why), since: now.wall }),
             Event::Resume => {
                 (memory.held, memory.retry, memory.rollbacks) = (None, None, 0);
                 memory.reset = Some(now.wall);
@@ -235,36 +242,33 @@ impl State {
                 let said = self.telling.remove(&version);
                 if told.is_ok() && said == memory.rulings.get(&version).map(|ruling| ruling.at) {
                     memory.untold.remove(&version);
-                    self.settled();
                 }
+                self.settled(told);
             }
             Event::Reported(told) => {
-                if told.is_ok() {
-                    memory.outcome = None;
-                    self.settled();
-                }
+                memory.outcome.take_if(|_| told.is_ok());
+                self.settled(told);
             }
             Event::BreakerReset(told) => {
-                if told.is_ok() {
-                    memory.reset = None;
-                    self.settled();
-                }
+                memory.reset.take_if(|_| told.is_ok());
+                self.settled(told);
             }
             event => return Some(event),
         }
         None
     }
 
-    fn look_anew(&mut self) {
+    /// Something that was owed was told, and what is next is looked at without a pause; or why it was not.
+    fn settled(&mut self, told: Result<(), Arc<str>>) {
         if let Phase::Resting(rest) = &mut self.phase {
-            (rest.refreshed, rest.why) = (None, None);
+            rest.why.take_if(|_| told.is_ok());
+            rest.trouble = told.err();
         }
     }
 
-    /// Something that was owed is done: what is next is looked at without a pause.
-    fn settled(&mut self) {
+    fn look_anew(&mut self) {
         if let Phase::Resting(rest) = &mut self.phase {
-            rest.why = None;
+            (rest.refreshed, rest.why) = (None, None);
         }
     }
 
@@ -293,7 +297,7 @@ impl State {
                     Finding::Updated => self.booted(intent, stage, facts.boot, now),
                     Finding::FellBack => {
                         let why = "it did not get through its first boot, so the firmware took the old bank";
-                        self.memory.rollbacks += 1;
+                        self.memory.rollbacks = self.memory.rollbacks.saturating_add(1);
                         self.taken_back(&intent, &facts, End::FellBack, why, now)
                     }
                     Finding::RolledBack => {
@@ -302,7 +306,7 @@ impl State {
                         self.taken_back(&intent, &facts, End::RolledBack, why, now)
                     }
                     Finding::TakenBack => {
-                        self.memory.rollbacks += 1;
+                        self.memory.rollbacks = self.memory.rollbacks.saturating_add(1);
                         self.taken_back(&intent, &facts, End::TakenBack, "somebody else took it back", now)
                     }
                     Finding::NotActivated => {
@@ -311,12 +315,15 @@ impl State {
                     Finding::Foreign(why) => self.end(&intent, End::Foreign, why, now),
                 }
             }
-            (underway, Err(trouble)) if trouble.unsupported => {
-                if let Some((intent, _)) = underway {
-                    self.end(&intent, End::Foreign, trouble.why.clone(), now);
-                }
-                self.phase = Phase::Unsupported(trouble.why);
+            (None, Err(trouble)) if trouble.unsupported => {
+                self.phase = Phase::Resting(Rest::default());
                 Vec::new()
+            }
+            // Nobody could judge it, or take it back. Where there still are two banks, it is the new version's doing.
+            (Some((intent, _)), Err(Trouble { why, unsupported: true, seen }))
+                if seen.is_none() || self.settings.mode != UpdateMode::Automatic =>
+            {
+                self.end(&intent, End::Foreign, why, now)
             }
             // A version on which the host's API never comes up has to be judged, too.
             (Some((intent, stage)), Err(Trouble { seen: Some(seen), .. }))
@@ -369,7 +376,7 @@ impl State {
                 let why = format!("the host rebooted {boots} times before there was a verdict");
                 self.condemn(intent, why, Report::default(), now)
             }
-            Stage::Verifying { boots, .. } => self.verify(intent, boot, boots + 1, now.boot),
+            Stage::Verifying { boots, .. } => self.verify(intent, boot, boots.saturating_add(1), now.boot),
             Stage::Preparing | Stage::Activating | Stage::Unknown => self.verify(intent, boot, 1, now.boot),
         }
     }
@@ -384,6 +391,10 @@ impl State {
             policy::learn(&mut self.memory, board);
         }
         policy::see(&mut self.memory, facts, now.wall);
+        if let Some(retry) = &mut self.memory.retry {
+            // The clock was wrong when it was set.
+            retry.at = retry.at.min(now.wall.checked_add(MAX_RETRY).unwrap_or(Timestamp::MAX));
+        }
         self.memory.running = Some(facts.running.clone());
         rest.chosen = policy::chosen(facts);
         let owed = self.owed(&rest, facts);
@@ -489,11 +500,23 @@ impl State {
                 self.phase = Phase::Updating { intent, step };
                 Vec::new()
             }
-            (step @ Step::Draining { .. }, Event::Looked(Err(_))) => {
-                self.phase = Phase::Updating { intent, step };
+            (Step::Draining { since, left }, Event::Looked(Err(trouble))) => {
+                // Nobody is served meanwhile, so it is not waited for ever.
+                if now.boot.saturating_sub(since) >= self.settings.drain + PATIENCE {
+                    return Some(self.withdraw(intent, activated, trouble.why));
+                }
+                self.phase = Phase::Updating { intent, step: Step::Draining { since, left } };
                 Vec::new()
             }
             (Step::Draining { .. }, Event::Looked(Ok(facts))) => {
+                // Where several nodes update at one time, another may have found out by now.
+                if let Ok(board) = &facts.board {
+                    policy::learn(&mut self.memory, board);
+                }
+                if let Some(ruling) = policy::refusal(&self.memory, &intent.to) {
+                    let why = format!("{} refused it: {}", ruling.by, ruling.why);
+                    return Some(self.withdraw(intent, activated, why));
+                }
                 let staged = facts.updates.as_ref().is_some_and(|it| it.update_state == UpdateState::Staged);
                 let untouched = staged
                     && policy::is_own(&self.memory, &facts)
@@ -690,7 +713,7 @@ impl State {
         if self.memory.rollbacks >= max {
             return self.keep(&intent, format!("{why}; no rollback is left (update.max_rollbacks is {max})"), now);
         }
-        self.memory.rollbacks += 1;
+        self.memory.rollbacks = self.memory.rollbacks.saturating_add(1);
         // The fleet hears of it first: nobody else should begin with this version while the host reboots.
         let told = self.memory.rulings.get(&intent.to).cloned();
         let tell = told.map(|ruling| Effect::Rule(intent.to.clone(), ruling));
@@ -771,8 +794,9 @@ fn holds(intent: &Intent, status: &UpdateStatus, state: UpdateState) -> bool {
 }
 
 fn retry(before: Option<Retry>, version: Version, why: Arc<str>, now: Timestamp) -> Retry {
-    let attempts = before.filter(|before| before.version == version).map_or(0, |before| before.attempts) + 1;
-    let pause = RETRY.saturating_mul(1 << (attempts - 1).min(16)).min(MAX_RETRY);
+    let before = before.filter(|before| before.version == version).map_or(0, |before| before.attempts);
+    let pause = RETRY.saturating_mul(1 << before.min(16)).min(MAX_RETRY);
+    let attempts = before.saturating_add(1);
     Retry { version, attempts, at: now.checked_add(pause).unwrap_or(Timestamp::MAX), why }
 }
 

@@ -1,5 +1,6 @@
 //! Whether an update may begin now, and if not, what it waits for. Pure.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -45,8 +46,13 @@ pub fn decide(state: &State, facts: &Facts, now: Now) -> Decision {
         return wait(who, None);
     }
     let Some(version) = chosen(facts) else {
-        return idle(match &memory.pin {
-            Some(pin) if pin.set => format!("no update available; version-lock is kept at {} since a rollback", pin.to),
+        return idle(match (&memory.pin, &facts.version_lock) {
+            (Some(pin), _) if pin.set => {
+                format!("no update available; version-lock is kept at {} since a rollback", pin.to)
+            }
+            (_, Some(lock)) if lock != "latest" => {
+                format!("no update available; settings.updates.version-lock is {lock}")
+            }
             _ => "no update available".to_owned(),
         });
     };
@@ -105,12 +111,13 @@ pub fn learn(memory: &mut Memory, board: &Board) {
     }
 }
 
-/// Remembers when versions were first seen, and forgets those that are no longer on offer.
+/// Remembers when versions were first seen, and forgets those that are no longer on offer. A host whose list is empty
+/// has not found one since it booted.
 pub fn see(memory: &mut Memory, facts: &Facts, now: Timestamp) {
-    let Some(updates) = &facts.updates else { return };
+    let Some(updates) = facts.updates.as_ref().filter(|updates| !updates.available_updates.is_empty()) else { return };
     let offered = updates.available_updates.iter().filter_map(|version| Version::parse(version).ok());
-    let offered: std::collections::BTreeSet<Version> =
-        offered.filter(|version| *version > facts.running).chain(chosen(facts)).take(MAX_SEEN).collect();
+    let newer = offered.filter(|version| *version > facts.running);
+    let offered: BTreeSet<Version> = chosen(facts).into_iter().chain(newer).take(MAX_SEEN).collect();
     memory.seen.retain(|version, _| offered.contains(version));
     for version in offered {
         let first = memory.seen.entry(version).or_insert(now);

@@ -15,7 +15,7 @@ use super::super::*;
 use crate::config;
 use crate::update::banks::{Bank, Banks, Flags};
 use crate::update::fleet::Board;
-use crate::update::verify::{Baseline, Check};
+use crate::update::verify::{Baseline, Check, Report};
 
 pub(super) const NODE: &str = "node-a";
 pub(super) const MAX_ROLLBACKS: u32 = 2;

@@ -205,6 +205,9 @@ impl State {
             Event::Resume => {
                 (memory.held, memory.retry, memory.rollbacks) = (None, None, 0);
                 memory.reset = Some(now.wall);
+                if let Some(pin) = &mut memory.pin {
+                    pin.lift = true;
+                }
                 self.look_anew();
             }
             Event::Allow(version) => {

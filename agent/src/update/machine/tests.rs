@@ -1,36 +1,28 @@
 //! The state machine against a whole node in memory, whatever happens to it.
 
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
-
-use proptest::collection::vec;
-use proptest::prelude::*;
-use proptest::strategy::ValueTree as _;
-use proptest::test_runner::TestRunner;
-
-use self::world::{Chaos, World, chaos, ends, version};
+use self::world::{Chaos, World, ends, version};
 use super::*;
 use crate::config::UpdateSettings;
 
+mod fleet;
+mod others;
+mod whatever;
 mod world;
 
 /// Long enough for an update with everything that belongs to it.
 const CALM: usize = 1200;
 
+/// Goes on for so many steps, or until nothing more will happen.
 fn run(world: &mut World, steps: usize) {
+    let mut idle = 0;
     for _ in 0..steps {
         world.happens(Chaos::None);
+        let at_rest = matches!(&world.state.phase, Phase::Resting(Rest { why: Some(Why::Idle(_)), .. }));
+        idle = if at_rest { idle + 1 } else { 0 };
+        if idle > 40 {
+            break;
+        }
     }
-}
-
-/// Everything works again, and what others began is undone.
-fn calm_down(world: &mut World) {
-    use Chaos::{DeadApi, DiskFull, FleetDown, OneBank, OtherNode, Sick};
-    let all = [DiskFull(false), FleetDown(false), OtherNode(false), Sick(false), OneBank(false), DeadApi(false)];
-    for chaos in all {
-        world.happens(chaos);
-    }
-    run(world, CALM);
 }
 
 #[test]
@@ -40,7 +32,7 @@ fn a_good_update_is_kept() {
     run(&mut world, CALM);
     assert_eq!(world.running(), version(21));
     assert_eq!(ends(&world), [(End::Good, 1)].into());
-    assert!(world.holders.is_empty() && world.on_disk().update.is_none());
+    assert!(world.is_free() && world.on_disk().update.is_none());
     assert_eq!(world.place(), Place::Resting);
     assert!(world.state.memory.verdict.as_ref().is_some_and(|verdict| verdict.good));
 }
@@ -51,10 +43,10 @@ fn a_bad_update_is_taken_back_and_never_taken_again() {
     world.offer(true, false);
     run(&mut world, CALM);
     assert_eq!(world.running(), version(20));
-    assert_eq!(ends(&world), [(End::RolledBack, 1)].into(), "{}", world.log.join("\n"));
+    assert_eq!(ends(&world), [(End::RolledBack, 1)].into(), "{}", world.story());
     assert_eq!(world.version_lock, "1.20.0");
     assert!(policy::refusal(&world.state.memory, &version(21)).is_some());
-    assert!(world.holders.is_empty());
+    assert!(world.is_free());
 
     world.happens(Chaos::PowerCut);
     run(&mut world, CALM);
@@ -75,7 +67,7 @@ fn what_does_not_boot_is_refused() {
     assert_eq!(world.running(), version(20));
     assert_eq!(ends(&world), [(End::FellBack, 1)].into());
     assert_eq!(world.version_lock, "1.20.0");
-    assert!(world.holders.is_empty());
+    assert!(world.is_free());
 }
 
 #[test]
@@ -112,7 +104,7 @@ fn without_a_rollback_left_a_bad_version_stays() {
     run(&mut world, CALM);
     assert_eq!(world.running(), version(21));
     assert_eq!(ends(&world), [(End::Kept, 1)].into());
-    assert!(world.state.memory.held.is_some() && world.holders.is_empty());
+    assert!(world.state.memory.held.is_some() && world.is_free());
 }
 
 #[test]
@@ -122,11 +114,11 @@ fn the_journal_lost_while_a_verdict_is_open_leaves_no_lock_behind() {
     while world.place() != Place::Verifying {
         world.happens(Chaos::None);
     }
-    assert!(!world.holders.is_empty());
+    assert!(!world.is_free());
     world.lose_journal();
     run(&mut world, CALM);
     assert_eq!(world.running(), version(21), "nobody knows what to go back to");
-    assert!(world.holders.is_empty());
+    assert!(world.is_free());
 }
 
 #[test]
@@ -146,68 +138,6 @@ fn a_bank_that_failed_to_boot_without_a_journal_is_a_persons_matter() {
     assert_eq!(ends(&world), [(End::FellBack, 1)].into(), "said once");
 }
 
-/// A bad version is verified while somebody else writes to the bank that it came from.
-fn gone_bank() -> World {
-    let mut world = at(true, false, Place::Verifying);
-    world.offer(true, true);
-    world.happens(Chaos::Foreign(0));
-    world.happens(Chaos::Foreign(1));
-    run(&mut world, CALM);
-    world
-}
-
-#[test]
-fn what_cannot_be_taken_back_stays_and_is_held() {
-    let world = gone_bank();
-    assert_eq!(world.running(), version(21));
-    assert_eq!(ends(&world), [(End::Kept, 1)].into());
-    let held = world.state.memory.held.as_ref().unwrap();
-    assert!(held.why.contains("bank A, which held 1.20.0, is gone"), "{}", held.why);
-    assert!(world.holders.is_empty());
-}
-
-/// signpost fails for ever.
-fn deaf_signpost() -> World {
-    let mut world = at(true, false, Place::RollingBack);
-    for _ in 0..100 {
-        if world.queue.front() == Some(&Effect::RollBack) {
-            world.happens(Chaos::Fail);
-        }
-        world.happens(Chaos::None);
-    }
-    world
-}
-
-#[test]
-fn a_rollback_that_fails_for_ever_is_given_up() {
-    let world = deaf_signpost();
-    assert_eq!(ends(&world), [(End::Kept, 1)].into());
-    assert!(world.state.memory.held.as_ref().is_some_and(|held| held.why.contains("signpost")));
-}
-
-/// The host takes requests to reboot and does nothing.
-fn deaf_host() -> World {
-    let mut world = at(true, true, Place::Rebooting);
-    for _ in 0..1000 {
-        if world.queue.front() == Some(&Effect::Reboot) {
-            world.happens(Chaos::Fail);
-        }
-        world.happens(Chaos::None);
-        if world.place() == Place::Withdrawing {
-            break;
-        }
-    }
-    run(&mut world, 20);
-    world
-}
-
-#[test]
-fn a_host_that_does_not_reboot_keeps_what_it_has() {
-    let world = deaf_host();
-    assert_eq!(ends(&world), [(End::Withdrawn, 1)].into());
-    assert!(world.holders.is_empty());
-}
-
 #[test]
 fn a_version_that_kills_the_hosts_api_is_taken_back() {
     let mut world = at(true, true, Place::Rebooting);
@@ -221,7 +151,7 @@ fn a_version_that_kills_the_hosts_api_is_taken_back() {
     world.happens(Chaos::DeadApi(false));
     run(&mut world, CALM);
     assert_eq!(ends(&world), [(End::RolledBack, 1)].into());
-    assert!(world.holders.is_empty());
+    assert!(world.is_free());
 }
 
 #[test]
@@ -265,97 +195,25 @@ fn a_newer_agents_journal_is_read_and_kept() {
 fn at(boots: bool, well: bool, place: Place) -> World {
     let mut world = World::new();
     world.offer(boots, well);
+    reach(&mut world, place);
+    world
+}
+
+fn reach(world: &mut World, place: Place) {
     for _ in 0..200 {
         if world.place() == place {
             break;
         }
         world.happens(Chaos::None);
     }
+}
+
+/// A second update, so that the other bank holds what ran before the first.
+fn second(place: Place) -> World {
+    let mut world = at(true, true, Place::Resting);
+    run(&mut world, CALM);
+    assert_eq!(world.running(), version(21));
+    world.offer(true, true);
+    reach(&mut world, place);
     world
-}
-
-const PLACES: [Place; 11] = [
-    Place::Starting,
-    Place::Resting,
-    Place::Locking,
-    Place::Preparing,
-    Place::Measuring,
-    Place::Draining,
-    Place::Activating,
-    Place::Rebooting,
-    Place::Verifying,
-    Place::RollingBack,
-    Place::RebootingBack,
-];
-
-/// An update of some kind, how far it gets undisturbed, and what happens then.
-fn story() -> impl Strategy<Value = (bool, bool, Place, Vec<Chaos>)> {
-    (any::<bool>(), any::<bool>(), prop::sample::select(PLACES.as_slice()), vec(chaos(), 0..120))
-}
-
-fn left_behind(world: &mut World) -> Result<(), TestCaseError> {
-    calm_down(world);
-    let log = world.log.join("\n");
-    prop_assert!(world.holders.is_empty(), "the lock was never released\n{log}");
-    prop_assert!(world.on_disk().update.is_none(), "the update never ended\n{log}");
-    prop_assert_eq!(world.place(), Place::Resting, "{}", log);
-    Ok(())
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
-
-    /// The world checks at every effect that a reboot is in the journal, that nothing is prepared while a verdict is
-    /// open or without the lock, that nothing refused is taken and that no more is taken back than allowed; and that no
-    /// event is out of place. Here: in the end nothing is left behind.
-    #[test]
-    fn whatever_happens_to_an_update_nothing_is_left_behind((boots, well, place, happenings) in story()) {
-        let mut world = at(boots, well, place);
-        happenings.into_iter().for_each(|chaos| world.happens(chaos));
-        left_behind(&mut world)?;
-    }
-
-    #[test]
-    fn whatever_happens_for_long_nothing_is_left_behind(happenings in vec(chaos(), 0..1000)) {
-        let mut world = World::new();
-        happenings.into_iter().for_each(|chaos| world.happens(chaos));
-        left_behind(&mut world)?;
-    }
-}
-
-/// The diagram in machine.md is what the machine does. Where this fails and the machine is right, run the test with
-/// MESHDOG_DRAW=1.
-#[test]
-fn the_diagram_is_true() {
-    let mut runner = TestRunner::deterministic();
-    let mut edges = BTreeSet::new();
-    for _ in 0..2000 {
-        let (boots, well, place, happenings) = story().new_tree(&mut runner).unwrap().current();
-        let mut world = at(boots, well, place);
-        happenings.into_iter().for_each(|chaos| world.happens(chaos));
-        edges.extend(world.edges);
-    }
-    for rare in [gone_bank(), deaf_signpost(), deaf_host()] {
-        edges.extend(rare.edges);
-    }
-    // Loops say nothing about the way.
-    let ways: BTreeSet<_> = edges.into_iter().filter(|(from, _, to)| from != to).collect();
-    let mut labels: std::collections::BTreeMap<(Place, Place), Vec<&str>> = Default::default();
-    for (from, event, to) in ways {
-        labels.entry((from, to)).or_default().push(event);
-    }
-    let mut drawn = String::from("```mermaid\nstateDiagram-v2\n    [*] --> Starting\n");
-    for ((from, to), events) in labels {
-        writeln!(drawn, "    {from} --> {to}: {}", events.join(", ")).unwrap();
-    }
-    drawn.push_str("```\n");
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/update/machine.md");
-    let page = std::fs::read_to_string(path).unwrap();
-    let begin = page.find("```mermaid").unwrap_or(page.len());
-    let end = page[begin..].find("```\n").map_or(page.len(), |end| begin + end + 4);
-    if std::env::var_os("MESHDOG_DRAW").is_some() {
-        std::fs::write(path, format!("{}{drawn}{}", &page[..begin], &page[end..])).unwrap();
-        return;
-    }
-    assert_eq!(&page[begin..end], drawn);
 }

@@ -2,149 +2,31 @@
 //! at every effect what must hold.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bottlerocket_settings::{CommandOutcome, Image, UpdateAction, UpdateStatus};
 use jiff::Timestamp;
-use meshdog_tests::host::updates::{Banks as Writable, Offer, Updater};
-use proptest::prelude::*;
+use meshdog_tests::host::updates::{Offer, Updater};
 use semver::Version;
 
+pub(super) use self::chaos::{Chaos, chaos};
+use self::checks::Witness;
+use self::disk::{Disk, Updog};
+use self::fleet::OTHER;
+pub(super) use self::fleet::{Fleet, Shared};
 use super::super::*;
 use crate::config;
-use crate::update::banks::{Bank, Banks, Flags};
-use crate::update::fleet::Board;
 use crate::update::verify::{Baseline, Check, Report};
+
+mod chaos;
+mod checks;
+mod disk;
+mod fleet;
 
 pub(super) const NODE: &str = "node-a";
 pub(super) const MAX_ROLLBACKS: u32 = 2;
-
-/// What goes on beside the agent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Chaos {
-    /// Nothing: the next effect is carried out, or, if there is none, time passes until the next tick.
-    None,
-    /// The next effect fails.
-    Fail,
-    /// The agent is killed, and started again.
-    Crash,
-    /// The power goes, and comes back.
-    PowerCut,
-    Hours(u8),
-    Hold,
-    Resume,
-    Allow,
-    Check,
-    /// A new version is on offer; whether it boots, and whether the workloads do well on it.
-    Offer {
-        boots: bool,
-        well: bool,
-    },
-    DiskFull(bool),
-    FleetDown(bool),
-    /// Another node has the lock.
-    OtherNode(bool),
-    /// Somebody else drives the host's updater.
-    Foreign(u8),
-    /// Somebody else uses signpost.
-    ForeignRollback,
-    ForeignLock,
-    /// The workloads do badly for a while, whatever runs.
-    Sick(bool),
-    /// The host says that it has one bank.
-    OneBank(bool),
-    /// The host's API does not answer.
-    DeadApi(bool),
-}
-
-pub(super) fn chaos() -> impl Strategy<Value = Chaos> {
-    prop_oneof![
-        60 => Just(Chaos::None),
-        2 => Just(Chaos::Fail),
-        2 => Just(Chaos::Crash),
-        2 => Just(Chaos::PowerCut),
-        2 => (0..30u8).prop_map(Chaos::Hours),
-        1 => Just(Chaos::Hold),
-        1 => Just(Chaos::Resume),
-        1 => Just(Chaos::Allow),
-        1 => Just(Chaos::Check),
-        3 => any::<(bool, bool)>().prop_map(|(boots, well)| Chaos::Offer { boots, well }),
-        1 => any::<bool>().prop_map(Chaos::DiskFull),
-        1 => any::<bool>().prop_map(Chaos::FleetDown),
-        1 => any::<bool>().prop_map(Chaos::OtherNode),
-        1 => (0..4u8).prop_map(Chaos::Foreign),
-        1 => Just(Chaos::ForeignRollback),
-        1 => Just(Chaos::ForeignLock),
-        1 => any::<bool>().prop_map(Chaos::Sick),
-        1 => any::<bool>().prop_map(Chaos::OneBank),
-        2 => any::<bool>().prop_map(Chaos::DeadApi),
-    ]
-}
-
-/// The disk's two banks.
-#[derive(Debug)]
-struct Disk {
-    flags: [Flags; 2],
-    holds: [Version; 2],
-    active: usize,
-}
-
-const UNUSED: Flags = Flags { priority: 0, tries_left: 0, successful: false };
-
-impl Disk {
-    fn banks(&self) -> Banks {
-        let active = if self.active == 0 { Bank::A } else { Bank::B };
-        Banks { active, running: self.flags[self.active], other: self.flags[1 - self.active] }
-    }
-
-    fn roll_back(&mut self) -> Result<(), String> {
-        let other = self.flags[1 - self.active];
-        if !(other.successful || other.priority > 0 && other.tries_left > 0) {
-            return Err(format!("Inactive partition is not valid to roll back to ({other})"));
-        }
-        self.flags[1 - self.active].priority = 2;
-        self.flags[self.active].priority = 1;
-        Ok(())
-    }
-}
-
-#[derive(Debug)]
-struct Updog(Arc<Mutex<Disk>>);
-
-impl Writable for Updog {
-    fn active_is_next(&self) -> Result<bool, String> {
-        let banks = self.0.lock().unwrap().banks();
-        Ok(banks.next() == Some(banks.active))
-    }
-
-    fn write(&mut self, image: &Image) -> Result<(), String> {
-        let mut disk = self.0.lock().unwrap();
-        let other = 1 - disk.active;
-        disk.flags[other] = Flags { tries_left: 1, ..UNUSED };
-        disk.holds[other] = image.version.parse().unwrap();
-        Ok(())
-    }
-
-    fn activate(&mut self) -> Result<(), String> {
-        let mut disk = self.0.lock().unwrap();
-        let (active, other) = (disk.active, 1 - disk.active);
-        if disk.flags[other].priority > 0 || disk.flags[other].successful || disk.flags[other].tries_left == 0 {
-            return Err("not valid for upgrade".to_owned());
-        }
-        disk.flags[other].priority = 2;
-        disk.flags[active].priority = 1;
-        Ok(())
-    }
-
-    fn revert(&mut self) -> Result<(), String> {
-        let mut disk = self.0.lock().unwrap();
-        let (active, other) = (disk.active, 1 - disk.active);
-        disk.flags[other].priority = 0;
-        disk.flags[active].priority = 2;
-        Ok(())
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct World {
@@ -166,18 +48,22 @@ pub(super) struct World {
     api_dead: bool,
     disk_full: bool,
     fleet_down: bool,
-    pub(super) holders: BTreeSet<&'static str>,
-    board: Board,
+    pub(super) fleet: Shared,
+    node: &'static str,
     fail: bool,
     going_down: bool,
-    /// Rollbacks since a person last said resume.
-    rollbacks: u32,
+    witness: Witness,
     /// Every transition that was seen.
     pub(super) edges: BTreeSet<(Place, &'static str, Place)>,
-    /// What was done, for the error message of a failing test.
-    pub(super) log: Vec<String>,
-    /// Versions refused here, and not allowed again since.
-    refused: BTreeSet<Version>,
+    log: Vec<Line>,
+}
+
+/// What was done, for the message of a test that fails.
+#[derive(Debug)]
+enum Line {
+    Chaos(Chaos),
+    Step(Place, &'static str, Place, Vec<&'static str>),
+    Boot(u32, Version),
 }
 
 pub(super) fn settings(extra: &str) -> Arc<config::UpdateSettings> {
@@ -193,25 +79,25 @@ pub(super) fn version(minor: u64) -> Version {
 }
 
 impl World {
+    /// A node by itself.
     pub(super) fn new() -> Self {
-        let disk = Disk {
-            flags: [Flags { priority: 1, tries_left: 0, successful: true }, UNUSED],
-            holds: [version(20), version(0)],
-            active: 0,
-        };
-        let disk = Arc::new(Mutex::new(disk));
+        Self::of(NODE, Fleet::shared(1))
+    }
+
+    /// A node of this fleet.
+    pub(super) fn of(node: &'static str, fleet: Shared) -> Self {
+        let disk = Arc::new(Mutex::new(Disk::new(version(20))));
         let updater = Updater::new(image(&version(20)), Box::new(Updog(disk.clone())));
-        let journal = serde_json::to_string(&Record { memory: Memory::default(), update: None }).unwrap();
-        let state = State::new(settings(""), NODE.into(), serde_json::from_str(&journal).unwrap());
+        let wall = "2026-11-01T00:00:00Z".parse().unwrap();
         Self {
-            state,
+            state: State::new(settings(""), node.into(), Record::default()),
             queue: VecDeque::new(),
-            journal,
+            journal: serde_json::to_string(&Record::default()).unwrap(),
             disk,
             updater,
             boot: 1,
             up: Duration::from_secs(30),
-            wall: "2026-11-01T00:00:00Z".parse().unwrap(),
+            wall,
             version_lock: "latest".to_owned(),
             next_version: 21,
             bad: BTreeSet::new(),
@@ -221,14 +107,13 @@ impl World {
             api_dead: false,
             disk_full: false,
             fleet_down: false,
-            holders: BTreeSet::new(),
-            board: Board::default(),
+            fleet,
+            node,
             fail: false,
             going_down: false,
-            rollbacks: 0,
+            witness: Witness::new(version(20), wall),
             edges: BTreeSet::new(),
             log: Vec::new(),
-            refused: BTreeSet::new(),
         }
     }
 
@@ -237,8 +122,35 @@ impl World {
     }
 
     pub(super) fn running(&self) -> Version {
-        let disk = self.disk.lock().unwrap();
-        disk.holds[disk.active].clone()
+        self.disk.lock().unwrap().running()
+    }
+
+    /// The newest version on offer.
+    pub(super) fn newest(&self) -> Version {
+        self.updater.offer.versions.first().cloned().unwrap_or(version(20))
+    }
+
+    /// Whether nobody has the lock.
+    pub(super) fn is_free(&self) -> bool {
+        self.fleet.lock().unwrap().holders.is_empty()
+    }
+
+    fn has_lock(&self) -> bool {
+        self.fleet.lock().unwrap().holders.contains(self.node)
+    }
+
+    /// What was done so far.
+    pub(super) fn story(&self) -> String {
+        let mut story = String::new();
+        for line in &self.log {
+            match line {
+                Line::Chaos(chaos) => writeln!(story, "{chaos:?}"),
+                Line::Step(from, event, to, effects) => writeln!(story, "{from} --{event}--> {to} {effects:?}"),
+                Line::Boot(number, version) => writeln!(story, "boot {number} of {version}"),
+            }
+            .unwrap();
+        }
+        story
     }
 
     pub(super) fn on_disk(&self) -> Record {
@@ -247,14 +159,17 @@ impl World {
 
     /// The journal is gone.
     pub(super) fn lose_journal(&mut self) {
-        self.journal = serde_json::to_string(&Record { memory: Memory::default(), update: None }).unwrap();
-        (self.rollbacks, self.refused) = (0, BTreeSet::new());
+        self.journal = serde_json::to_string(&Record::default()).unwrap();
+        self.witness.resumed();
+        self.witness.refused.clear();
+        // Nobody knows any more that a rollback set it.
+        self.witness.operators_lock = (self.version_lock.clone(), self.wall);
         self.crash();
     }
 
     pub(super) fn happens(&mut self, chaos: Chaos) {
         if chaos != Chaos::None {
-            self.log.push(format!("{chaos:?}"));
+            self.log.push(Line::Chaos(chaos));
         }
         match chaos {
             Chaos::None => self.go_on(),
@@ -264,11 +179,11 @@ impl World {
             Chaos::Hours(hours) => self.pass(Duration::from_secs(3600 * u64::from(hours))),
             Chaos::Hold => self.event(Event::Hold("by hand".into())),
             Chaos::Resume => {
-                self.rollbacks = 0;
+                self.witness.resumed();
                 self.event(Event::Resume);
             }
             Chaos::Allow => {
-                if let Some(version) = self.refused.pop_last() {
+                if let Some(version) = self.witness.refused.pop_last() {
                     self.event(Event::Allow(version));
                 }
             }
@@ -276,16 +191,40 @@ impl World {
             Chaos::Offer { boots, well } => self.offer(boots, well),
             Chaos::DiskFull(full) => self.disk_full = full,
             Chaos::FleetDown(down) => self.fleet_down = down,
-            Chaos::OtherNode(true) if self.holders.is_empty() => drop(self.holders.insert("node-b")),
-            Chaos::OtherNode(_) => drop(self.holders.remove("node-b")),
-            Chaos::Foreign(what) => {
-                let action =
-                    [UpdateAction::Refresh, UpdateAction::Prepare, UpdateAction::Activate, UpdateAction::Deactivate];
-                let _ = self.updater.act(action[usize::from(what)], &self.version_lock, self.wall);
-                self.pass(Duration::from_millis(1));
+            Chaos::OtherNode(has) => {
+                let mut fleet = self.fleet.lock().unwrap();
+                if !has {
+                    fleet.holders.remove(OTHER);
+                } else if fleet.holders.is_empty() {
+                    fleet.holders.insert(OTHER);
+                }
             }
-            Chaos::ForeignRollback => drop(self.disk.lock().unwrap().roll_back()),
-            Chaos::ForeignLock => self.version_lock = self.running().to_string(),
+            Chaos::Foreign(what) => self.foreign(
+                [UpdateAction::Refresh, UpdateAction::Prepare, UpdateAction::Activate, UpdateAction::Deactivate]
+                    [usize::from(what)],
+            ),
+            Chaos::ForeignRollback => {
+                let done = self.disk.lock().unwrap().roll_back();
+                self.pass(Duration::from_millis(1));
+                if done.is_ok() {
+                    self.witness.turned(self.wall);
+                }
+            }
+            Chaos::ForeignLock(what) => {
+                let versions = &self.updater.offer.versions;
+                let lock = match what {
+                    0 => "latest".to_owned(),
+                    1 => self.running().to_string(),
+                    2 => format!("v{}", versions.first().unwrap_or(&version(20))),
+                    _ => versions.last().unwrap_or(&version(20)).to_string(),
+                };
+                // What a rollback would write, too, says nothing of who wrote it.
+                let pins = [self.state.memory.pin.clone(), self.on_disk().memory.pin];
+                let pin = pins.into_iter().flatten().find(|pin| pin.keeps(&lock));
+                self.witness.operators_lock = (pin.map_or_else(|| lock.clone(), |pin| pin.before), self.wall);
+                self.version_lock = lock;
+            }
+            Chaos::BadUpdog(bad) => self.disk.lock().unwrap().bad_updog = bad,
             Chaos::Sick(sick) => self.sick = sick,
             Chaos::OneBank(one) => self.one_bank = one,
             Chaos::DeadApi(dead) => self.api_dead = dead,
@@ -329,19 +268,16 @@ impl World {
     }
 
     fn event(&mut self, event: Event) {
-        let (name, before) = (event.name(), self.place());
-        let now = Now { wall: self.wall, boot: self.up };
-        self.log.push(format!("{before} --{name}-->"));
-        let (next, effects) = match step(&self.state, event, now) {
+        let name = event.name();
+        let (next, effects) = match step(&self.state, event, self.now()) {
             Ok(done) => done,
-            Err(illegal) => panic!("{illegal}\n{}", self.log.join("\n")),
+            Err(illegal) => panic!("{illegal}\n{}", self.story()),
         };
-        self.state = next;
-        self.log.push(format!("    {} {:?}", self.place(), effects.iter().map(Effect::name).collect::<Vec<_>>()));
-        self.edges.insert((before, name, self.place()));
-        self.refused.extend(
-            self.state.memory.rulings.iter().filter(|(_, ruling)| ruling.refused).map(|(version, _)| version.clone()),
-        );
+        let before = std::mem::replace(&mut self.state, next);
+        let (from, to) = (Place::of(&before.phase), self.place());
+        self.log.push(Line::Step(from, name, to, effects.iter().map(Effect::name).collect()));
+        self.edges.insert((from, name, to));
+        self.check(&before, name, &effects);
         for effect in effects {
             match effect {
                 Effect::Record { record, .. } if !self.disk_full => {
@@ -362,29 +298,27 @@ impl World {
     fn crash(&mut self) {
         self.queue.clear();
         self.fail = false;
-        self.state = State::new(settings(""), NODE.into(), self.on_disk());
+        self.state = State::new(settings(""), self.node.into(), self.on_disk());
         self.event(Event::Tick);
     }
 
-    /// GRUB picks a bank; one that does not boot falls back. A boot is marked as successful before any container runs.
+    /// A bank that does not boot falls back. A boot is marked as successful before any container runs.
     fn reboot(&mut self) {
-        {
-            let mut disk = self.disk.lock().unwrap();
-            loop {
-                let next = disk.banks().next().expect("a bank that boots");
-                let next = if next == Bank::A { 0 } else { 1 };
-                disk.active = next;
-                let flags = &mut disk.flags[next];
-                flags.tries_left = flags.tries_left.saturating_sub(1);
-                let dead = self.dead.contains(&disk.holds[next]);
-                self.boot += 1;
-                self.log.push(format!("boot {} of {}", self.boot, disk.holds[next]));
-                if !dead {
-                    disk.flags[next].successful = true;
-                    break;
-                }
+        let mut disk = self.disk.lock().unwrap();
+        loop {
+            disk.boot();
+            let running = disk.running();
+            self.boot += 1;
+            self.witness.booted.insert(running.clone());
+            let dead = self.dead.contains(&running);
+            self.log.push(Line::Boot(self.boot, running));
+            if !dead {
+                disk.mark_successful();
+                break;
             }
         }
+        drop(disk);
+        self.witness.rebooted();
         self.up = Duration::from_secs(5);
         self.wall += Duration::from_secs(30);
         self.going_down = false;
@@ -397,7 +331,6 @@ impl World {
         let broken = std::mem::take(&mut self.fail) || self.going_down;
         let trouble = || Trouble { why: "failed".into(), unsupported: false, seen: None };
         let fleet_fails = broken || self.fleet_down;
-        let update = self.on_disk().update;
         self.pass(Duration::from_millis(20));
         let event = match effect {
             Effect::Record { .. } => unreachable!("it is written at once"),
@@ -409,50 +342,50 @@ impl World {
                 Event::Looked(Err(Trouble { seen: Some(seen), ..trouble() }))
             }
             Effect::Look if broken => Event::Looked(Err(trouble())),
-            Effect::Look => Event::Looked(Ok(Box::new(self.facts()))),
-            Effect::Refresh => Event::Refreshed(self.act(UpdateAction::Refresh, broken).map(drop)),
-            Effect::Acquire if fleet_fails => {
-                // The answer is lost, the lock is not.
-                if self.holders.is_empty() {
-                    self.holders.insert(NODE);
+            Effect::Look => {
+                self.witness.looked = self.wall;
+                if !self.fleet_down {
+                    self.witness.heard = self.fleet.lock().unwrap().words.len();
                 }
-                Event::Granted(fails("the fleet"))
+                Event::Looked(Ok(Box::new(self.facts())))
             }
-            Effect::Acquire => Event::Granted(Ok(match self.holders.first() {
-                Some(other) if *other != NODE => Grant::Refused(format!("{other} has it").into()),
-                _ => {
-                    self.holders.insert(NODE);
-                    Grant::Granted
-                }
-            })),
+            Effect::Refresh => {
+                let refreshed = self.act(UpdateAction::Refresh, broken).map(drop);
+                self.hide();
+                Event::Refreshed(refreshed)
+            }
+            Effect::Acquire => {
+                let granted = self.fleet.lock().unwrap().acquire(self.node);
+                // The answer may be lost though the lock is not.
+                Event::Granted(match granted {
+                    _ if fleet_fails => Err("the fleet failed".into()),
+                    true => Ok(Grant::Granted),
+                    false => Ok(Grant::Refused("others have it".into())),
+                })
+            }
             Effect::Release if fleet_fails => Event::Released(fails("the fleet")),
             Effect::Release => {
-                assert!(update.is_none(), "the lock is kept until the verdict");
-                self.holders.remove(NODE);
+                self.may_release();
+                self.fleet.lock().unwrap().holders.remove(self.node);
                 Event::Released(Ok(()))
             }
             Effect::Prepare => {
-                let update = update.expect("a prepare is in the journal");
-                assert_eq!(update.stage, Stage::Preparing);
-                assert_eq!(update.intent.boot, self.boot_id(), "no prepare while a verdict is open");
-                assert!(self.holders.contains(NODE), "a prepare needs the lock");
-                assert!(!self.refused.contains(&update.intent.to), "{} is refused", update.intent.to);
+                self.may_prepare();
                 Event::Prepared(self.act(UpdateAction::Prepare, broken))
             }
             Effect::Measure => Event::Measured(Baseline::default()),
             Effect::Count if broken => Event::Counted(fails("the count")),
             Effect::Count => Event::Counted(Ok(u64::from(self.up.subsec_nanos().is_multiple_of(3)))),
             Effect::Activate => {
-                let update = update.expect("an activate is in the journal");
-                assert_eq!(update.stage, Stage::Activating);
-                assert!(self.holders.contains(NODE), "an activate needs the lock");
+                self.may_act(&Stage::Activating);
                 Event::Activated(self.act(UpdateAction::Activate, broken))
             }
-            Effect::Deactivate => Event::Deactivated(self.act(UpdateAction::Deactivate, broken)),
+            Effect::Deactivate => {
+                self.may_deactivate();
+                Event::Deactivated(self.act(UpdateAction::Deactivate, broken))
+            }
             Effect::Reboot => {
-                let update = update.expect("a reboot is in the journal");
-                assert_ne!(update.stage, Stage::Preparing, "a reboot is in the journal");
-                assert!(self.holders.contains(NODE), "a reboot needs the lock");
+                self.may_reboot();
                 let broken = broken || self.api_dead;
                 if !broken {
                     self.going_down = true;
@@ -470,19 +403,20 @@ impl World {
                 let before = disk.banks().next();
                 let result = disk.roll_back().map(|()| disk.banks()).map_err(Arc::from);
                 // Doing it again changes nothing.
-                self.rollbacks += u32::from(disk.banks().next() != before);
+                self.witness.rollbacks += u32::from(disk.banks().next() != before);
                 drop(disk);
-                assert!(self.rollbacks <= MAX_ROLLBACKS, "no more rollbacks than allowed\n{}", self.log.join("\n"));
+                assert!(self.witness.rollbacks <= MAX_ROLLBACKS, "too many rollbacks\n{}", self.story());
                 Event::RolledBack(result)
             }
             Effect::Pin(_) if broken || self.api_dead => Event::Pinned(fails("the host")),
             Effect::Pin(to) => {
+                self.may_pin(&to);
                 self.version_lock = to;
                 Event::Pinned(Ok(()))
             }
             Effect::Rule(version, _) if fleet_fails => Event::Ruled(version, fails("the fleet")),
             Effect::Rule(version, ruling) => {
-                self.board.rulings.insert(version.clone(), ruling);
+                self.fleet.lock().unwrap().rule(version.clone(), ruling);
                 Event::Ruled(version, Ok(()))
             }
             Effect::Report(_) => Event::Reported(if fleet_fails { fails("the fleet") } else { Ok(()) }),
@@ -495,7 +429,11 @@ impl World {
         BootId(format!("boot-{}", self.boot).into())
     }
 
-    fn facts(&mut self) -> Facts {
+    pub(super) fn now(&self) -> Now {
+        Now { wall: self.wall, boot: self.up }
+    }
+
+    pub(super) fn facts(&mut self) -> Facts {
         let updates = self.updater.status(self.wall).ok().cloned();
         let banks = self.disk.lock().unwrap().banks();
         Facts {
@@ -505,7 +443,11 @@ impl World {
             banks,
             version_lock: Some(self.version_lock.clone()),
             seed: Some(7),
-            board: if self.fleet_down { Err("the fleet is down".into()) } else { Ok(self.board.clone()) },
+            board: if self.fleet_down {
+                Err("the fleet is down".into())
+            } else {
+                Ok(self.fleet.lock().unwrap().board.clone())
+            },
             ready: Ok(()),
         }
     }
@@ -531,7 +473,7 @@ fn image(version: &Version) -> Image {
     Image { arch: "x86_64".to_owned(), version: version.to_string(), variant: "aws-ecs-2".to_owned() }
 }
 
-fn fails<T>(what: &str) -> Result<T, Arc<str>> {
+pub(super) fn fails<T>(what: &str) -> Result<T, Arc<str>> {
     Err(format!("{what} failed").into())
 }
 

@@ -1,0 +1,210 @@
+//! What must hold, as one sees it who sees everything.
+//!
+//! What happens between a look and what follows from it cannot be known to the agent, and is not held against it.
+
+use super::*;
+use crate::update::drain::Standing;
+use crate::update::view;
+
+#[derive(Debug)]
+pub(super) struct Witness {
+    /// Versions refused here, and not allowed again since.
+    pub(super) refused: BTreeSet<Version>,
+    /// Versions that the boot loader ever took here.
+    pub(super) booted: BTreeSet<Version>,
+    /// Rollbacks since a person last said resume.
+    pub(super) rollbacks: u32,
+    /// Updates that were taken back since then, by whomever; by when they began.
+    pub(super) taken_back: BTreeSet<Timestamp>,
+    /// When the host was last looked at, and how many words the fleet had then.
+    pub(super) looked: Timestamp,
+    pub(super) heard: usize,
+    /// Whether it was decided to activate, in this boot, and when the end of that was heard.
+    activating: bool,
+    activated: Option<Timestamp>,
+    /// When somebody else last wrote to the other bank, or told the boot loader something, in this boot.
+    pub(super) foreign_prepare: Option<Timestamp>,
+    pub(super) foreign_turn: Option<Timestamp>,
+    /// Whether somebody else did any of this.
+    touched: bool,
+    /// What the operator wants `version-lock` to be, and since when.
+    pub(super) operators_lock: (String, Timestamp),
+}
+
+impl Witness {
+    pub(super) fn new(running: Version, now: Timestamp) -> Self {
+        Self {
+            refused: BTreeSet::new(),
+            booted: [running].into(),
+            rollbacks: 0,
+            taken_back: BTreeSet::new(),
+            looked: now,
+            heard: 0,
+            activating: false,
+            activated: None,
+            foreign_prepare: None,
+            foreign_turn: None,
+            touched: false,
+            operators_lock: ("latest".to_owned(), now),
+        }
+    }
+
+    pub(super) fn resumed(&mut self) {
+        (self.rollbacks, self.taken_back) = (0, BTreeSet::new());
+    }
+
+    pub(super) fn rebooted(&mut self) {
+        (self.foreign_prepare, self.foreign_turn) = (None, None);
+        (self.touched, self.activating, self.activated) = (false, false, None);
+    }
+
+    /// Somebody else told the boot loader something.
+    pub(super) fn turned(&mut self, now: Timestamp) {
+        (self.foreign_turn, self.touched) = (Some(now), true);
+    }
+}
+
+impl World {
+    /// After an event.
+    pub(super) fn check(&mut self, before: &State, event: &str, effects: &[Effect]) {
+        let (memory, place) = (&self.state.memory, self.place());
+        let past = memory.history.last().filter(|past| before.memory.history.last() != Some(past));
+        let taken_back = past.is_some_and(|past| matches!(past.end, End::FellBack | End::RolledBack | End::TakenBack));
+        if let (true, Phase::Starting(Some((intent, _)))) = (taken_back, &before.phase) {
+            self.witness.taken_back.insert(intent.begun);
+        }
+        match (Place::of(&before.phase), event) {
+            (Place::Draining, _) if place == Place::Activating => {
+                (self.witness.activating, self.witness.activated) = (true, None);
+            }
+            (Place::Activating, "activated") => self.witness.activated = Some(self.wall),
+            _ => {}
+        }
+        for (version, ruling) in memory.rulings.iter().filter(|(_, ruling)| ruling.refused) {
+            let told = self.fleet.lock().unwrap().words.contains(&(version.clone(), true));
+            let known = told || self.witness.booted.contains(version);
+            assert!(known, "{version} never ran, here or elsewhere: {}\n{}", ruling.why, self.story());
+            self.witness.refused.insert(version.clone());
+        }
+        let fleet = self.fleet.lock().unwrap();
+        let allowed = |version: &Version| {
+            let word = memory.rulings.get(version);
+            word.is_some_and(|word| !word.refused) && fleet.words.contains(&(version.clone(), false))
+        };
+        self.witness.refused.retain(|version| !allowed(version));
+        drop(fleet);
+        let begins = |effect: &&Effect| match effect {
+            Effect::Acquire | Effect::Prepare | Effect::Activate => true,
+            Effect::Reboot => place == Place::Rebooting,
+            _ => false,
+        };
+        if memory.held.is_some() {
+            assert_eq!(effects.iter().find(begins), None, "updates are held\n{}", self.story());
+        }
+        let standing = view::standing(&self.state);
+        let right = match place {
+            Place::Resting | Place::Locking | Place::Preparing | Place::Withdrawing => standing == Standing::Serving,
+            Place::Activating | Place::Rebooting => matches!(standing, Standing::Draining { .. }),
+            Place::Verifying => matches!(standing, Standing::HeldBack { .. }),
+            _ => true,
+        };
+        assert!(right, "{place}: {standing:?}\n{}", self.story());
+    }
+
+    /// Before a step towards the reboot: it is written down, and nothing that could be known speaks against it.
+    pub(super) fn may_act(&self, stage: &Stage) -> Intent {
+        let Underway { stage: written, intent } = self.on_disk().update.expect("it is in the journal");
+        assert_eq!(written, *stage);
+        assert!(self.has_lock(), "it needs the lock\n{}", self.story());
+        let to = &intent.to;
+        assert!(!self.witness.refused.contains(to), "{to} is refused\n{}", self.story());
+        let fleet = self.fleet.lock().unwrap();
+        let word = fleet.words[..self.witness.heard].iter().rfind(|(version, _)| version == to);
+        assert!(word.is_none_or(|(_, refused)| !refused), "the fleet refuses {to}\n{}", self.story());
+        intent
+    }
+
+    pub(super) fn may_prepare(&mut self) {
+        let intent = self.may_act(&Stage::Preparing);
+        assert_eq!(intent.boot, self.boot_id(), "no prepare while a verdict is open\n{}", self.story());
+        assert!(self.witness.taken_back.len() < MAX_ROLLBACKS as usize, "too many were taken back\n{}", self.story());
+        let foreign = self.witness.foreign_prepare.is_some_and(|at| at <= self.witness.looked);
+        assert!(!foreign, "somebody else's work is overwritten\n{}", self.story());
+        self.witness.foreign_prepare = None;
+        let down = intent.to < intent.from && self.witness.operators_lock.0 == "latest";
+        assert!(!down, "nobody wanted to go down to {}\n{}", intent.to, self.story());
+    }
+
+    pub(super) fn may_deactivate(&self) {
+        let Witness { activating, activated, foreign_turn, looked, .. } = &self.witness;
+        // Where the end was not heard, it may be the end of this or of another.
+        let own = foreign_turn.filter(|foreign| foreign <= looked).is_none_or(|foreign| match activated {
+            Some(activated) => foreign < *activated,
+            None => *activating,
+        });
+        assert!(own, "somebody else's work is undone\n{}", self.story());
+    }
+
+    pub(super) fn may_reboot(&self) {
+        let update = self.on_disk().update.expect("a reboot is in the journal");
+        // What runs and is bad is taken back though the disk be full.
+        let written = update.stage != Stage::Preparing || self.disk_full && self.place() == Place::RebootingBack;
+        assert!(written, "a reboot is in the journal\n{}", self.story());
+        assert!(self.has_lock(), "a reboot needs the lock\n{}", self.story());
+    }
+
+    pub(super) fn may_release(&self) {
+        assert_eq!(self.on_disk().update, None, "the lock is kept until the verdict\n{}", self.story());
+    }
+
+    pub(super) fn may_pin(&mut self, to: &str) {
+        let pin = self.state.memory.pin.as_ref().expect("what is pinned");
+        if self.witness.operators_lock.1 >= self.witness.looked {
+            self.witness.operators_lock.0.clone_from(&pin.before);
+        }
+        if to != pin.to.to_string() {
+            assert_eq!(to, self.witness.operators_lock.0, "what stood there is put back\n{}", self.story());
+        }
+    }
+
+    /// Somebody else drives the host's updater.
+    pub(super) fn foreign(&mut self, action: UpdateAction) {
+        let done = self.updater.act(action, &self.version_lock, self.wall).is_ok();
+        self.pass(Duration::from_millis(1));
+        let command = self.updater.status(self.wall).ok().and_then(|status| status.most_recent_command.as_ref());
+        if !(done && command.is_some_and(|command| command.cmd_status == CommandOutcome::Success)) {
+            return;
+        }
+        match action {
+            UpdateAction::Refresh => self.hide(),
+            UpdateAction::Prepare => {
+                (self.witness.foreign_prepare, self.witness.touched) = (Some(self.wall), true);
+            }
+            UpdateAction::Activate | UpdateAction::Deactivate => self.witness.turned(self.wall),
+        }
+    }
+
+    /// A refresh hides the command before it: the same version, staged by another, looks the same.
+    pub(super) fn hide(&mut self) {
+        let own = self.state.memory.own.as_ref().filter(|own| own.boot == self.boot_id());
+        let own = own.map(|own| own.staged.clone());
+        if self.staged() == own {
+            (self.witness.foreign_prepare, self.witness.foreign_turn) = (None, None);
+        }
+    }
+
+    fn staged(&mut self) -> Option<Version> {
+        let status = self.updater.status(self.wall).ok()?;
+        status.staging_partition.as_ref()?.image.version.parse().ok()
+    }
+
+    /// Whether somebody else was at work in this boot.
+    pub(in super::super) fn is_touched(&self) -> bool {
+        self.witness.touched
+    }
+
+    /// What the operator wants `version-lock` to be.
+    pub(in super::super) fn operators_lock(&self) -> &str {
+        &self.witness.operators_lock.0
+    }
+}

@@ -160,7 +160,7 @@ impl World {
     /// The journal is gone.
     pub(super) fn lose_journal(&mut self) {
         self.journal = serde_json::to_string(&Record::default()).unwrap();
-        self.witness.resumed();
+        self.witness.resumed(None);
         self.witness.refused.clear();
         // Nobody knows any more that a rollback set it.
         self.witness.operators_lock = (self.version_lock.clone(), self.wall);
@@ -179,7 +179,7 @@ impl World {
             Chaos::Hours(hours) => self.pass(Duration::from_secs(3600 * u64::from(hours))),
             Chaos::Hold => self.event(Event::Hold("by hand".into())),
             Chaos::Resume => {
-                self.witness.resumed();
+                self.witness.resumed(self.state.record().update);
                 self.event(Event::Resume);
             }
             Chaos::Allow => {
@@ -204,9 +204,12 @@ impl World {
                     [usize::from(what)],
             ),
             Chaos::ForeignRollback => {
-                let done = self.disk.lock().unwrap().roll_back();
+                let mut disk = self.disk.lock().unwrap();
+                let before = disk.banks().next();
+                let turned = disk.roll_back().is_ok() && disk.banks().next() != before;
+                drop(disk);
                 self.pass(Duration::from_millis(1));
-                if done.is_ok() {
+                if turned {
                     self.witness.turned(self.wall);
                 }
             }
@@ -220,8 +223,12 @@ impl World {
                 };
                 // What a rollback would write, too, says nothing of who wrote it.
                 let pins = [self.state.memory.pin.clone(), self.on_disk().memory.pin];
-                let pin = pins.into_iter().flatten().find(|pin| pin.keeps(&lock));
-                self.witness.operators_lock = (pin.map_or_else(|| lock.clone(), |pin| pin.before), self.wall);
+                match pins.map(|pin| pin.filter(|pin| pin.keeps(&lock)).map(|pin| pin.before)) {
+                    [None, None] => self.witness.operators_lock = (lock.clone(), self.wall),
+                    [Some(before), Some(_)] => self.witness.operators_lock = (before, self.wall),
+                    // It would depend on whether the agent is restarted before its journal can be written.
+                    _ => return,
+                }
                 self.version_lock = lock;
             }
             Chaos::BadUpdog(bad) => self.disk.lock().unwrap().bad_updog = bad,
@@ -399,14 +406,9 @@ impl World {
             }
             Effect::RollBack if broken => Event::RolledBack(fails("signpost")),
             Effect::RollBack => {
+                self.may_roll_back();
                 let mut disk = self.disk.lock().unwrap();
-                let before = disk.banks().next();
-                let result = disk.roll_back().map(|()| disk.banks()).map_err(Arc::from);
-                // Doing it again changes nothing.
-                self.witness.rollbacks += u32::from(disk.banks().next() != before);
-                drop(disk);
-                assert!(self.witness.rollbacks <= MAX_ROLLBACKS, "too many rollbacks\n{}", self.story());
-                Event::RolledBack(result)
+                Event::RolledBack(disk.roll_back().map(|()| disk.banks()).map_err(Arc::from))
             }
             Effect::Pin(_) if broken || self.api_dead => Event::Pinned(fails("the host")),
             Effect::Pin(to) => {

@@ -12,10 +12,13 @@ pub(super) struct Witness {
     pub(super) refused: BTreeSet<Version>,
     /// Versions that the boot loader ever took here.
     pub(super) booted: BTreeSet<Version>,
-    /// Rollbacks since a person last said resume.
-    pub(super) rollbacks: u32,
-    /// Updates that were taken back since then, by whomever; by when they began.
+    /// Updates that this agent took back since a person last said resume; by when they began. It does so again where
+    /// somebody else tells the boot loader otherwise.
+    pub(super) rollbacks: BTreeSet<Timestamp>,
+    /// Updates that were taken back since then, by whomever.
     pub(super) taken_back: BTreeSet<Timestamp>,
+    /// The one that does not count, since it was being taken back when a person said resume.
+    forgiven: Option<Timestamp>,
     /// When the host was last looked at, and how many words the fleet had then.
     pub(super) looked: Timestamp,
     pub(super) heard: usize,
@@ -36,8 +39,9 @@ impl Witness {
         Self {
             refused: BTreeSet::new(),
             booted: [running].into(),
-            rollbacks: 0,
+            rollbacks: BTreeSet::new(),
             taken_back: BTreeSet::new(),
+            forgiven: None,
             looked: now,
             heard: 0,
             activating: false,
@@ -49,8 +53,10 @@ impl Witness {
         }
     }
 
-    pub(super) fn resumed(&mut self) {
-        (self.rollbacks, self.taken_back) = (0, BTreeSet::new());
+    /// A person said resume while this was under way: one that is being taken back is over and done with.
+    pub(super) fn resumed(&mut self, update: Option<Underway>) {
+        (self.rollbacks, self.taken_back) = (BTreeSet::new(), BTreeSet::new());
+        self.forgiven = update.filter(|update| update.stage == Stage::RollingBack).map(|update| update.intent.begun);
     }
 
     pub(super) fn rebooted(&mut self) {
@@ -70,7 +76,9 @@ impl World {
         let (memory, place) = (&self.state.memory, self.place());
         let past = memory.history.last().filter(|past| before.memory.history.last() != Some(past));
         let taken_back = past.is_some_and(|past| matches!(past.end, End::FellBack | End::RolledBack | End::TakenBack));
-        if let (true, Phase::Starting(Some((intent, _)))) = (taken_back, &before.phase) {
+        if let (true, Phase::Starting(Some((intent, _)))) = (taken_back, &before.phase)
+            && self.witness.forgiven != Some(intent.begun)
+        {
             self.witness.taken_back.insert(intent.begun);
         }
         match (Place::of(&before.phase), event) {
@@ -153,6 +161,14 @@ impl World {
         assert!(self.has_lock(), "a reboot needs the lock\n{}", self.story());
     }
 
+    pub(super) fn may_roll_back(&mut self) {
+        let Phase::Updating { intent, .. } = &self.state.phase else { panic!("nothing is to be taken back") };
+        if self.witness.forgiven != Some(intent.begun) {
+            self.witness.rollbacks.insert(intent.begun);
+        }
+        assert!(self.witness.rollbacks.len() <= MAX_ROLLBACKS as usize, "too many rollbacks\n{}", self.story());
+    }
+
     pub(super) fn may_release(&self) {
         assert_eq!(self.on_disk().update, None, "the lock is kept until the verdict\n{}", self.story());
     }
@@ -175,11 +191,10 @@ impl World {
         if !(done && command.is_some_and(|command| command.cmd_status == CommandOutcome::Success)) {
             return;
         }
+        self.witness.touched = true;
         match action {
             UpdateAction::Refresh => self.hide(),
-            UpdateAction::Prepare => {
-                (self.witness.foreign_prepare, self.witness.touched) = (Some(self.wall), true);
-            }
+            UpdateAction::Prepare => self.witness.foreign_prepare = Some(self.wall),
             UpdateAction::Activate | UpdateAction::Deactivate => self.witness.turned(self.wall),
         }
     }

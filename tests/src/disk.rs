@@ -8,11 +8,11 @@
 //! Sources: core-kit `sources/updater/signpost/src/{state,gptprio}.rs`, twoliter `embedded/rpm2img`.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use bottlerocket_settings::Image;
-use gptman::GPT;
+use gptman::{GPT, GPTHeader};
 use meshdog::update::banks::{Bank, Flags};
 use serde::Serialize;
 
@@ -136,6 +136,22 @@ impl Disk {
         let mut file = open(&self.path, &self.name, "writing", OpenOptions::new().write(true))?;
         let written = self.table.write_into(&mut file).and_then(|_| Ok(file.sync_all()?));
         written.map_err(|why| DiskError::Write { name: self.name.clone(), why })
+    }
+
+    /// Whether the other copy of the table is whole and says the same: it does not where writing them was cut off.
+    ///
+    /// # Errors
+    /// The disk cannot be opened.
+    pub fn is_agreed(&self) -> Result<bool, DiskError> {
+        let mut file = open(&self.path, &self.name, "reading", OpenOptions::new().read(true))?;
+        let ours = &self.table.header;
+        let mut same = || {
+            file.seek(SeekFrom::Start(ours.backup_lba * SECTOR))?;
+            let other = GPTHeader::read_from(&mut file)?;
+            other.read_partitions(&mut file, SECTOR)?;
+            gptman::Result::Ok(other.partition_entry_array_crc32 == ours.partition_entry_array_crc32)
+        };
+        Ok(same().unwrap_or(false))
     }
 
     /// What a bank holds.

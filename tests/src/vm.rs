@@ -10,6 +10,7 @@
 
 mod channel;
 mod machine;
+mod update;
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ use std::time::Duration;
 use anyhow::{Context, bail, ensure};
 use bottlerocket_settings::Image;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use channel::Answer;
 
@@ -81,13 +82,15 @@ impl Boots {
 pub struct Vm {
     dir: PathBuf,
     releases: Vec<Release>,
+    offer: Vec<&'static str>,
     forget: bool,
+    trail: String,
     machine: Option<Machine>,
 }
 
 impl Vm {
     /// A new node with its files in a new directory `name`: the first release in bank A, which counts as booted, and
-    /// nothing in bank B. The others are on offer. `user_data` is meshdog's, after the part that says where things are.
+    /// nothing in bank B. `user_data` is meshdog's, after the part that says where things are.
     ///
     /// # Errors
     /// When this runs without `tests/run vm`, or its disks cannot be made.
@@ -102,7 +105,8 @@ impl Vm {
         let first = releases.first().context("a node needs a release")?;
         let image = Image::from(&Os { version_id: first.version.to_owned(), ..Os::default() });
         layout::create(&dir.join("disk"), Banked::Two, &image)?;
-        Ok(Self { dir, releases: releases.to_vec(), forget: false, machine: None })
+        let releases = releases.to_vec();
+        Ok(Self { dir, releases, offer: Vec::new(), forget: false, trail: String::new(), machine: None })
     }
 
     /// Switches it on: the boot loader takes a bank and starts what it holds. Says what, and does not wait for it.
@@ -115,16 +119,34 @@ impl Vm {
         let version = &booted.image.version;
         let release = self.releases.iter().find(|release| release.version == version);
         let release = release.with_context(|| format!("bank {} holds {version}", booted.bank))?;
-        let offer: Vec<&str> = self.releases[1..].iter().map(|release| release.version).collect();
         let arguments = format!(
             "meshdog.active={} meshdog.offer={} {}{}",
             booted.bank,
-            offer.join(","),
+            self.offer.join(","),
             release.boots.arguments(),
             if std::mem::take(&mut self.forget) { " meshdog.forget" } else { "" },
         );
         self.machine = Some(Machine::start(&self.dir, &arguments)?);
+        self.trail.push_str(&booted.bank.to_string());
         Ok(booted)
+    }
+
+    /// The banks that were booted, in order, such as `ABA`.
+    #[must_use]
+    pub fn trail(&self) -> &str {
+        &self.trail
+    }
+
+    /// What the update repository has on offer from now on, newest first; nothing at first.
+    ///
+    /// # Errors
+    /// When it is on and does not take it.
+    pub fn offer(&mut self, versions: &[&'static str]) -> anyhow::Result<()> {
+        self.offer = versions.to_vec();
+        if self.is_on() {
+            self.control("PUT", "/updates", &json!({ "available": versions }))?;
+        }
+        Ok(())
     }
 
     /// At the next boot the agent's state on the data volume is gone.

@@ -134,7 +134,9 @@ fn a_damaged_copy_of_the_table_is_read_past_and_repaired_on_write() {
         assert_ne!(factory.bytes(), whole);
         let mut disk = factory.disk().unwrap();
         assert_eq!(disk.flags(Bank::A), Some(flags(1, 0, true)), "sector {sector}");
+        assert!(!disk.is_agreed().unwrap(), "sector {sector}");
         disk.write().unwrap();
+        assert!(disk.is_agreed().unwrap(), "sector {sector}");
         assert!(factory.bytes() == whole, "sector {sector} is as it was");
     }
     factory.damage(1);

@@ -44,6 +44,9 @@ pub struct Update {
     /// Updates that are over, oldest first.
     #[serde(default)]
     pub history: Vec<Past>,
+    /// Whether all this is about to be known anew.
+    #[serde(default)]
+    pub looking: bool,
     /// Why nothing may begin.
     #[serde(default)]
     pub held: Option<Value>,

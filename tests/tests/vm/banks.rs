@@ -3,20 +3,16 @@
 use anyhow::ensure;
 use meshdog::update::banks::{Bank, Flags};
 use meshdog_tests::harness::Status;
-use meshdog_tests::vm::{Boots, Release, Vm};
-use serde_json::json;
+use meshdog_tests::vm::{Boots, Vm};
 
-use super::Outcome;
+use super::{Outcome, marked, serving};
 
-/// A node that runs 1.20.5 and has been activated what it is offered; it has not restarted yet.
+/// A node that runs 1.20.5 and has been activated 1.21.0; it has not restarted yet.
 fn activated(name: &str, boots: Boots) -> anyhow::Result<Vm> {
-    let releases = [Release { version: "1.20.5", boots: Boots::Well }, Release { version: "1.21.0", boots }];
-    let mut vm = Vm::new(name, &releases, "")?;
-    ensure!(vm.boot()?.bank == Bank::A, "a new node has nothing but bank A");
-    vm.serves()?;
+    let mut vm = serving(name, boots, "")?;
+    vm.offer(&["1.21.0"])?;
     for action in ["refresh-updates", "prepare-update", "activate-update"] {
-        vm.exec(&format!("apiclient raw -m POST -u /actions/{action}"))?;
-        vm.exec("until apiclient raw -u /updates/status; do usleep 100000; done")?;
+        vm.foreign(action)?;
     }
     ensure!(
         vm.disk()?.flags(Bank::B) == Some(Flags { priority: 2, tries_left: 1, successful: false }),
@@ -31,8 +27,7 @@ fn a_release_that_boots_stays() -> Outcome {
     let booted = vm.restart()?;
     ensure!((booted.bank, booted.image.version.as_str()) == (Bank::B, "1.21.0"), "{booted:?}");
     vm.serves()?;
-    let marked = Some(Flags { priority: 2, tries_left: 0, successful: true });
-    ensure!(vm.disk()?.flags(Bank::B) == marked, "{:?}", vm.disk()?.flags(Bank::B));
+    ensure!(vm.disk()?.flags(Bank::B) == Some(marked(2)), "{:?}", vm.disk()?.flags(Bank::B));
     ensure!(vm.exec("signpost status")?.contains("Active:  Set B"), "the node knows what runs");
     vm.exec(r#"apiclient raw -m PATCH -u "/settings?tx=t" -d '{"motd":"kept"}'"#)?;
     vm.exec(r#"apiclient raw -m POST -u "/tx/commit?tx=t""#)?;
@@ -73,7 +68,6 @@ fn a_release_on_which_the_containers_are_sick_stays() -> Outcome {
         status.service("orders").is_some_and(|orders| orders.endpoints.len() == 2 && orders.healthy() == 0)
     })?;
     ensure!(vm.disk()?.flags(Bank::B).is_some_and(|flags| flags.successful), "the operating system is content");
-    vm.control("PUT", "/updates", &json!({"available": []}))?;
     vm.sick(false)?;
     vm.serves()?;
     Ok(())

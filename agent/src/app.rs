@@ -13,25 +13,25 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::util::TryInitError;
 
-use crate::causes::with_causes;
 use crate::config::update::UpdateMode;
 use crate::config::{self, Settings};
 use crate::dataplane::{self, DataplaneConfig};
-use crate::dns;
 use crate::health::{Health, passive};
 use crate::mesh;
+use crate::model::error_chain;
+use crate::names::{dns, served};
 use crate::registry::local::Local;
 use crate::registry::{Membership, Registry};
+use crate::sources::docker::Docker;
+use crate::sources::ecs::Ecs;
+use crate::sources::host::{HostWatch, SetupError};
+use crate::sources::resolv_conf::ResolvConf;
 use crate::telemetry::admin::{Admin, Api};
 use crate::telemetry::inputs::{Inputs, Sources};
 use crate::telemetry::metrics::traffic::Traffic;
 use crate::telemetry::metrics::{self, Handles};
 use crate::telemetry::{self, admin};
 use crate::update::{self, drain, verify};
-use crate::watch::docker::Docker;
-use crate::watch::ecs::Ecs;
-use crate::watch::host::{HostWatch, SetupError};
-use crate::watch::resolv_conf::ResolvConf;
 
 /// The host's resolv.conf, as a host container sees it.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
@@ -179,7 +179,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     part("the registry", membership);
     part("the mesh", Box::pin(mesh));
     part("passive health", Box::pin(passive));
-    part("names", Box::pin(dns::names::follow(desired, dataplane.state(), names_out)));
+    part("names", Box::pin(served::follow(desired, dataplane.state(), names_out)));
     if settings.dns.capture {
         part("the host's name servers", Box::pin(resolv_conf.run()));
         part("the resolver", Box::pin(resolver));
@@ -191,7 +191,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let ended = supervise(&mut parts).await;
     // Containers' queries go to their own servers before nobody answers them here.
     if let Err(error) = dataplane.end_lease().await {
-        tracing::warn!(error = %with_causes(&error), "DNS falls open when its lease is over");
+        tracing::warn!(error = %error_chain(&error), "DNS falls open when its lease is over");
     }
     // Queries that were captured just before are still answered, the VIPs written, the admin socket unlinked.
     stop.cancel();

@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
-use crate::causes::with_causes;
+use crate::model::error_chain;
 use crate::{app, config};
 
 /// Where a host container finds its user data (Bottlerocket, `host-ctr`: the persistent directory of the container).
@@ -154,16 +154,16 @@ impl Output<'_> {
     fn fail(&mut self, error: &Error) -> io::Result<()> {
         match error {
             Error::Output(problem) if problem.kind() == ErrorKind::BrokenPipe => Ok(()),
-            Error::Output(_) => writeln!(self.err, "meshdog: {}", with_causes(error)),
+            Error::Output(_) => writeln!(self.err, "meshdog: {}", error_chain(error)),
             Error::Config(errors) if self.json => {
                 writeln!(self.out, "{}", serde_json::json!({ "ok": false, "errors": errors.list() }))
             }
             Error::Config(errors) => writeln!(self.err, "{errors}"),
             _ if self.json => {
-                let failure = serde_json::json!({ "ok": false, "error": with_causes(error) });
+                let failure = serde_json::json!({ "ok": false, "error": error_chain(error) });
                 writeln!(self.out, "{failure}")
             }
-            _ => writeln!(self.err, "meshdog: {}", with_causes(error)),
+            _ => writeln!(self.err, "meshdog: {}", error_chain(error)),
         }
     }
 }

@@ -17,8 +17,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::mesh::Ruleset;
-use crate::model::VipCidr;
+use crate::model::{Ruleset, VipCidr};
 
 pub mod conntrack;
 #[cfg(test)]

@@ -23,9 +23,11 @@ use tracing::{info, warn};
 use self::life::{Evidence, same_offers, standing};
 use self::probe::Report;
 use crate::config::Settings;
-use crate::model::{Endpoint, EndpointKey, Endpoints, HealthCheck, State};
-use crate::watch::offers::{Offer, Offers, offers};
-use crate::watch::{Container, ContainerId, Containers, DockerHealth, Node};
+use crate::model::{
+    Container, ContainerId, Containers, DockerHealth, Endpoint, EndpointKey, Endpoints, HealthCheck, Node, Offer,
+    Offered, Offers, State,
+};
+use crate::sources::offers::offers;
 
 /// Probes at once.
 const PROBES: usize = 64;
@@ -35,9 +37,6 @@ const REPORTS: usize = 1024;
 const LOGGED: usize = 16;
 /// Reports that are taken into one snapshot.
 const BATCH: usize = 256;
-
-/// What each container offers, by its id: the reasons behind [`Endpoints`].
-pub type Offered = OrdMap<ContainerId, Arc<Offers>>;
 
 /// The task that owns the health of this node's endpoints.
 #[derive(Debug)]

@@ -3,28 +3,25 @@
 //! Data flows one way through the modules, in this order:
 //!
 //! ```text
-//! config ─┐
-//! watch ──┴─> health ─> registry ─> mesh ─> dataplane
-//!                                     ├───> dns
-//!                                     └───> telemetry
+//! config ──┐
+//! sources ─┴─> health ─> registry ─> mesh ─> dataplane
+//!                                      ├───> names
+//!                                      └───> telemetry
 //! ```
 //!
-//! One thing comes the other way, from the kernel: how connections to endpoints fare (`health::passive`).
-//!
-//! Pure functions decide (`watch::offers`, `mesh`, `dataplane::plan`), thin tasks act. Snapshots travel as
-//! persistent maps over `tokio::sync::watch`; each resource has one owner task. `app` connects them; `cli` starts it,
-//! and asks the running agent over its admin socket.
+//! Pure functions decide (`sources::offers`, `mesh`, `dataplane::plan`), thin tasks act. Snapshots travel as
+//! persistent maps over `tokio::sync::watch`; each resource has one owner task. What more than one module speaks of is
+//! in `model`. `app` connects the modules; `cli` starts it, and asks the running agent over its admin socket.
 
 pub mod app;
-mod causes;
 pub mod cli;
 pub mod config;
 pub mod dataplane;
-pub mod dns;
 pub mod health;
 pub mod mesh;
 pub mod model;
+pub mod names;
 pub mod registry;
+pub mod sources;
 pub mod telemetry;
 pub mod update;
-pub mod watch;

@@ -1,16 +1,32 @@
-//! Names, addresses, endpoints and services: plain data that every other module speaks in.
+//! The nouns that more than one module speaks of: plain data, always valid.
 //!
 //! Owns the parsing of everything a stranger may have written (names, ports, weights, checks), so that a value of
 //! one of these types is always valid. Never does IO.
 
+mod container;
+mod desired;
+mod ejection;
 pub mod endpoint;
+mod error_chain;
+mod flow;
 pub mod name;
 pub mod net;
+mod node;
+mod offer;
+mod ruleset;
 pub mod service;
 pub mod source;
 
+pub use container::{Container, ContainerId, Containers, DockerHealth, Network};
+pub use desired::{Conflict, Desired, EndpointView, ServiceView};
+pub use ejection::{Ejection, Ejections, Target};
 pub use endpoint::{Endpoint, EndpointId, EndpointKey, Endpoints, State};
+pub use error_chain::error_chain;
+pub use flow::{Counters, Flow, FlowKind, TcpState};
 pub use name::{Alias, AliasName, DiscoveryName, NameError, Namespace, ServiceId};
-pub use net::{DNS_PORT, IfName, VipCidr};
+pub use net::{DNS_PORT, IfName, NameServers, VipCidr};
+pub use node::Node;
+pub use offer::{LabelFault, Offer, OfferOrigin, Offered, Offers};
+pub use ruleset::{Frontend, MAX_SLOTS, Ruleset, Slots};
 pub use service::{AppProtocol, HealthCheck, L4, ServiceError, Weight};
 pub use source::{Source, SourceState};

@@ -20,10 +20,9 @@ use tokio::time::timeout;
 
 use super::text::{paragraph, table};
 use super::{ConfigFile, Output, block_on};
-use crate::causes::with_causes;
 use crate::config::Settings;
 use crate::dataplane::{self, Capability};
-use crate::model::VipCidr;
+use crate::model::{VipCidr, error_chain};
 
 mod updates;
 
@@ -88,7 +87,7 @@ impl Check {
 /// What the data plane finds of the kernel; the reason, where it cannot even ask.
 fn kernel(settings: &Settings) -> Vec<Capability> {
     dataplane::probe(settings.mesh.vip_cidr)
-        .unwrap_or_else(|error| vec![Capability { name: "nftables", ok: false, why: with_causes(&error) }])
+        .unwrap_or_else(|error| vec![Capability { name: "nftables", ok: false, why: error_chain(&error) }])
 }
 
 /// Looks at everything and prints what was found. `kernel` is what the dataplane's probe found. False when something is

@@ -12,7 +12,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::client;
 use super::text::{age, line, paragraph, percent, table, vip};
 use super::{ConfigFile, Error, Output, block_on};
-use crate::causes::with_causes;
+use crate::model::error_chain;
 use crate::telemetry::status::Status;
 
 /// Between two refreshes of `--watch`.
@@ -92,7 +92,7 @@ async fn frame(admin_socket: &Path, last: &mut Option<(Status, Timestamp)>) -> S
         }
         Err(error) => {
             let mut out = String::new();
-            paragraph(&mut out, "", &with_causes(&error));
+            paragraph(&mut out, "", &error_chain(&error));
             if let Some((status, seen)) = last {
                 line(&mut out, &format!("What it said {} ago:", age(*seen, now)));
                 out.push('\n');

@@ -9,8 +9,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;
 
 use super::netlink::{Message, attrs, be32, find};
-use crate::mesh::Frontend;
-use crate::model::L4;
+use crate::model::{Counters, Flow, Frontend, L4, TcpState};
 
 mod clean;
 mod count;
@@ -19,7 +18,7 @@ mod events;
 
 pub(super) use clean::Cleaner;
 pub use count::count;
-pub use events::{FlowEvents, FlowKind};
+pub use events::FlowEvents;
 
 /// `NFNL_SUBSYS_CTNETLINK << 8` (linux/netfilter/nfnetlink.h) and `enum cntl_msg_types`.
 const SUBSYS: u16 = 1 << 8;
@@ -54,39 +53,6 @@ const PACKETS: u16 = 1;
 const BYTES: u16 = 2;
 /// `IPS_SEEN_REPLY` (linux/netfilter/nf_conntrack_common.h).
 const SEEN_REPLY: u32 = 1 << 1;
-
-/// A flow that a client opened, to a VIP or past it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Flow {
-    /// Who dialled.
-    pub client: SocketAddrV4,
-    /// What was dialled; a VIP, or any other address.
-    pub frontend: Frontend,
-    /// Who answers: the source of the reply direction. The frontend itself, if the flow was never translated.
-    pub endpoint: SocketAddrV4,
-}
-
-/// The state of a TCP flow as conntrack sees it (linux/netfilter/nf_conntrack_tcp.h).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TcpState(pub u8);
-
-impl TcpState {
-    /// A SYN was sent, and not answered yet.
-    pub const SYN_SENT: Self = Self(1);
-    /// Both have agreed to it, and neither has begun to end it.
-    pub const ESTABLISHED: Self = Self(3);
-    /// A reset was seen.
-    pub const CLOSE: Self = Self(8);
-}
-
-/// What passed in one direction. Only where `net.netfilter.nf_conntrack_acct` is on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Counters {
-    /// Packets.
-    pub packets: u64,
-    /// Bytes, headers included.
-    pub bytes: u64,
-}
 
 /// The flow in a ctnetlink message; `None` for another protocol or family.
 fn read_flow(message: &Message<'_>) -> Option<Flow> {

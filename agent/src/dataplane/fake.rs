@@ -5,8 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::plan::{Element, Op, Plan};
 use super::size::ChainSize;
-use crate::mesh::{Frontend, Ruleset, Slots};
-use crate::model::{IfName, VipCidr};
+use crate::model::{Frontend, IfName, Ruleset, Slots, VipCidr};
 
 /// Why a plan cannot be applied; the kernel's errno in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

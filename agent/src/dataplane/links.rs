@@ -17,8 +17,7 @@ use rtnetlink::packet_route::link::{InfoBridgePort, InfoPortData, LinkAttribute,
 use rtnetlink::{Handle, LinkBridgePort, MulticastGroup};
 use tokio::sync::watch;
 
-use crate::causes::with_causes;
-use crate::model::IfName;
+use crate::model::{IfName, error_chain};
 
 /// `lo` is the first interface of every network namespace.
 const LOOPBACK: u32 = 1;
@@ -80,7 +79,7 @@ pub(crate) async fn keep_hairpins(mut bridges: watch::Receiver<OrdSet<IfName>>) 
     loop {
         let names = bridges.borrow_and_update().clone();
         if let Err(error) = sweep(&handle, &names).await {
-            tracing::warn!(error = %with_causes(&error), "bridge ports were not all set");
+            tracing::warn!(error = %error_chain(&error), "bridge ports were not all set");
         }
         tokio::select! {
             changed = bridges.changed() => if changed.is_err() { return Ok(()) },

@@ -26,8 +26,7 @@ use self::skeleton::Skeleton;
 use super::netlink::{Batch, BatchError, NfSocket, find, messages};
 use super::plan::{Element, Op, Plan, plan};
 use super::size::{ChainSize, chain_for};
-use crate::mesh::{Frontend, Ruleset, Slots};
-use crate::model::VipCidr;
+use crate::model::{Frontend, Ruleset, Slots, VipCidr};
 
 /// Elements in one transaction while a table is filled that no packet reaches yet. A transaction holds nf_tables' lock.
 const CHUNK: usize = 1000;

@@ -17,9 +17,7 @@ use super::nft::monitor::{ForeignChange, Monitor};
 use super::nft::{Found, Nft, NftError};
 use super::plan::plan;
 use super::{DataplaneConfig, DataplaneState, Error, conntrack, links};
-use crate::causes::with_causes;
-use crate::mesh::Ruleset;
-use crate::model::IfName;
+use crate::model::{IfName, Ruleset, error_chain};
 
 /// How often the kernel's table is looked at without a reason.
 const AUDIT: Duration = Duration::from_secs(60);
@@ -83,7 +81,7 @@ impl Owner {
         let (bridges, ports) = watch::channel(OrdSet::new());
         tokio::spawn(async move {
             if let Err(error) = links::keep_hairpins(ports).await {
-                warn!(error = %with_causes(&error), "bridge ports are left alone");
+                warn!(error = %error_chain(&error), "bridge ports are left alone");
             }
         });
         let cleaner = conntrack::Cleaner::start(config.vip_cidr).map_err(Error::Conntrack)?;
@@ -122,7 +120,7 @@ impl Owner {
                 change = self.monitor.foreign_change() => match change {
                     Ok(change) => self.repair(&change),
                     Err(error) => {
-                        warn!(error = %with_causes(&error), "cannot follow changes of nf_tables");
+                        warn!(error = %error_chain(&error), "cannot follow changes of nf_tables");
                         self.doubt(|_| ());
                     }
                 },
@@ -162,7 +160,7 @@ impl Owner {
             None => self.install(&target),
         };
         if let (Err(error), Some(_)) = (&result, self.applied.take()) {
-            warn!(error = %with_causes(error), "a change failed; writing the whole table");
+            warn!(error = %error_chain(error), "a change failed; writing the whole table");
             self.config.metrics.failures.inc();
             self.publish(|state| state.failures += 1);
             retires = None;
@@ -185,7 +183,7 @@ impl Owner {
             }
             Err(error) => {
                 self.config.metrics.failures.inc();
-                warn!(error = %with_causes(&error), "cannot write the whole table; trying again");
+                warn!(error = %error_chain(&error), "cannot write the whole table; trying again");
                 self.doubt(|state| state.failures += 1);
             }
         }
@@ -237,12 +235,12 @@ impl Owner {
         match self.nft.present() {
             Ok(true) => self.cleaner.clean(applied),
             Ok(false) => self.repair(&ForeignChange { what: "delete table".to_owned(), who: "unknown".to_owned() }),
-            Err(error) => warn!(error = %with_causes(&error), "cannot look at our table"),
+            Err(error) => warn!(error = %error_chain(&error), "cannot look at our table"),
         }
         if self.config.capture
             && let Err(error) = links::add_address(self.config.vip_cidr.resolver()).await
         {
-            warn!(error = %with_causes(&error), "DNS queries cannot be answered");
+            warn!(error = %error_chain(&error), "DNS queries cannot be answered");
         }
     }
 

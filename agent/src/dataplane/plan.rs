@@ -9,8 +9,7 @@ use imbl::ordmap::DiffItem as MapChange;
 use imbl::ordset::DiffItem as SetChange;
 
 use super::size::{ChainSize, LARGEST, chain_for};
-use crate::mesh::{Frontend, Ruleset, Slots};
-use crate::model::IfName;
+use crate::model::{Frontend, IfName, Ruleset, Slots};
 
 /// An element of one of the data plane's sets and maps.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,7 +5,7 @@
 //! that names an empty slot misses the map and is drawn again. More than half of the slots are filled, so `REDRAWS`
 //! draws all miss less than once in a million connections, and those take slot 0.
 
-use crate::mesh::slots::MAX_SLOTS;
+use crate::model::MAX_SLOTS;
 
 /// Up to this many slots, the draw is made over exactly as many as there are.
 pub(super) const EXACT: u32 = 64;

@@ -2,8 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
-use crate::mesh::{Frontend, Ruleset, Slots};
-use crate::model::{IfName, L4, VipCidr};
+use crate::model::{Frontend, IfName, L4, Ruleset, Slots, VipCidr};
 
 mod capture;
 mod connections;

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::{HealthCheck, State};
-use crate::watch::{Container, DockerHealth};
+use crate::model::{Container, DockerHealth, HealthCheck, State};
 
 /// What decides about an endpoint besides its container.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -4,14 +4,11 @@
 //! to 300 s. How many endpoints of a service may be avoided at once is decided elsewhere.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::SocketAddrV4;
-use std::sync::Arc;
 use std::time::Duration;
 
-use imbl::OrdMap;
 use tokio::time::Instant;
 
-use crate::model::L4;
+use crate::model::{Ejection, Ejections, Target};
 
 /// Failures that eject.
 const FAILURES: usize = 5;
@@ -26,9 +23,6 @@ const DECAY: Duration = Duration::from_secs(60);
 /// The most endpoints that are remembered; failures of further ones are not counted.
 const MAX_TRACKED: usize = 65_536;
 
-/// The transport and address of an endpoint, as connections see it.
-pub type Target = (L4, SocketAddrV4);
-
 /// How a connection failed to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
@@ -37,18 +31,6 @@ pub enum Failure {
     /// Nobody answered.
     Unanswered,
 }
-
-/// An endpoint that is to be avoided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ejection {
-    /// Until when.
-    pub until: Instant,
-    /// Why, for people.
-    pub reason: Arc<str>,
-}
-
-/// Everyone who is to be avoided.
-pub type Ejections = OrdMap<Target, Ejection>;
 
 /// Counts failures and decides who is ejected.
 #[derive(Debug, Default)]

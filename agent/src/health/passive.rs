@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::outlier::{Ejections, Failure, Target, Tracker};
-use crate::dataplane::conntrack::{Flow, FlowEvents, FlowKind, TcpState};
-use crate::model::{Endpoints, L4, VipCidr};
+use super::outlier::{Failure, Tracker};
+use crate::dataplane::conntrack::FlowEvents;
+use crate::model::{Ejections, Endpoints, Flow, FlowKind, L4, Target, TcpState, VipCidr};
 
 /// How long to wait before the kernel is asked for events again.
 const REOPEN: Duration = Duration::from_secs(5);

@@ -20,8 +20,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::verdict::{FAILURES, Verdict};
-use crate::causes::with_causes;
-use crate::model::{EndpointKey, HealthCheck, State};
+use crate::model::{EndpointKey, HealthCheck, State, error_chain};
 
 /// How long an endpoint may take over its answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -103,10 +102,10 @@ fn word(
     let reason = match (verdict, result) {
         (Verdict::Healthy(0), Ok(())) => format!("answers its {check} check"),
         (Verdict::Starting(_), Err(failure)) => {
-            format!("has not passed its {check} check yet: {}", with_causes(failure))
+            format!("has not passed its {check} check yet: {}", error_chain(failure))
         }
         (Verdict::Unhealthy(_), Err(failure)) if before.state() == State::Healthy => {
-            format!("failed its {check} check {FAILURES} times in a row: {}", with_causes(failure))
+            format!("failed its {check} check {FAILURES} times in a row: {}", error_chain(failure))
         }
         _ => return None,
     };

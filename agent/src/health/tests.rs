@@ -7,8 +7,7 @@ use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use super::*;
-use crate::model::State;
-use crate::watch::Network;
+use crate::model::{Network, State};
 
 const LONG: Duration = Duration::from_secs(10);
 

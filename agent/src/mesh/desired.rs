@@ -12,13 +12,14 @@ use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 
 use super::select::select;
-use super::view::{Conflict, Desired, ServiceView};
+use super::slots;
 use super::vip::{Remembered, Vips};
-use super::{Frontend, Ruleset, Slots, slots};
 use crate::config::MeshSettings;
-use crate::health::outlier::Ejections;
 use crate::model::endpoint::of_service;
-use crate::model::{Alias, AliasName, Endpoint, Endpoints, IfName, L4, ServiceId};
+use crate::model::{
+    Alias, AliasName, Conflict, Desired, Ejections, Endpoint, Endpoints, Frontend, IfName, L4, Ruleset, ServiceId,
+    ServiceView, Slots,
+};
 
 /// What the desired state is computed from.
 #[derive(Debug, Clone, Default, PartialEq)]

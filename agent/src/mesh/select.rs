@@ -4,10 +4,8 @@ use std::cmp::Reverse;
 use std::net::SocketAddrV4;
 use std::sync::Arc;
 
-use super::view::EndpointView;
 use crate::config::Locality;
-use crate::health::outlier::{Ejection, Ejections};
-use crate::model::{Endpoint, State, Weight};
+use crate::model::{Ejection, Ejections, Endpoint, EndpointView, State, Weight};
 
 /// Decides who serves among the endpoints of one service and transport.
 ///

@@ -7,11 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
 
-use super::Slots;
-use crate::model::Weight;
-
-/// The most slots one service may take. Only thousands of endpoints of very unequal weights come near it.
-pub const MAX_SLOTS: u32 = 1 << 16;
+use crate::model::{MAX_SLOTS, Slots, Weight};
 
 /// How far an endpoint's share may lie from its weight's, in percent of the latter.
 const TOLERANCE_PERCENT: u64 = 5;

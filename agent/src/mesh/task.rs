@@ -14,13 +14,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::vip::Remembered;
-use super::{Desired, Inputs, Mesh, Ruleset};
-use crate::causes::with_causes;
+use super::{Inputs, Mesh};
 use crate::config::MeshSettings;
-use crate::health::outlier::Ejections;
-use crate::model::{DNS_PORT, Endpoints};
-use crate::watch::resolv_conf::Servers;
-use crate::watch::{Containers, Node};
+use crate::model::{Containers, DNS_PORT, Desired, Ejections, Endpoints, NameServers, Node, Ruleset, error_chain};
 
 /// The file in the state directory that remembers VIPs.
 const VIPS_FILE: &str = "vips.json";
@@ -43,7 +39,7 @@ pub struct Feeds {
     /// What Docker runs.
     pub containers: watch::Receiver<Option<Containers>>,
     /// The name servers that the host itself uses.
-    pub resolvers: watch::Receiver<Servers>,
+    pub resolvers: watch::Receiver<NameServers>,
 }
 
 impl Feeds {
@@ -126,7 +122,7 @@ pub async fn run(
 ) {
     let path = state_dir.join(VIPS_FILE);
     let remembered = read(&path).unwrap_or_else(|error| {
-        tracing::warn!(error = %with_causes(&error), "VIPs are not remembered");
+        tracing::warn!(error = %error_chain(&error), "VIPs are not remembered");
         Remembered::default()
     });
     let mut mesh = Mesh::new(settings, &remembered);
@@ -151,7 +147,7 @@ pub async fn run(
                 write_at = match write_remembered(&path, mesh.vips().remembered()).await {
                     Ok(()) => { written = generation; None }
                     Err(error) => {
-                        tracing::warn!(error = %with_causes(&error), "VIPs are not remembered");
+                        tracing::warn!(error = %error_chain(&error), "VIPs are not remembered");
                         Some(Instant::now() + WRITE_RETRY)
                     }
                 };
@@ -161,7 +157,7 @@ pub async fn run(
     if mesh.vips().generation() != written
         && let Err(error) = write_remembered(&path, mesh.vips().remembered()).await
     {
-        tracing::warn!(error = %with_causes(&error), "VIPs are not remembered");
+        tracing::warn!(error = %error_chain(&error), "VIPs are not remembered");
     }
 }
 

@@ -1,7 +1,7 @@
 //! Addresses: the VIP range, interface names, the port of DNS.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -96,6 +96,9 @@ impl fmt::Display for VipCidr {
 
 /// Where name servers listen, TCP and UDP (RFC 1035 4.2).
 pub const DNS_PORT: u16 = 53;
+
+/// Name servers in the order they are tried.
+pub type NameServers = Arc<[SocketAddr]>;
 
 /// Longest interface name, in bytes (`IFNAMSIZ` less the final zero, linux/if.h).
 pub const MAX_IFNAME: usize = 15;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::causes::with_causes;
+use crate::model::error_chain;
 
 /// How a source is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl SourceState {
     /// Down because of this error.
     #[must_use]
     pub fn down(error: &dyn Error) -> Self {
-        Self::Down(with_causes(error).into())
+        Self::Down(error_chain(error).into())
     }
 
     /// The state's word in status.

@@ -8,10 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::Snapshot;
 use super::status::{self, ConflictStatus, ServiceStatus};
-use crate::mesh::{Conflict, ServiceView};
-use crate::model::{Endpoint, L4, ServiceId};
-use crate::watch::Container;
-use crate::watch::offers::{Offer, Offers, Origin};
+use crate::model::{Conflict, Container, Endpoint, L4, Offer, OfferOrigin, Offers, ServiceId, ServiceView};
 
 /// Longest question, in bytes: longer than any name, address or container id.
 pub const MAX_QUERY: usize = 256;
@@ -215,8 +212,8 @@ fn container(now: &Snapshot, container: &Container) -> ContainerExplained {
 fn offer(offer: &Offer) -> String {
     let Endpoint { service, address, .. } = &*offer.endpoint;
     match offer.origin {
-        Origin::Labels => format!("{service} by label meshdog.{}.port={}", service.name, address.port()),
-        Origin::Rule(place) => format!("{service} by rule {} of [[service]], port {}", place + 1, address.port()),
+        OfferOrigin::Labels => format!("{service} by label meshdog.{}.port={}", service.name, address.port()),
+        OfferOrigin::Rule(place) => format!("{service} by rule {} of [[service]], port {}", place + 1, address.port()),
     }
 }
 

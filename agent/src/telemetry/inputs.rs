@@ -6,12 +6,9 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::dataplane::DataplaneState;
-use crate::health::Offered;
-use crate::mesh::Desired;
-use crate::model::{Endpoints, Source};
+use crate::model::{Container, Containers, Desired, Endpoints, Node, Offered, Source};
 use crate::update;
 use crate::update::machine::{Now, State};
-use crate::watch::{Container, Containers, Node};
 
 /// One value for each source that the agent depends on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

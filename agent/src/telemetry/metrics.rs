@@ -10,7 +10,8 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::inputs::Inputs;
-use crate::{dataplane, dns, update};
+use crate::names::dns;
+use crate::{dataplane, update};
 
 pub mod flows;
 mod process;

@@ -12,8 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::inputs::{Snapshot, Sources};
 use crate::dataplane::DataplaneState;
-use crate::mesh::{Conflict, Desired, EndpointView, ServiceView};
-use crate::model::{ServiceId, Source, SourceState};
+use crate::model::{Conflict, Desired, EndpointView, ServiceId, ServiceView, Source, SourceState};
 use crate::update::view;
 pub use crate::update::view::UpdateStatus;
 

@@ -26,12 +26,10 @@ use super::machine::{
 };
 use super::verify::{self, Verify};
 use super::{Handle, Metrics, ORDERS, Order, view};
-use crate::causes::with_causes;
 use crate::config::update::UpdateMode;
 use crate::config::{Settings, UpdateSettings};
-use crate::dns::SelfQuery;
-use crate::model::SourceState;
-use crate::watch::Node;
+use crate::model::{Node, SourceState, error_chain};
+use crate::names::dns::SelfQuery;
 
 /// How long the fleet may take to answer a look.
 const FLEET_ANSWER: Duration = Duration::from_secs(10);
@@ -103,9 +101,9 @@ impl Task {
             Ok(opened) => opened,
             Err(_) if update.mode == UpdateMode::Off => (off(update), None),
             Err(error) => {
-                warn!(error = %with_causes(&error), "this node's updates are not looked after");
+                warn!(error = %error_chain(&error), "this node's updates are not looked after");
                 let mut state = State::new(update, Arc::default(), Record::default());
-                state.phase = Phase::Unsupported(with_causes(&error).into());
+                state.phase = Phase::Unsupported(error_chain(&error).into());
                 (state, None)
             }
         };
@@ -181,7 +179,7 @@ impl Task {
             // A disk that hangs must not hang the mesh.
             let saved = tokio::task::block_in_place(|| journal.save(&*record));
             if let Err(error) = saved {
-                let event = Event::NotRecorded { why: with_causes(&error).into(), essential };
+                let event = Event::NotRecorded { why: error_chain(&error).into(), essential };
                 self.say(&event);
                 // Asks for nothing.
                 self.step(event);
@@ -383,7 +381,7 @@ impl Tools {
 }
 
 fn told(error: &(dyn std::error::Error + 'static)) -> Arc<str> {
-    with_causes(error).into()
+    error_chain(error).into()
 }
 
 impl From<HostError> for Trouble {

@@ -20,9 +20,8 @@ use tokio::time::timeout;
 use self::wanted::Wanted;
 use crate::config::update::VerifySettings;
 use crate::dataplane::DataplaneState;
-use crate::dns::SelfQuery;
-use crate::mesh::Desired;
-use crate::model::{Endpoints, Namespace, Source, SourceState};
+use crate::model::{Desired, Endpoints, Namespace, Source, SourceState};
+use crate::names::dns::SelfQuery;
 
 mod endpoints;
 mod names;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use meshdog::dataplane::{self, DataplaneConfig, DataplaneState, Metrics};
-use meshdog::mesh::Ruleset;
+use meshdog::model::Ruleset;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 

@@ -5,8 +5,7 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;
 
 use anyhow::{Context as _, Result};
-use meshdog::mesh::{Frontend, Ruleset, Slots};
-use meshdog::model::{IfName, L4, VipCidr};
+use meshdog::model::{Frontend, IfName, L4, Ruleset, Slots, VipCidr};
 
 use super::world::{BRIDGE, ENDPOINTS};
 

@@ -9,9 +9,9 @@ use tokio::time::timeout;
 use url::Url;
 
 use super::{CONNECT, Check};
-use crate::causes::with_causes;
 use crate::config::Settings;
 use crate::config::update::{FleetLock, FleetSettings, UpdateMode};
+use crate::model::error_chain;
 use crate::update::banks::Banks;
 use crate::update::banks::signpost::{Signpost, SignpostError};
 use crate::update::fleet::Fleet;
@@ -51,7 +51,7 @@ fn banks(found: Result<Banks, SignpostError>) -> Check {
         true => "set update.mode to off: this host is updated by replacing it",
         false => "run meshdog as a superpowered host container, or correct paths.signpost",
     };
-    let found = found.map_err(|error| with_causes(&error)).and_then(|banks| match banks.next() {
+    let found = found.map_err(|error| error_chain(&error)).and_then(|banks| match banks.next() {
         Some(next) if next == banks.active => Ok(format!("bank {next} runs, and boots next")),
         Some(next) => Ok(format!("bank {} runs, and bank {next} boots next", banks.active)),
         None => Err(format!("bank {} runs, and neither would boot again", banks.active)),
@@ -64,7 +64,7 @@ fn journal(directory: &Path) -> Result<String, String> {
     if !directory.is_dir() {
         return Ok("none yet".to_owned());
     }
-    let (_, loaded) = Journal::open(directory).map_err(|error| with_causes(&error))?;
+    let (_, loaded) = Journal::open(directory).map_err(|error| error_chain(&error))?;
     match (&loaded.body, loaded.is_lost()) {
         (Some(_), _) => Ok("whole".to_owned()),
         (None, true) => Err("neither slot is whole: what it held is lost".to_owned()),
@@ -87,13 +87,13 @@ async fn lock_server(url: &Url) -> Result<String, String> {
 }
 
 async fn board(settings: &FleetSettings) -> Result<String, String> {
-    let fleet = Fleet::new(settings, settings.board.as_ref()).map_err(|error| with_causes(&error))?;
+    let fleet = Fleet::new(settings, settings.board.as_ref()).map_err(|error| error_chain(&error))?;
     match timeout(BOARD, fleet.board()).await {
         Ok(Ok(board)) => {
             let refused = board.rulings.values().filter(|ruling| ruling.refused).count();
             Ok(format!("answers for group {}; refused versions {refused}", settings.group))
         }
-        Ok(Err(error)) => Err(with_causes(&error)),
+        Ok(Err(error)) => Err(error_chain(&error)),
         Err(_) => Err(format!("does not answer within {BOARD:?}")),
     }
 }

@@ -8,12 +8,10 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::dump::walk;
-use super::{Flow, ID, IPV4, MSG_DELETE, TUPLE_ORIG, ZONE, attr};
-use crate::causes::with_causes;
+use super::{ID, IPV4, MSG_DELETE, TUPLE_ORIG, ZONE, attr};
 use crate::dataplane::netlink::wire::NESTED;
 use crate::dataplane::netlink::{NfSocket, Writer};
-use crate::mesh::Ruleset;
-use crate::model::{L4, VipCidr};
+use crate::model::{Flow, L4, Ruleset, VipCidr, error_chain};
 
 /// What is to be removed.
 #[derive(Debug, Clone, Default)]
@@ -67,7 +65,7 @@ async fn run(mut socket: NfSocket, range: VipCidr, mut told: watch::Receiver<Job
             Ok(0) => debug!("no flow leads nowhere"),
             Ok(removed) => info!(removed, "removed flows to endpoints that are gone"),
             Err(error) => warn!(
-                error = %with_causes(&error),
+                error = %error_chain(&error),
                 "cannot clean conntrack; UDP clients of endpoints that are gone wait until their flows end"
             ),
         }

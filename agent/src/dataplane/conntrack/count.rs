@@ -5,9 +5,9 @@ use std::io;
 use std::net::SocketAddrV4;
 
 use super::dump::walk;
-use super::{Flow, PROTOINFO, SEEN_REPLY, STATUS, TcpState, attr, read_tcp_state};
+use super::{PROTOINFO, SEEN_REPLY, STATUS, attr, read_tcp_state};
 use crate::dataplane::netlink::{Message, NfSocket, be32};
-use crate::model::L4;
+use crate::model::{Flow, L4, TcpState};
 
 /// How many established TCP connections of any client lead to one of these endpoints, whether a VIP was dialled, the
 /// endpoint itself, or something else that was translated to it. One that either side has begun to end is no longer

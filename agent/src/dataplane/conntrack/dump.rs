@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::{Flow, IPV4, MSG_GET, PROTO_NUMBER, TUPLE_ORIG, TUPLE_PROTO, read_flow};
+use super::{IPV4, MSG_GET, PROTO_NUMBER, TUPLE_ORIG, TUPLE_PROTO, read_flow};
 use crate::dataplane::netlink::{Message, NfSocket};
-use crate::model::L4;
+use crate::model::{Flow, L4};
 
 /// `CTA_FILTER` (`enum ctattr_type`), `CTA_FILTER_ORIG_FLAGS` (`enum ctattr_filter`) and the kernel's
 /// `CTA_FILTER_F_CTA_PROTO_NUM`: the dump is of one protocol. Kernels before 5.8 take no notice and dump all.

@@ -10,11 +10,11 @@ use socket2::SockFilter;
 use tracing::warn;
 
 use super::{
-    COUNTERS_ORIG, COUNTERS_REPLY, Counters, Flow, IPV4, MSG_DELETE, MSG_NEW, PROTOINFO, SEEN_REPLY, STATUS, TcpState,
-    attr, read_counters, read_flow, read_tcp_state,
+    COUNTERS_ORIG, COUNTERS_REPLY, IPV4, MSG_DELETE, MSG_NEW, PROTOINFO, SEEN_REPLY, STATUS, attr, read_counters,
+    read_flow, read_tcp_state,
 };
 use crate::dataplane::netlink::{Listener, Message, be32, bpf, messages};
-use crate::model::VipCidr;
+use crate::model::{Flow, FlowKind, VipCidr};
 
 /// `NFNLGRP_CONNTRACK_NEW`, `NFNLGRP_CONNTRACK_DESTROY` (linux/netfilter/nfnetlink.h).
 const GROUPS: [u32; 2] = [1, 3];
@@ -26,24 +26,6 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 /// first, in this order (`ctnetlink_conntrack_event`, `ctnetlink_dump_tuples`).
 const FAMILY_AT: u32 = 16;
 const DESTINATION_AT: u32 = 40;
-
-/// What happened to a flow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FlowKind {
-    /// Its first packet has passed.
-    New,
-    /// It is tracked no more.
-    Destroyed {
-        /// Whether an answer was seen. A reset in answer to the first SYN does not count.
-        replied: bool,
-        /// A TCP flow's last state.
-        tcp: Option<TcpState>,
-        /// What the client sent.
-        sent: Option<Counters>,
-        /// What came back.
-        received: Option<Counters>,
-    },
-}
 
 /// Listens to the events of flows to VIPs. The kernel drops all others before they reach the agent.
 #[derive(Debug)]

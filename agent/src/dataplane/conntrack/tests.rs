@@ -3,8 +3,7 @@ use std::sync::Arc;
 use super::clean::is_stale;
 use super::*;
 use crate::dataplane::netlink::{Writer, messages, wire};
-use crate::mesh::Ruleset;
-use crate::model::VipCidr;
+use crate::model::{Ruleset, VipCidr};
 
 fn endpoint(last: u8) -> SocketAddrV4 {
     SocketAddrV4::new(Ipv4Addr::new(10, 0, 0, last), 8080)

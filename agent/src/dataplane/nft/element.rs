@@ -11,9 +11,8 @@ use super::table::push;
 use crate::dataplane::netlink::{Batch, Message, Writer, attrs, find, wire};
 use crate::dataplane::plan::{Element, Op};
 use crate::dataplane::size::{ChainSize, chain_for};
-use crate::mesh::Frontend;
 use crate::model::net::MAX_IFNAME;
-use crate::model::{IfName, L4};
+use crate::model::{Frontend, IfName, L4};
 
 /// `IFNAMSIZ` (linux/if.h): a name and its final zero.
 const IFNAMSIZ: usize = MAX_IFNAME + 1;

@@ -7,8 +7,7 @@ use socket2::SockRef;
 use super::node::{Node, OUTSIDE, Plane, address, ask, block_on, dial, serve, serve_on};
 use super::{frontend, range, ruleset, slots};
 use crate::dataplane::{AGENT_MARK, LEASE, RESOLVER_PORT};
-use crate::mesh::Frontend;
-use crate::model::L4;
+use crate::model::{Frontend, L4};
 
 fn dns(l4: L4) -> Frontend {
     Frontend { vip: OUTSIDE, l4, port: NonZeroU16::new(53).unwrap() }

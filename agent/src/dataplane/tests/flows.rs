@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::node::{Node, OUTSIDE, Plane, address, ask, block_on, dial, serve};
 use super::{frontend, range, ruleset, slots};
-use crate::dataplane::conntrack::{Flow, FlowEvents, FlowKind, TcpState};
+use crate::dataplane::conntrack::FlowEvents;
 use crate::dataplane::netns::Netns;
-use crate::mesh::Frontend;
-use crate::model::L4;
+use crate::model::{Flow, FlowKind, Frontend, L4, TcpState};
 
 fn kept(ns: &Netns, to: Frontend) -> UdpSocket {
     ns.run(move || {

@@ -11,8 +11,7 @@ use tokio::sync::watch;
 use super::range;
 use crate::dataplane::netns::Netns;
 use crate::dataplane::{DataplaneConfig, Handle, Metrics, spawn};
-use crate::mesh::{Frontend, Ruleset};
-use crate::model::L4;
+use crate::model::{Frontend, L4, Ruleset};
 
 pub(super) const CONTAINERS: u8 = 3;
 pub(super) const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);

@@ -8,7 +8,7 @@ use super::{frontend, range, ruleset, slots};
 use crate::dataplane::uninstall;
 use crate::model::L4;
 
-fn served() -> (Node, crate::mesh::Ruleset) {
+fn served() -> (Node, crate::model::Ruleset) {
     let node = Node::new(false);
     serve(&node.outside, "outside", 8080);
     let ruleset = ruleset([(frontend(1, L4::Tcp, 80), slots(&[(OUTSIDE, 8080)]))]);

@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::node::{BRIDGE, Node, OUTSIDE, Plane, address, dial, dial_here, serve, serve_on};
 use super::{frontend, ruleset, slots};
-use crate::mesh::{Frontend, Slots};
-use crate::model::L4;
+use crate::model::{Frontend, L4, Slots};
 
 const BOTH: [L4; 2] = [L4::Tcp, L4::Udp];
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::watch::Network;
+use crate::model::Network;
 
 fn container(health: DockerHealth) -> Container {
     Container {

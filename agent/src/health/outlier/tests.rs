@@ -1,4 +1,7 @@
+use std::net::SocketAddrV4;
+
 use super::*;
+use crate::model::L4;
 
 fn target(n: u16) -> Target {
     (L4::Tcp, SocketAddrV4::new([10, 0, 0, 1].into(), n))

@@ -1,7 +1,7 @@
 use std::num::NonZeroU16;
 
 use super::*;
-use crate::mesh::Frontend;
+use crate::model::Frontend;
 
 fn flow(l4: L4) -> Flow {
     Flow {

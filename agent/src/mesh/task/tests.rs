@@ -2,9 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::{Backend, Locality};
-use crate::health::outlier::Ejections;
-use crate::model::{Endpoint, EndpointId, L4, State, Weight};
-use crate::watch::Containers;
+use crate::model::{Containers, Ejections, Endpoint, EndpointId, L4, State, Weight};
 
 fn settings() -> MeshSettings {
     MeshSettings {

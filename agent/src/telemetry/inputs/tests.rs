@@ -6,13 +6,13 @@ use std::num::NonZeroU16;
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::mesh::{Conflict, EndpointView, ServiceView};
-use crate::model::{self, AppProtocol, Endpoint, EndpointId, L4, ServiceId, SourceState};
+use crate::model::{
+    self, AppProtocol, Conflict, DockerHealth, Endpoint, EndpointId, EndpointView, L4, LabelFault, Network, Offer,
+    OfferOrigin, Offers, ServiceId, ServiceView, SourceState,
+};
 use crate::telemetry::status::{self, Status};
 use crate::update::Handle;
 use crate::update::tests::{handle, off};
-use crate::watch::offers::{Fault, Offer, Offers, Origin};
-use crate::watch::{DockerHealth, Network};
 
 pub(crate) const WEB: &str = "3f1c0ffee0123456789abcdef0123456789abcdef0123456789abcdef01234567";
 
@@ -194,8 +194,8 @@ fn containers() -> (Containers, Offered) {
     let cron = container(&"77aa".repeat(16), "cron", "shop/cron:1", [172, 17, 0, 9]);
     let web_endpoint = endpoint("prod/orders", "172.17.0.3:8080", WEB, model::State::Healthy, "", 0.5);
     let web_offers = Offers {
-        endpoints: vec![Offer { endpoint: web_endpoint.endpoint, health: None, origin: Origin::Labels }],
-        faults: vec![Fault {
+        endpoints: vec![Offer { endpoint: web_endpoint.endpoint, health: None, origin: OfferOrigin::Labels }],
+        faults: vec![LabelFault {
             container: WEB.into(),
             label: "meshdog.orders.weight".into(),
             problem: "weight \"\x1b[2J900\" is out of range; write a number from 1 to 100".into(),

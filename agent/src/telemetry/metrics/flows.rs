@@ -12,8 +12,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 
-use crate::mesh::Desired;
-use crate::model::{L4, ServiceId};
+use crate::model::{Desired, L4, ServiceId};
 
 /// Least time between two sweeps for vanished services.
 const PRUNE_EVERY: Duration = Duration::from_secs(30);

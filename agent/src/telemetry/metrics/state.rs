@@ -6,8 +6,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeCounterValue, EncodeG
 use prometheus_client::metrics::MetricType;
 
 use super::updates;
-use crate::mesh::Desired;
-use crate::model::{ServiceId, SourceState, State};
+use crate::model::{Desired, ServiceId, SourceState, State};
 use crate::telemetry::inputs::Inputs;
 
 /// Reads [`Inputs`] at each scrape.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::mesh::Desired;
+use crate::model::Desired;
 use crate::telemetry::inputs::tests::{Fixture, id};
 
 /// The value of each series, by the series as it is written.

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use super::flows::{self, Flows};
-use crate::dataplane::conntrack::{Flow, FlowKind};
 use crate::health::passive::Seen;
-use crate::mesh::{Desired, Frontend};
+use crate::model::{Desired, Flow, FlowKind, Frontend};
 
 /// The most connections that are known as open; further ones are counted as begun, not as open.
 const MAX_OPEN: usize = 65_536;

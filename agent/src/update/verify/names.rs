@@ -10,10 +10,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
 use super::Finding;
-use crate::causes::with_causes;
-use crate::dns::{LEASE_NAME, SelfQuery};
-use crate::mesh::{Desired, Frontend};
-use crate::model::{AliasName, L4};
+use crate::model::{AliasName, Desired, Frontend, L4, error_chain};
+use crate::names::dns::{LEASE_NAME, SelfQuery};
 
 /// How long one question may wait for its answer.
 const ANSWER: Duration = Duration::from_secs(1);
@@ -35,7 +33,7 @@ pub(super) fn name_to_ask(desired: &Desired) -> Option<(&AliasName, Ipv4Addr)> {
 pub(super) async fn look(resolver: &SelfQuery, desired: &watch::Receiver<Option<Arc<Desired>>>) -> Finding {
     answered(resolver.works())
         .await
-        .map_err(|error| format!("the resolver does not answer: {}", with_causes(&error)))?;
+        .map_err(|error| format!("the resolver does not answer: {}", error_chain(&error)))?;
     let mut tried = 1;
     loop {
         let asked = desired.borrow().as_deref().and_then(name_to_ask).map(|(name, vip)| (name.clone(), vip));
@@ -44,7 +42,7 @@ pub(super) async fn look(resolver: &SelfQuery, desired: &watch::Receiver<Option<
             Ok(Some(address)) if address == vip => return Ok(format!("the resolver works; {name} is {vip}")),
             Ok(Some(address)) => format!("{name} is {address}, not {vip}"),
             Ok(None) => format!("{name} has no address, not {vip}"),
-            Err(error) => format!("gives no answer for {name}: {}", with_causes(&error)),
+            Err(error) => format!("gives no answer for {name}: {}", error_chain(&error)),
         };
         if tried == TRIES {
             return Err(format!("the resolver works, but {problem}"));

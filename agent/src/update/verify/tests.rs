@@ -8,9 +8,8 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::config::Auto;
-use crate::dns::{self, Lease, Names};
-use crate::mesh::{Frontend, Ruleset};
-use crate::model::{Endpoint, EndpointId, L4, ServiceId, State};
+use crate::model::{Endpoint, EndpointId, Frontend, L4, Ruleset, ServiceId, State};
+use crate::names::dns::{self, Lease, Names};
 
 pub(super) fn v4(address: SocketAddr) -> SocketAddrV4 {
     match address {

@@ -11,8 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::{EACH, Finding, first_of};
-use crate::mesh::{Desired, Frontend};
-use crate::model::{Endpoints, L4};
+use crate::model::{Desired, Endpoints, Frontend, L4};
 
 /// How many are dialled at once.
 const AT_ONCE: usize = 8;

@@ -9,9 +9,8 @@ use tokio::net::TcpStream;
 use url::Url;
 
 use super::{Finding, first_of};
-use crate::causes::with_causes;
 use crate::model::endpoint::of_service;
-use crate::model::{DiscoveryName, Endpoints, Namespace, ServiceId, State};
+use crate::model::{DiscoveryName, Endpoints, Namespace, ServiceId, State, error_chain};
 
 /// One check.
 #[derive(Debug)]
@@ -95,7 +94,7 @@ impl Wanted {
             Target::Http(url) => get(http, url).await,
             Target::Tcp(address) => connect(*address).await,
         };
-        answer.map_err(|failure| with_causes(&failure))
+        answer.map_err(|failure| error_chain(&failure))
     }
 }
 

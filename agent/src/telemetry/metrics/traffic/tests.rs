@@ -1,8 +1,7 @@
 use std::num::NonZeroU16;
 
 use super::*;
-use crate::dataplane::conntrack::{Counters, TcpState};
-use crate::model::{L4, ServiceId};
+use crate::model::{Counters, L4, ServiceId, TcpState};
 
 fn orders() -> ServiceId {
     ServiceId { namespace: "prod".parse().unwrap(), name: "orders".parse().unwrap() }

@@ -19,7 +19,7 @@ use url::Url;
 
 use super::super::{FleetError, http};
 use super::EtcdError;
-use crate::causes::with_causes;
+use crate::model::error_chain;
 
 /// The longest answer that is read, in bytes. Ten thousand outcomes take 3 MiB.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
@@ -159,7 +159,7 @@ impl Gateway {
     }
 
     async fn ask(&self, endpoint: &Url, url: &Url, txn: &Value) -> Result<Answer, Failure> {
-        let lost = |error: reqwest::Error| Failure::Member(with_causes(&error.without_url()));
+        let lost = |error: reqwest::Error| Failure::Member(error_chain(&error.without_url()));
         let response = self.http.post(url.clone()).json(txn).send().await.map_err(lost)?;
         let status = response.status();
         let Some(body) = http::body(response, MAX_ANSWER).await.map_err(lost)? else {

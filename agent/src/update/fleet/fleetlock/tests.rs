@@ -3,7 +3,7 @@ use std::time::Duration;
 use meshdog_tests::fleetlock::{Mood, Server};
 
 use super::*;
-use crate::causes::with_causes;
+use crate::model::error_chain;
 
 /// A server with one slot for `default`, and a client of it.
 async fn bench() -> (Server, LockServer) {
@@ -100,7 +100,7 @@ async fn a_server_that_is_gone_is_an_error_until_it_is_back() {
     server.turn(Mood::Down).await.unwrap();
     let error = client.release("a").await.unwrap_err();
     assert!(matches!(error, LockServerError::NoAnswer { .. }), "{error:?}");
-    let text = with_causes(&error);
+    let text = error_chain(&error);
     assert!(text.contains("/v1/steady-state; check update.fleet.url") && text.contains("refused"), "{text}");
     server.turn(Mood::Up).await.unwrap();
     client.release("a").await.unwrap();

@@ -4,7 +4,7 @@ use tokio::net::UdpSocket;
 
 use super::super::tests::{NOBODY, resolver, served, v4};
 use super::*;
-use crate::dns::Names;
+use crate::names::dns::Names;
 
 fn mesh() -> Desired {
     served(&[("prod/orders", "198.19.0.7:80".parse().unwrap())])

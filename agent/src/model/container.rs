@@ -1,0 +1,90 @@
+//! A running container, as far as the mesh needs to know it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use imbl::{OrdMap, OrdSet};
+
+use super::{IfName, L4};
+
+/// A container's full id: 64 hexadecimal digits.
+pub type ContainerId = Arc<str>;
+
+/// What Docker runs, as one snapshot.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Containers {
+    /// Running containers (those whose stop has begun included) by id.
+    pub running: OrdMap<ContainerId, Arc<Container>>,
+    /// The interfaces of Docker's bridge networks.
+    pub bridges: OrdSet<IfName>,
+}
+
+/// What `docker inspect` says of a running container, as far as the mesh needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Container {
+    /// Its id.
+    pub id: ContainerId,
+    /// Its Docker name, without the leading slash.
+    pub name: Arc<str>,
+    /// The image reference it was created with.
+    pub image: Arc<str>,
+    /// Its labels. Untrusted.
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// How it is attached to the network.
+    pub network: Network,
+    /// Its Docker health check's word.
+    pub health: DockerHealth,
+    /// When it started, in milliseconds since the Unix epoch.
+    pub started_ms: u64,
+    /// Whether a stop has begun.
+    pub stopping: bool,
+    /// Whether it is frozen (`docker pause`): the kernel would accept connections that nobody answers.
+    pub paused: bool,
+}
+
+/// How a container is attached to the network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Network {
+    /// A bridge network: an address of its own on that bridge.
+    Bridge {
+        /// Its address.
+        address: Ipv4Addr,
+    },
+    /// The host's own network; ports as the ECS agent or the image names them.
+    Host {
+        /// Ports that the container is known to use.
+        ports: Arc<[(NonZeroU16, L4)]>,
+    },
+    /// Anything else; why it cannot be an endpoint, for people.
+    Unsupported(Arc<str>),
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bridge { address } => write!(f, "bridge, {address}"),
+            Self::Host { ports } => {
+                f.write_str("host")?;
+                let known = ports.iter().take(8).map(|(port, l4)| format!("{port}/{l4}")).collect::<Vec<_>>();
+                if known.is_empty() { Ok(()) } else { write!(f, ", ports {}", known.join(", ")) }
+            }
+            Self::Unsupported(why) => f.write_str(why),
+        }
+    }
+}
+
+/// What a container's own Docker health check says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DockerHealth {
+    /// It has none.
+    None,
+    /// Not decided yet.
+    Starting,
+    /// Passing.
+    Healthy,
+    /// Failing.
+    Unhealthy,
+}

@@ -1,0 +1,22 @@
+//! Which servers queries for other names go to: the given ones, or those that the host itself uses.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::sync::watch;
+
+use super::Config;
+use crate::config::Auto;
+use crate::model::NameServers;
+
+/// The servers, as they change. What would send queries back here is left out.
+pub(super) fn servers(config: &Config, host: watch::Receiver<NameServers>) -> watch::Receiver<NameServers> {
+    let Auto::Set(given) = &config.upstream else { return host };
+    let own = |server: &&SocketAddr| {
+        **server == SocketAddr::from(config.listen)
+            || matches!(server.ip(), IpAddr::V4(ip) if config.vips.net().contains(&ip))
+    };
+    watch::channel(given.iter().filter(|server| !own(server)).copied().collect()).1
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,43 @@
+//! Which names are answered: those whose VIPs the kernel serves already.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+use super::dns::Names;
+use crate::dataplane::DataplaneState;
+use crate::model::Desired;
+
+/// Publishes the names of each desired state once its ruleset is applied, so that nobody learns a VIP that would still
+/// refuse. Runs until dropped, or until the mesh or the data plane is gone.
+pub async fn follow(
+    mut desired: watch::Receiver<Option<Arc<Desired>>>,
+    mut dataplane: watch::Receiver<DataplaneState>,
+    names: watch::Sender<Option<Names>>,
+) {
+    loop {
+        let wanted = desired.borrow_and_update().clone();
+        let applied = dataplane.borrow_and_update().applied.clone();
+        if let (Some(wanted), Some(applied)) = (wanted, applied)
+            && Arc::ptr_eq(&wanted.ruleset, &applied)
+        {
+            names.send_if_modified(|now| {
+                let news = now.as_ref().is_none_or(|now| !now.ptr_eq(&wanted.names));
+                if news {
+                    *now = Some(wanted.names.clone());
+                }
+                news
+            });
+        }
+        let more = tokio::select! {
+            more = desired.changed() => more,
+            more = dataplane.changed() => more,
+        };
+        if more.is_err() {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

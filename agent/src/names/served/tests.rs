@@ -1,0 +1,33 @@
+use super::*;
+use crate::model::Ruleset;
+
+fn desired(name: &str) -> Arc<Desired> {
+    let names = [(name.parse().unwrap(), std::net::Ipv4Addr::new(198, 19, 0, 7))].into_iter().collect();
+    Arc::new(Desired { ruleset: Arc::new(Ruleset::default()), names, ..Desired::default() })
+}
+
+#[tokio::test]
+async fn a_name_is_known_once_its_vip_is_programmed() {
+    let (first, second) = (desired("first"), desired("second"));
+    let (desired, desired_in) = watch::channel(Some(Arc::clone(&first)));
+    let (dataplane, dataplane_in) = watch::channel(DataplaneState::default());
+    let (names, mut names_out) = watch::channel(None);
+    let task = tokio::spawn(follow(desired_in, dataplane_in, names));
+    let known = |names: &Option<Names>, name: &str| {
+        names.as_ref().is_some_and(|names| names.contains_key(&name.parse::<crate::model::AliasName>().unwrap()))
+    };
+
+    dataplane.send_modify(|state| state.applied = Some(Arc::clone(&first.ruleset)));
+    names_out.wait_for(|names| known(names, "first")).await.unwrap();
+
+    desired.send_replace(Some(Arc::clone(&second)));
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(known(&names_out.borrow(), "first"));
+
+    dataplane.send_modify(|state| state.applied = Some(Arc::clone(&second.ruleset)));
+    names_out.wait_for(|names| known(names, "second")).await.unwrap();
+    drop(desired);
+    task.await.unwrap();
+}

@@ -1,0 +1,39 @@
+//! What runs on this node and what the host says of itself: snapshots, then deltas.
+//!
+//! `sources::docker` owns the connection to dockerd and publishes [`Containers`](crate::model::Containers);
+//! `sources::ecs` owns the ECS agent's introspection API; `sources::host` owns the host's API and publishes
+//! [`Node`](crate::model::Node); `sources::resolv_conf` publishes the host's name servers; `sources::offers` (pure) turns
+//! a container and the settings into the endpoints it offers. Never decides about health, never touches the kernel's
+//! tables.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::model::{Source, SourceState};
+
+pub mod docker;
+pub mod ecs;
+pub mod host;
+pub mod offers;
+pub mod resolv_conf;
+
+/// How long a container may take over its stop before meshdog no longer believes in it: the container's own stop
+/// timeout and this much more.
+pub const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Publishes the state that a source enters from the one it is in, under the name that it has in status. Says so in the
+/// log where the kind of state changes.
+fn enter(source: &watch::Sender<Source>, name: &'static str, next: impl FnOnce(&SourceState) -> SourceState) {
+    source.send_if_modified(|source| {
+        let before = source.clone();
+        if source.enter(next(&before.state)) {
+            match &source.state {
+                SourceState::Down(reason) => warn!(source = name, %reason, "source down"),
+                state => info!(source = name, state = state.as_str(), "source"),
+            }
+        }
+        *source != before
+    });
+}

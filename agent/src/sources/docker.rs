@@ -1,0 +1,198 @@
+//! What Docker runs.
+//!
+//! Owns the connection to dockerd. Subscribes to events, then lists, then follows; after every reconnection it lists
+//! again. Emits [`Containers`] and the source's state. dockerd absent, slow or restarted is a state, and what was
+//! published last stands meanwhile. Never changes anything in Docker.
+
+mod events;
+mod inspect;
+mod jobs;
+mod signal;
+mod state;
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use bollard::{API_DEFAULT_VERSION, Docker as Client};
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
+use tracing::warn;
+
+use self::events::{Event, Events, EventsError};
+use self::jobs::{Answer, Jobs};
+use self::state::State;
+use crate::model::{Containers, Source, SourceState};
+use crate::sources::ecs::Ecs;
+
+/// How long Docker may take over a small answer.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take over any answer, a list of everything included.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a silent dockerd is asked whether it still lives: an event stream may be silent for days.
+const PING_EVERY: Duration = Duration::from_secs(10);
+/// Before a reconnection, at least and at most (and up to as much again: jitter).
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// Before a failed inspection is tried again, times the failures in a row; at most.
+const AGAIN: Duration = Duration::from_secs(1);
+const AGAIN_MAX: Duration = Duration::from_secs(30);
+/// Events that are kept while a list is being made.
+const MAX_EARLY: usize = 65_536;
+
+/// Why there is no connection to dockerd.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("cannot reach dockerd at {}; check paths.docker_socket and that Docker runs", socket.display())]
+    Connect {
+        socket: PathBuf,
+        #[source]
+        source: bollard::errors::Error,
+    },
+    #[error("cannot follow Docker's events")]
+    Events(#[from] EventsError),
+    #[error("cannot list Docker's {what}")]
+    List {
+        what: &'static str,
+        #[source]
+        source: bollard::errors::Error,
+    },
+    #[error("dockerd did not answer {0} within {CALL_TIMEOUT:?}; see whether it hangs")]
+    Silent(&'static str),
+    #[error("dockerd did not answer a ping")]
+    Ping(#[source] bollard::errors::Error),
+    #[error("more than {MAX_EARLY} events while Docker was listing its containers")]
+    Flood,
+    #[error("a request to Docker was lost")]
+    Lost(#[from] tokio::task::JoinError),
+}
+
+/// The task that owns dockerd's socket.
+#[derive(Debug)]
+pub struct Docker {
+    socket: PathBuf,
+    ecs: Ecs,
+    state: State,
+    containers: watch::Sender<Option<Containers>>,
+    source: watch::Sender<Source>,
+}
+
+impl Docker {
+    /// The task, not yet running; what it publishes: `None` until the first full list.
+    #[must_use]
+    pub fn new(socket: PathBuf, ecs: Ecs) -> (Self, watch::Receiver<Option<Containers>>, watch::Receiver<Source>) {
+        let (containers, containers_out) = watch::channel(None);
+        let (source, source_out) = watch::channel(Source::starting());
+        (Self { socket, ecs, state: State::default(), containers, source }, containers_out, source_out)
+    }
+
+    /// Runs until dropped.
+    pub async fn run(mut self) {
+        let backoff = ExponentialBuilder::new()
+            .with_min_delay(BACKOFF.0)
+            .with_max_delay(BACKOFF.1)
+            .without_max_times()
+            .with_jitter();
+        let mut delays = backoff.build();
+        loop {
+            let Err(error) = Box::pin(self.follow()).await;
+            if self.source.borrow().state == SourceState::Up {
+                delays = backoff.build();
+            }
+            self.enter(SourceState::down(&error));
+            sleep(delays.next().unwrap_or(BACKOFF.1)).await;
+        }
+    }
+
+    /// One connection, until it breaks.
+    async fn follow(&mut self) -> Result<Infallible, Error> {
+        let socket = self.socket.clone();
+        let unreachable = |source| Error::Connect { socket: socket.clone(), source };
+        let client =
+            Client::connect_with_unix(&self.socket.to_string_lossy(), LIST_TIMEOUT.as_secs(), API_DEFAULT_VERSION)
+                .map_err(unreachable)?;
+        let client = timeout(CALL_TIMEOUT, client.negotiate_version())
+            .await
+            .map_err(|_| Error::Silent("which API it speaks"))?
+            .map_err(unreachable)?;
+        let api = client.client_version().to_string();
+        let mut events = timeout(CALL_TIMEOUT, Events::open(&self.socket, &api))
+            .await
+            .map_err(|_| Error::Silent("a subscription to events"))??;
+
+        let mut jobs = Jobs::new(client, self.ecs.clone());
+        jobs.list();
+        jobs.ask(self.state.connected());
+        let mut early = Some(Vec::new());
+        let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let due = self.state.due();
+            tokio::select! {
+                // Events first: a stop that has begun must be known before anything else is done.
+                biased;
+                event = events.next() => match &mut early {
+                    Some(early) if early.len() == MAX_EARLY => return Err(Error::Flood),
+                    Some(early) => early.push(event?),
+                    None => self.apply(event?, &mut jobs),
+                },
+                Some(answer) = jobs.next() => self.answered(answer?, &mut jobs, &mut early)?,
+                () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.state.expire(Instant::now()),
+                _ = ping.tick() => jobs.ping(),
+            }
+            if let Some(snapshot) = self.state.take() {
+                self.containers.send_replace(Some(snapshot));
+            }
+        }
+    }
+
+    fn apply(&mut self, event: Event, jobs: &mut Jobs) {
+        if let Some(ask) = self.state.apply(event, Instant::now()) {
+            jobs.ask(ask);
+        }
+    }
+
+    fn answered(&mut self, answer: Answer, jobs: &mut Jobs, early: &mut Option<Vec<Event>>) -> Result<(), Error> {
+        let now = Instant::now();
+        match answer {
+            Answer::Listed(list) => {
+                let ids = list.map_err(|source| Error::List { what: "containers", source })?;
+                for ask in self.state.listed(ids, now) {
+                    jobs.ask(ask);
+                }
+                for event in early.take().unwrap_or_default() {
+                    self.apply(event, jobs);
+                }
+                self.enter(SourceState::Up);
+            }
+            Answer::Inspected(id, ticket, Ok(seen)) => {
+                if let Some(ask) = self.state.inspected(&id, ticket, seen, now) {
+                    jobs.ask(ask);
+                }
+            }
+            Answer::Inspected(id, ticket, Err(reason)) => {
+                if let Some((again, failures)) = self.state.not_inspected(&id, ticket, now) {
+                    if failures == 1 {
+                        warn!(container = %id, %reason, "cannot inspect a container; trying again");
+                    }
+                    jobs.ask_after(again, AGAIN.saturating_mul(failures).min(AGAIN_MAX));
+                }
+            }
+            Answer::Bridges(ticket, bridges) => {
+                let bridges = bridges.map_err(|source| Error::List { what: "networks", source })?;
+                self.state.bridges(ticket, bridges, now);
+            }
+            Answer::Ports(id, ticket, ports) => self.state.ports(&id, ticket, ports, now),
+            Answer::Pong(Some(pong)) => pong.map_err(Error::Ping)?,
+            Answer::Pong(None) => return Err(Error::Silent("a ping")),
+        }
+        Ok(())
+    }
+
+    fn enter(&self, state: SourceState) {
+        super::enter(&self.source, "docker", |_| state);
+    }
+}
+
+#[cfg(test)]
+mod tests;

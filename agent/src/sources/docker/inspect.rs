@@ -1,0 +1,205 @@
+//! What an inspected container comes down to. Pure.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::models::{ContainerInspectResponse, EndpointSettings, HealthStatusEnum, Network as DockerNetwork};
+
+use super::signal::Signal;
+use crate::model::{ContainerId, DockerHealth, IfName, L4, Network};
+
+/// The most labels of one container that are read: five thousand services of four keys, and room.
+const MAX_LABELS: usize = 32_768;
+/// The most bytes of labels, keys and values together, that are read.
+const MAX_LABEL_BYTES: usize = 4 << 20;
+/// The longest name or image reference that is kept, in bytes (a reference has at most 255 bytes of name and 128 of tag).
+const MAX_NAME: usize = 512;
+/// The most ports of an image that are kept.
+const MAX_PORTS: usize = 1024;
+/// How long Docker lets a container take over its stop unless it says otherwise.
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Ports that a container is known to use.
+pub(super) type Ports = Arc<[(NonZeroU16, L4)]>;
+
+/// A running container as one inspection saw it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) id: ContainerId,
+    pub(super) name: Arc<str>,
+    pub(super) image: Arc<str>,
+    pub(super) labels: Arc<BTreeMap<String, String>>,
+    pub(super) attachment: Attachment,
+    pub(super) health: DockerHealth,
+    pub(super) started_ms: u64,
+    pub(super) paused: bool,
+    /// What `docker stop` sends it.
+    pub(super) stop_signal: Signal,
+    /// How long it may take over its stop; `None`: for ever.
+    pub(super) stop_timeout: Option<Duration>,
+}
+
+/// How a container is attached, before it is known which networks are bridges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Attachment {
+    /// The host's network; the ports that the image names.
+    Host(Ports),
+    /// Networks of its own, the one of its network mode first, then by name.
+    Networks(Vec<Attached>),
+    /// Another container's network.
+    Joins(ContainerId),
+    /// None that the mesh can use; why.
+    Nothing(Arc<str>),
+}
+
+/// One network of a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Attached {
+    pub(super) name: String,
+    pub(super) network: String,
+    pub(super) address: Option<Ipv4Addr>,
+}
+
+impl Attachment {
+    /// How the mesh sees it, given the bridge networks by id.
+    pub(super) fn resolve(&self, bridges: &BTreeMap<String, IfName>) -> Network {
+        let networks = match self {
+            Self::Host(ports) => return Network::Host { ports: ports.clone() },
+            Self::Joins(other) => {
+                return Network::Unsupported(format!("it shares the network of {other}, which is not known").into());
+            }
+            Self::Nothing(why) => return Network::Unsupported(why.clone()),
+            Self::Networks(networks) => networks,
+        };
+        let usable = networks.iter().filter(|n| bridges.contains_key(&n.network));
+        let with_address = usable.clone().find_map(|n| n.address);
+        match (with_address, networks.first()) {
+            (Some(address), _) => Network::Bridge { address },
+            (None, None) => Network::Unsupported("it is attached to no network".into()),
+            (None, Some(first)) if usable.clone().next().is_none() => {
+                Network::Unsupported(format!("its network {} is not a bridge network", first.name).into())
+            }
+            (None, Some(first)) => {
+                Network::Unsupported(format!("network {} gave it no IPv4 address", first.name).into())
+            }
+        }
+    }
+}
+
+/// Digests what Docker says of a container; `None` where it does not run.
+pub(super) fn digest(response: ContainerInspectResponse) -> Option<Seen> {
+    let state = response.state.unwrap_or_default();
+    // Between two lives (restart policy) a container is "running" and has no process.
+    if !state.running.unwrap_or(false) || state.restarting.unwrap_or(false) {
+        return None;
+    }
+    let id: ContainerId = response.id?.into();
+    let config = response.config.unwrap_or_default();
+    let (labels, attachment) = match bounded(config.labels.unwrap_or_default()) {
+        Some(labels) => {
+            let mode = response.host_config.unwrap_or_default().network_mode.unwrap_or_default();
+            let networks = response.network_settings.unwrap_or_default().networks.unwrap_or_default();
+            (labels, attachment(&mode, networks, &config.exposed_ports.unwrap_or_default()))
+        }
+        None => {
+            let why = format!("it has more than {MAX_LABELS} labels or {MAX_LABEL_BYTES} bytes of them");
+            (BTreeMap::new(), Attachment::Nothing(why.into()))
+        }
+    };
+    let started = state.started_at.as_deref().and_then(|at| at.parse::<jiff::Timestamp>().ok());
+    Some(Seen {
+        id,
+        name: cut(response.name.as_deref().unwrap_or_default().trim_start_matches('/')).into(),
+        image: cut(config.image.as_deref().unwrap_or_default()).into(),
+        labels: Arc::new(labels),
+        attachment,
+        health: match state.health.and_then(|health| health.status) {
+            Some(HealthStatusEnum::STARTING) => DockerHealth::Starting,
+            Some(HealthStatusEnum::HEALTHY) => DockerHealth::Healthy,
+            Some(HealthStatusEnum::UNHEALTHY) => DockerHealth::Unhealthy,
+            Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY) | None => DockerHealth::None,
+        },
+        started_ms: started.and_then(|at| u64::try_from(at.as_millisecond()).ok()).unwrap_or_default(),
+        paused: state.paused.unwrap_or(false),
+        stop_signal: config.stop_signal.as_deref().and_then(Signal::parse).unwrap_or(Signal::TERM),
+        stop_timeout: match config.stop_timeout {
+            None => Some(STOP_TIMEOUT),
+            // Negative: `docker stop` waits for ever.
+            Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
+        },
+    })
+}
+
+fn bounded(labels: std::collections::HashMap<String, String>) -> Option<BTreeMap<String, String>> {
+    let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
+    (labels.len() <= MAX_LABELS && bytes <= MAX_LABEL_BYTES).then(|| labels.into_iter().collect())
+}
+
+fn attachment(
+    mode: &str,
+    networks: std::collections::HashMap<String, EndpointSettings>,
+    exposed: &[String],
+) -> Attachment {
+    if let Some(other) = mode.strip_prefix("container:") {
+        return Attachment::Joins(other.into());
+    }
+    match mode {
+        "host" => Attachment::Host(exposed_ports(exposed)),
+        "none" => Attachment::Nothing("its network mode is none".into()),
+        _ => {
+            // "default" is what the API calls the network that the command line calls "bridge".
+            let preferred = if mode == "default" { "bridge" } else { mode };
+            let mut networks: Vec<Attached> =
+                networks.into_iter().map(|(name, settings)| attached(name, settings)).collect();
+            networks.sort_by_cached_key(|n| (n.name != preferred && n.network != preferred, n.name.clone()));
+            Attachment::Networks(networks)
+        }
+    }
+}
+
+fn attached(name: String, settings: EndpointSettings) -> Attached {
+    let address = settings.ip_address.and_then(|ip| ip.parse().ok()).filter(|ip: &Ipv4Addr| !ip.is_unspecified());
+    Attached { name, network: settings.network_id.unwrap_or_default(), address }
+}
+
+fn exposed_ports(exposed: &[String]) -> Ports {
+    let mut ports: Vec<(NonZeroU16, L4)> = exposed
+        .iter()
+        .filter_map(|text| {
+            let (port, l4) = text.split_once('/').unwrap_or((text, "tcp"));
+            let l4 = match l4 {
+                "tcp" => L4::Tcp,
+                "udp" => L4::Udp,
+                _ => return None,
+            };
+            Some((port.parse().ok()?, l4))
+        })
+        .take(MAX_PORTS)
+        .collect();
+    ports.sort_unstable();
+    ports.into()
+}
+
+fn cut(text: &str) -> &str {
+    text.get(..text.floor_char_boundary(MAX_NAME)).unwrap_or_default()
+}
+
+/// The interface of a Docker network: its id and the bridge's name; `None` for another kind of network.
+pub(super) fn bridge(network: DockerNetwork) -> Option<(String, IfName)> {
+    if network.driver.as_deref() != Some("bridge") {
+        return None;
+    }
+    let id = network.id?;
+    let named = network.options.as_ref().and_then(|options| options.get("com.docker.network.bridge.name"));
+    let name = match named {
+        Some(name) => IfName::new(name),
+        None => IfName::new(&format!("br-{}", id.get(..12)?)),
+    };
+    Some((id, name?))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,157 @@
+//! Requests to dockerd (and to the ECS agent) that are under way, each in a task of its own so that none of them, nor
+//! the reading of a long answer, ever holds up an event.
+
+use std::collections::{BTreeMap, HashMap};
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bollard::Docker as Client;
+use bollard::errors::Error as DockerError;
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions, ListNetworksOptionsBuilder};
+use tokio::sync::Semaphore;
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::CALL_TIMEOUT;
+use super::inspect::{Attachment, Ports, Seen, bridge, digest};
+use super::state::Ask;
+use crate::model::{ContainerId, IfName};
+use crate::sources::ecs::{Ecs, LABEL_CONTAINER, PAUSE};
+
+/// Inspections at once.
+const INSPECTIONS: usize = 8;
+
+/// What a request came to.
+#[derive(Debug)]
+pub(super) enum Answer {
+    /// Ids of all running containers.
+    Listed(Result<Vec<ContainerId>, DockerError>),
+    /// One container; `None`: it does not run; an error, for people.
+    Inspected(ContainerId, u64, Result<Option<Seen>, String>),
+    /// Bridge networks by id.
+    Bridges(u64, Result<BTreeMap<String, IfName>, DockerError>),
+    /// Ports that the ECS agent named.
+    Ports(ContainerId, u64, Ports),
+    /// dockerd lives; `None`: it did not answer in time.
+    Pong(Option<Result<(), DockerError>>),
+}
+
+/// The requests of one connection. Dropping it ends them.
+#[derive(Debug)]
+pub(super) struct Jobs {
+    client: Client,
+    ecs: Ecs,
+    inspections: Arc<Semaphore>,
+    running: JoinSet<Option<Answer>>,
+}
+
+impl Jobs {
+    pub(super) fn new(client: Client, ecs: Ecs) -> Self {
+        Self { client, ecs, inspections: Arc::new(Semaphore::new(INSPECTIONS)), running: JoinSet::new() }
+    }
+
+    /// The next answer; `None` while nothing is under way. Cancelling loses nothing.
+    pub(super) async fn next(&mut self) -> Option<Result<Answer, JoinError>> {
+        loop {
+            match self.running.join_next().await? {
+                Ok(Some(answer)) => return Some(Ok(answer)),
+                Ok(None) => {}
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    }
+
+    /// Lists what runs.
+    pub(super) fn list(&mut self) {
+        let client = self.client.clone();
+        self.running.spawn(async move {
+            let list = client.list_containers(None::<ListContainersOptions>).await;
+            Some(Answer::Listed(list.map(|list| list.into_iter().filter_map(|c| c.id.map(Into::into)).collect())))
+        });
+    }
+
+    /// Asks whether dockerd lives.
+    pub(super) fn ping(&mut self) {
+        let client = self.client.clone();
+        self.running.spawn(async move {
+            let pong = timeout(CALL_TIMEOUT, client.ping()).await.ok();
+            Some(Answer::Pong(pong.map(|pong| pong.map(drop))))
+        });
+    }
+
+    /// Asks now.
+    pub(super) fn ask(&mut self, ask: Ask) {
+        let answer = self.answer(ask);
+        self.running.spawn(answer);
+    }
+
+    /// Asks after a while.
+    pub(super) fn ask_after(&mut self, ask: Ask, delay: Duration) {
+        let answer = self.answer(ask);
+        self.running.spawn(async move {
+            sleep(delay).await;
+            answer.await
+        });
+    }
+
+    fn answer(&self, ask: Ask) -> impl Future<Output = Option<Answer>> + Send + 'static {
+        let (client, ecs, inspections) = (self.client.clone(), self.ecs.clone(), self.inspections.clone());
+        async move {
+            Some(match ask {
+                Ask::Inspect(id, ticket) => {
+                    let _permit = inspections.acquire().await.ok()?;
+                    let seen = Box::pin(inspect(&client, &id)).await;
+                    Answer::Inspected(id, ticket, seen)
+                }
+                Ask::Bridges(ticket) => Answer::Bridges(ticket, bridges(&client).await),
+                Ask::Ports(id, ticket) => {
+                    let ports = ecs.ports(&id).await?;
+                    Answer::Ports(id, ticket, ports)
+                }
+            })
+        }
+    }
+}
+
+/// One container, and the one whose network it shares, if it does.
+async fn inspect(client: &Client, id: &str) -> Result<Option<Seen>, String> {
+    let Some(mut seen) = inspect_one(client, id).await? else { return Ok(None) };
+    if let Attachment::Joins(other) = &seen.attachment {
+        let nothing =
+            |why: &str| Attachment::Nothing(format!("it shares the network of container {other}, {why}").into());
+        let joined = match inspect_one(client, other).await? {
+            None => nothing("which does not run"),
+            Some(other) => match other.attachment {
+                Attachment::Joins(_) => nothing("which shares another's itself"),
+                Attachment::Nothing(_) if is_pause(&other) => {
+                    nothing("an ECS pause container: network mode awsvpc is not served")
+                }
+                Attachment::Nothing(why) => nothing(&format!("and of that: {why}")),
+                usable => usable,
+            },
+        };
+        seen.attachment = joined;
+    }
+    Ok(Some(seen))
+}
+
+fn is_pause(seen: &Seen) -> bool {
+    seen.labels.get(LABEL_CONTAINER).is_some_and(|name| name.starts_with(PAUSE))
+}
+
+async fn inspect_one(client: &Client, id: &str) -> Result<Option<Seen>, String> {
+    let answer = timeout(CALL_TIMEOUT, client.inspect_container(id, None::<InspectContainerOptions>)).await;
+    match answer {
+        Err(_) => Err(format!("no answer within {CALL_TIMEOUT:?}")),
+        Ok(Err(DockerError::DockerResponseServerError { status_code: 404, .. })) => Ok(None),
+        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Ok(response)) => Ok(digest(response)),
+    }
+}
+
+async fn bridges(client: &Client) -> Result<BTreeMap<String, IfName>, DockerError> {
+    let only = HashMap::from([("driver", vec!["bridge"])]);
+    let options = ListNetworksOptionsBuilder::new().filters(&only).build();
+    Ok(client.list_networks(Some(options)).await?.into_iter().filter_map(bridge).collect())
+}

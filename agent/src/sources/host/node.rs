@@ -1,0 +1,112 @@
+//! Who this node is: the user's settings merged with what the host says. Pure.
+//!
+//! What the user gives wins; then what the host's API says; then the instance metadata service; then the kernel. The
+//! host's API may be away: the node is then named and addressed without it.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use bottlerocket_settings as bottlerocket;
+
+use crate::config::{Auto, NodeSettings};
+use crate::model::Node;
+
+/// Longest name (host, zone, version) that is believed, in bytes.
+const MAX_NAME: usize = 255;
+
+/// What is known of the host, by who says it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// The host's API; the last it said.
+    pub(super) host: HostFacts,
+    /// The instance metadata service.
+    pub(super) instance: InstanceFacts,
+    /// The kernel.
+    pub(super) kernel: KernelFacts,
+}
+
+/// What the host's API says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct HostFacts {
+    /// `settings.network.hostname`
+    pub(super) hostname: Option<Arc<str>>,
+    /// `/os` `version_id`
+    pub(super) os_version: Option<Arc<str>>,
+    /// Whether it is an AWS host, which has an instance metadata service: it has a region, or a variant `aws-…`.
+    pub(super) aws: bool,
+}
+
+impl HostFacts {
+    /// Reads the facts out of the host's settings and its OS. Values that cannot be true (empty, too long, unprintable)
+    /// count as absent.
+    #[must_use]
+    pub(super) fn new(settings: bottlerocket::Settings, os: bottlerocket::Os) -> Self {
+        let region = settings.aws.and_then(|aws| aws.region).is_some_and(|region| !region.is_empty());
+        Self {
+            hostname: settings.network.and_then(|network| network.hostname).and_then(believable),
+            os_version: os.version_id.and_then(believable),
+            aws: region || os.variant_id.is_some_and(|variant| variant.starts_with("aws-")),
+        }
+    }
+}
+
+/// What the instance metadata service says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct InstanceFacts {
+    /// `local-ipv4`
+    pub(super) address: Option<Ipv4Addr>,
+    /// `placement/availability-zone`
+    pub(super) zone: Option<Arc<str>>,
+}
+
+/// What the kernel says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct KernelFacts {
+    /// Its hostname.
+    pub(super) hostname: Option<Arc<str>>,
+    /// The address that packets along the default route leave with.
+    pub(super) address: Option<Ipv4Addr>,
+}
+
+/// Why there is no node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Unknown {
+    /// Nobody knows its address.
+    #[error("this node's address is not known: there is no default route; set node.advertise")]
+    Address,
+    /// Nobody knows its name.
+    #[error("this node's name is not known; set settings.network.hostname on the host")]
+    Name,
+}
+
+/// This node.
+///
+/// # Errors
+/// [`Unknown`] where neither the user nor anyone on the host knows its address or its name.
+pub(super) fn merge(settings: &NodeSettings, facts: &Facts) -> Result<Node, Unknown> {
+    let Facts { host, instance, kernel } = facts;
+    let address = match settings.advertise {
+        Auto::Set(address) => address,
+        Auto::Auto => instance.address.or(kernel.address).ok_or(Unknown::Address)?,
+    };
+    let zone = match &settings.zone {
+        Auto::Set(zone) => zone.clone(),
+        Auto::Auto => instance.zone.clone(),
+    };
+    Ok(Node {
+        name: host.hostname.clone().or_else(|| kernel.hostname.clone()).ok_or(Unknown::Name)?,
+        address,
+        zone,
+        os_version: host.os_version.clone(),
+    })
+}
+
+/// The text, unless no such name can exist.
+#[must_use]
+pub(super) fn believable(text: String) -> Option<Arc<str>> {
+    let fits = (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
+    fits.then(|| text.into())
+}
+
+#[cfg(test)]
+mod tests;

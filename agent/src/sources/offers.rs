@@ -1,0 +1,275 @@
+//! From a container and the settings to the endpoints it offers. Pure.
+//!
+//! Labels are written by whoever deploys a task. A label that cannot be read is a [`LabelFault`] and costs that container
+//! that one service, nothing else.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use super::ecs::{LABEL_CONTAINER, LABEL_FAMILY, LABEL_TASK, PAUSE};
+use crate::config::{Match, ServiceRule};
+use crate::model::name::{MAX_ALIASES, parse_port};
+use crate::model::{
+    Alias, AppProtocol, Container, DiscoveryName, Endpoint, EndpointId, HealthCheck, LabelFault, Namespace, Network,
+    Node, Offer, OfferOrigin, Offers, ServiceId, State, Weight,
+};
+
+/// The most endpoints of one container.
+const MAX_OFFERS: usize = 8192;
+/// The most faults of one container that are kept; the rest is counted.
+const MAX_FAULTS: usize = 64;
+
+/// Every label of ours begins so.
+const PREFIX: &str = "meshdog.";
+/// Keeps a container out of the mesh, or not.
+const ENABLE: &str = "meshdog.enable";
+/// What can follow `meshdog.<discovery name>.`.
+const KEYS: [&str; 6] = ["port", "alias", "protocol", "health", "weight", "namespace"];
+
+/// The endpoints that a container offers by its labels and by the rules.
+#[must_use]
+pub fn offers(container: &Container, rules: &[ServiceRule], namespace: &Namespace, node: &Node) -> Offers {
+    let mut reader = Reader { container, namespace, node, offers: Offers::default() };
+    if let Err(why_not) = reader.read(rules) {
+        reader.offers.endpoints.clear();
+        reader.offers.why_not = Some(why_not.into());
+    }
+    reader.offers
+}
+
+struct Reader<'a> {
+    container: &'a Container,
+    namespace: &'a Namespace,
+    node: &'a Node,
+    offers: Offers,
+}
+
+/// The labels of one discovery name: key to value.
+type Keys<'a> = BTreeMap<&'a str, &'a str>;
+
+impl<'a> Reader<'a> {
+    fn read(&mut self, rules: &[ServiceRule]) -> Result<(), String> {
+        let labels = &self.container.labels;
+        if labels.get(LABEL_CONTAINER).is_some_and(|name| name.starts_with(PAUSE)) {
+            return Err("it is a pause container of the ECS agent".into());
+        }
+        match labels.get(ENABLE).map(String::as_str) {
+            Some("false") => return Err(format!("label {ENABLE}=false keeps it out")),
+            None | Some("true") => {}
+            Some(other) => self.fault(ENABLE, format!("{:?} is neither true nor false; ignored", brief(other))),
+        }
+        let services = self.services();
+        let matching: Vec<(usize, &ServiceRule)> = rules
+            .iter()
+            .enumerate()
+            .filter(|(_, rule)| matches(&rule.matches, self.container))
+            .filter(|(_, rule)| !services.contains_key(rule.name.as_str()))
+            .collect();
+        if services.is_empty() && matching.is_empty() {
+            return Err("it has no meshdog label and no [[service]] rule matches".into());
+        }
+        let address = match &self.container.network {
+            Network::Bridge { address, .. } => *address,
+            Network::Host { .. } => self.node.address,
+            Network::Unsupported(why) => return Err(why.to_string()),
+        };
+        for (name, keys) in services {
+            if let Some(offer) = self.labelled(name, &keys, address) {
+                self.push(offer, name);
+            }
+        }
+        let mut taken = HashSet::new();
+        for (place, rule) in matching {
+            if !taken.insert((&rule.name, rule.port, rule.protocol.l4())) {
+                continue;
+            }
+            let service = ServiceId { namespace: self.namespace.clone(), name: rule.name.clone() };
+            let target = SocketAddrV4::new(address, rule.port.get());
+            let aliases = rule.alias.iter().cloned().collect();
+            let endpoint = self.endpoint(service, target, rule.port, rule.protocol, aliases, Weight::default());
+            self.push(
+                Offer { endpoint, health: rule.health.clone(), origin: OfferOrigin::Rule(place) },
+                rule.name.as_str(),
+            );
+        }
+        match self.offers.endpoints.is_empty() {
+            true => Err("none of its services can be read; see its faults".into()),
+            false => Ok(()),
+        }
+    }
+
+    /// The labels by discovery name. A key that is not one of ours is a fault, and the service goes on without it.
+    fn services(&mut self) -> BTreeMap<&'a str, Keys<'a>> {
+        let container = self.container;
+        let mut services: BTreeMap<&str, Keys<'a>> = BTreeMap::new();
+        // '/' follows '.': the range of everything that begins with the prefix.
+        for (label, value) in container.labels.range(PREFIX.to_owned().."meshdog/".to_owned()) {
+            let Some((name, key)) = label.strip_prefix(PREFIX).and_then(|rest| rest.split_once('.')) else {
+                if label != ENABLE {
+                    self.fault(label, format!("is not known; write {ENABLE} or {PREFIX}<discovery name>.<key>"));
+                }
+                continue;
+            };
+            let keys = services.entry(name).or_default();
+            if KEYS.contains(&key) {
+                keys.insert(key, value);
+            } else {
+                let problem = match nearest(key) {
+                    Some(nearest) => format!("key {:?} is not known; did you mean {nearest}?", brief(key)),
+                    None => format!("key {:?} is not known; known are {}", brief(key), KEYS.join(", ")),
+                };
+                self.fault(label, problem);
+            }
+        }
+        services
+    }
+
+    /// The offer of one discovery name's labels, or its faults.
+    fn labelled(&mut self, name: &str, keys: &Keys<'_>, address: Ipv4Addr) -> Option<Offer> {
+        let label = |key: &str| format!("{PREFIX}{name}.{key}");
+        let faults_before = self.fault_count();
+        let discovery = self.check(name.parse::<DiscoveryName>(), || label("port"));
+        let port = match keys.get("port") {
+            Some(port) => self.check(parse_port(port), || label("port")),
+            None => {
+                self.fault(&label("port"), "is missing; write the container's port".into());
+                None
+            }
+        };
+        let protocol = self.read_key(keys, "protocol", &label).unwrap_or_default();
+        let weight = self.read_key(keys, "weight", &label).unwrap_or_default();
+        let health: Option<HealthCheck> = self.read_key(keys, "health", &label);
+        let namespace = self.read_key(keys, "namespace", &label).unwrap_or_else(|| self.namespace.clone());
+        let service = ServiceId { namespace, name: discovery? };
+        let port = port?;
+        let aliases = match keys.get("alias") {
+            Some(text) => self.check(aliases(text), || label("alias")),
+            None => {
+                let qualified = service.qualified().map_err(|e| format!("is missing, and cannot be made up: {e}"));
+                self.check(qualified.map(|name| vec![Alias { name, port }]), || label("alias"))
+            }
+        }?;
+        if self.fault_count() > faults_before {
+            return None;
+        }
+        let target = SocketAddrV4::new(address, port.get());
+        let endpoint = self.endpoint(service, target, port, protocol, aliases.into(), weight);
+        Some(Offer { endpoint, health, origin: OfferOrigin::Labels })
+    }
+
+    fn read_key<T>(&mut self, keys: &Keys<'_>, key: &str, label: &impl Fn(&str) -> String) -> Option<T>
+    where
+        T: std::str::FromStr,
+        T::Err: std::fmt::Display,
+    {
+        let value = keys.get(key)?;
+        self.check(value.parse(), || label(key))
+    }
+
+    /// The value, or a fault of that label.
+    fn check<T, E: std::fmt::Display>(&mut self, value: Result<T, E>, label: impl Fn() -> String) -> Option<T> {
+        value.map_err(|problem| self.fault(&label(), problem.to_string())).ok()
+    }
+
+    fn endpoint(
+        &self,
+        service: ServiceId,
+        address: SocketAddrV4,
+        port: NonZeroU16,
+        protocol: AppProtocol,
+        aliases: Arc<[Alias]>,
+        weight: Weight,
+    ) -> Arc<Endpoint> {
+        let container = self.container;
+        let task = container.labels.get(LABEL_TASK).map_or_else(|| container.name.clone(), |arn| brief(arn).into());
+        Arc::new(Endpoint {
+            service,
+            id: EndpointId::new(&container.id, port, protocol.l4()),
+            address,
+            protocol,
+            aliases,
+            weight,
+            node: self.node.name.clone(),
+            zone: self.node.zone.clone(),
+            task,
+            container: container.id.clone(),
+            started_ms: container.started_ms,
+            state: State::Starting,
+            last_resort: false,
+            reason: Arc::default(),
+        })
+    }
+
+    fn push(&mut self, offer: Offer, name: &str) {
+        if self.offers.endpoints.len() < MAX_OFFERS {
+            self.offers.endpoints.push(offer);
+        } else {
+            self.fault(name, format!("is one service too many; a container may offer {MAX_OFFERS}"));
+        }
+    }
+
+    fn fault_count(&self) -> usize {
+        self.offers.faults.len() + self.offers.more_faults
+    }
+
+    fn fault(&mut self, label: &str, problem: String) {
+        if self.offers.faults.len() < MAX_FAULTS {
+            let (container, label) = (self.container.id.clone(), brief(label).into());
+            self.offers.faults.push(LabelFault { container, label, problem: cut(&problem, 512).into() });
+        } else {
+            self.offers.more_faults += 1;
+        }
+    }
+}
+
+/// The aliases of a label, each once, in the order they are written.
+fn aliases(text: &str) -> Result<Vec<Alias>, String> {
+    let mut seen = HashSet::new();
+    let mut aliases = Vec::new();
+    for piece in text.split(',') {
+        let alias: Alias = piece.trim().parse().map_err(|error| format!("{error}"))?;
+        if seen.insert(alias.clone()) {
+            aliases.push(alias);
+        }
+        if aliases.len() > MAX_ALIASES {
+            return Err(format!("has more than {MAX_ALIASES} aliases; write fewer"));
+        }
+    }
+    Ok(aliases)
+}
+
+/// Whether a rule is about this container. A rule without any pattern is about none.
+fn matches(rule: &Match, container: &Container) -> bool {
+    let label = |name: &str| container.labels.get(name).map(String::as_str);
+    let asked = rule.family.is_some() || rule.container.is_some() || rule.image.is_some() || !rule.labels.is_empty();
+    let name = label(LABEL_CONTAINER).unwrap_or(&container.name);
+    asked
+        && rule.family.as_ref().is_none_or(|glob| label(LABEL_FAMILY).is_some_and(|family| glob.matches(family)))
+        && rule.container.as_ref().is_none_or(|glob| glob.matches(name))
+        && rule.image.as_ref().is_none_or(|glob| glob.matches(&container.image))
+        && rule.labels.iter().all(|(name, glob)| label(name).is_some_and(|value| glob.matches(value)))
+}
+
+/// The known key that an unknown one was meant to be.
+fn nearest(key: &str) -> Option<&'static str> {
+    // The distance takes time in the product of both lengths.
+    if key.len() > 32 {
+        return None;
+    }
+    let distance = |known: &&str| strsim::damerau_levenshtein(key, known);
+    KEYS.into_iter().min_by_key(distance).filter(|known| distance(known) <= 2)
+}
+
+/// A stranger's text, short enough to be shown.
+fn brief(text: &str) -> &str {
+    cut(text, 160)
+}
+
+fn cut(text: &str, bytes: usize) -> &str {
+    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,261 @@
+use super::*;
+use crate::config::Glob;
+use crate::model::DockerHealth;
+
+const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+fn container<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Container {
+    Container {
+        id: ID.into(),
+        name: "web-1".into(),
+        image: "shop/web:1".into(),
+        labels: Arc::new(labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()),
+        network: Network::Bridge { address: Ipv4Addr::new(172, 17, 0, 3) },
+        health: DockerHealth::None,
+        started_ms: 7,
+        stopping: false,
+        paused: false,
+    }
+}
+
+fn node() -> Node {
+    Node {
+        name: "node-1".into(),
+        address: Ipv4Addr::new(10, 0, 1, 5),
+        zone: Some("us-west-2a".into()),
+        os_version: None,
+    }
+}
+
+fn rule(name: &str, matches: Match) -> ServiceRule {
+    ServiceRule {
+        name: name.parse().unwrap(),
+        matches,
+        port: NonZeroU16::new(8080).unwrap(),
+        alias: vec![format!("{name}:80").parse().unwrap()],
+        protocol: AppProtocol::Http,
+        health: Some(HealthCheck::Tcp),
+    }
+}
+
+fn of(container: &Container, rules: &[ServiceRule]) -> Offers {
+    offers(container, rules, &"prod".parse().unwrap(), &node())
+}
+
+fn names(offers: &Offers) -> Vec<String> {
+    offers.endpoints.iter().map(|offer| offer.endpoint.service.to_string()).collect()
+}
+
+fn aliases_of(offer: &Offer) -> Vec<String> {
+    offer.endpoint.aliases.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_port_is_enough() {
+    let offers = of(&container([("meshdog.orders.port", "8080")]), &[]);
+    let [offer] = &offers.endpoints[..] else { panic!("{offers:?}") };
+    let endpoint = &offer.endpoint;
+    assert_eq!(endpoint.service.to_string(), "prod/orders");
+    assert_eq!(endpoint.id.as_str(), "0123456789ab:8080/tcp");
+    assert_eq!(endpoint.address.to_string(), "172.17.0.3:8080");
+    assert_eq!(aliases_of(offer), ["orders.prod:8080"]);
+    assert_eq!((&*endpoint.task, &*endpoint.node, endpoint.started_ms), ("web-1", "node-1", 7));
+    assert_eq!((offer.health.clone(), offer.origin), (None, OfferOrigin::Labels));
+    assert_eq!((offers.faults.len(), offers.why_not), (0, None));
+}
+
+#[test]
+fn every_key_is_read() {
+    let offers = of(
+        &container([
+            ("meshdog.orders.port", "53"),
+            ("meshdog.orders.alias", "orders:80 , orders.internal:8080,orders:80"),
+            ("meshdog.orders.protocol", "udp"),
+            ("meshdog.orders.health", "http:/healthz"),
+            ("meshdog.orders.weight", "7"),
+            ("meshdog.orders.namespace", "shared"),
+            ("com.amazonaws.ecs.task-arn", "arn:aws:ecs:us-west-2:1:task/c/9"),
+            ("other.label", "x"),
+        ]),
+        &[],
+    );
+    let [offer] = &offers.endpoints[..] else { panic!("{offers:?}") };
+    assert_eq!(aliases_of(offer), ["orders:80", "orders.internal:8080"]);
+    assert_eq!(offer.endpoint.service.to_string(), "shared/orders");
+    assert_eq!(offer.endpoint.id.as_str(), "0123456789ab:53/udp");
+    assert_eq!(offer.endpoint.weight.get(), 7);
+    assert_eq!(&*offer.endpoint.task, "arn:aws:ecs:us-west-2:1:task/c/9");
+    assert_eq!(offer.health, Some(HealthCheck::Http("/healthz".into())));
+}
+
+#[test]
+fn one_bad_label_costs_one_service() {
+    for (label, value, expect) in [
+        ("meshdog.bad.port", "0", "1 to 65535"),
+        ("meshdog.bad.port", " 80", "1 to 65535"),
+        ("meshdog.bad.alias", "bad", "name:port"),
+        ("meshdog.bad.alias", "", "name:port"),
+        ("meshdog.bad.alias", "a:80,,b:80", "name:port"),
+        ("meshdog.bad.alias", "A:80", "lowercase"),
+        ("meshdog.bad.protocol", "sctp", "use tcp"),
+        ("meshdog.bad.health", "exec:/bin/sh", "use none"),
+        ("meshdog.bad.weight", "0", "1 to 100"),
+        ("meshdog.bad.namespace", "Prod", "lowercase"),
+    ] {
+        let mut labels = BTreeMap::from([("meshdog.bad.port", "80"), ("meshdog.good.port", "81")]);
+        labels.insert(label, value);
+        let offers = of(&container(labels), &[]);
+        assert_eq!(names(&offers), ["prod/good"], "{label}={value}");
+        let [fault] = &offers.faults[..] else { panic!("{label}={value}: {offers:?}") };
+        assert_eq!((&*fault.label, &*fault.container), (label, ID));
+        assert!(fault.problem.contains(expect), "{label}={value}: {}", fault.problem);
+    }
+}
+
+#[test]
+fn an_unknown_key_is_a_fault_and_the_service_stays() {
+    let offers = of(&container([("meshdog.web.port", "80"), ("meshdog.web.wieght", "3")]), &[]);
+    assert_eq!(names(&offers), ["prod/web"]);
+    assert!(offers.faults[0].problem.contains("did you mean weight?"), "{:?}", offers.faults);
+
+    let offers = of(&container([("meshdog.web.prot", "80")]), &[]);
+    let problems: Vec<&str> = offers.faults.iter().map(|fault| &*fault.problem).collect();
+    assert!(problems[0].contains("did you mean port?"), "{problems:?}");
+    assert!(problems[1].contains("is missing"), "{problems:?}");
+    assert!(offers.why_not.unwrap().contains("faults"));
+}
+
+#[test]
+fn labels_that_only_look_like_ours_are_faults_or_nothing() {
+    let offers = of(
+        &container([("meshdog.web.port", "80"), ("meshdog", "x"), ("meshdogs.a.port", "1"), ("meshdog.enabled", "x")]),
+        &[],
+    );
+    assert_eq!(names(&offers), ["prod/web"]);
+    assert_eq!(offers.faults.len(), 1);
+    assert_eq!(&*offers.faults[0].label, "meshdog.enabled");
+
+    for name in ["", "-a", "A", "a.b", "é"] {
+        let offers = of(&container([(format!("meshdog.{name}.port").as_str(), "80"), ("meshdog.ok.port", "1")]), &[]);
+        assert_eq!(names(&offers), ["prod/ok"], "{name}");
+        assert!(!offers.faults.is_empty(), "{name}");
+    }
+}
+
+#[test]
+fn enable_false_keeps_labels_and_rules_out() {
+    let any = Match { image: Some(Glob::new("*")), ..Match::default() };
+    let labels = [("meshdog.web.port", "80"), ("meshdog.enable", "false")];
+    let offers = of(&container(labels), &[rule("orders", any.clone())]);
+    assert!(offers.endpoints.is_empty() && offers.why_not.unwrap().contains("meshdog.enable=false"));
+
+    let labels = [("meshdog.web.port", "80"), ("meshdog.enable", "no")];
+    let offers = of(&container(labels), &[]);
+    assert_eq!((names(&offers).len(), offers.faults.len()), (1, 1));
+}
+
+#[test]
+fn rules_match_what_they_name_and_labels_win() {
+    let ecs = [
+        ("com.amazonaws.ecs.task-definition-family", "orders-task"),
+        ("com.amazonaws.ecs.container-name", "web"),
+        ("tier", "front"),
+    ];
+    let glob = |pattern: &str| Some(Glob::new(pattern));
+    let all = Match {
+        family: glob("orders-*"),
+        container: glob("we?"),
+        image: glob("shop/*"),
+        labels: vec![("tier".into(), Glob::new("f*"))],
+    };
+    let offers =
+        of(&container(ecs), &[rule("x", Match { family: glob("other"), ..all.clone() }), rule("orders", all.clone())]);
+    assert_eq!(names(&offers), ["prod/orders"]);
+    assert_eq!(offers.endpoints[0].origin, OfferOrigin::Rule(1));
+    assert_eq!(aliases_of(&offers.endpoints[0]), ["orders:80"]);
+    for broken in [
+        Match { family: glob("nope"), ..all.clone() },
+        Match { container: glob("web-1"), ..all.clone() },
+        Match { image: glob("web"), ..all.clone() },
+        Match { labels: vec![("missing".into(), Glob::new("*"))], ..all.clone() },
+        Match::default(),
+    ] {
+        let offers = of(&container(ecs), &[rule("orders", broken.clone())]);
+        assert!(offers.endpoints.is_empty(), "{broken:?}");
+        assert!(offers.why_not.unwrap().contains("no [[service]] rule matches"));
+    }
+    // Without ECS the Docker name counts.
+    let offers = of(&container([]), &[rule("orders", Match { container: glob("web-*"), ..Match::default() })]);
+    assert_eq!(names(&offers), ["prod/orders"]);
+
+    let labels = ecs.into_iter().chain([("meshdog.orders.port", "9")]);
+    let offers = of(&container(labels), &[rule("orders", all.clone())]);
+    assert_eq!(offers.endpoints.len(), 1);
+    assert_eq!(offers.endpoints[0].origin, OfferOrigin::Labels);
+    // Even a label that cannot be read says that the container speaks for itself.
+    let labels = ecs.into_iter().chain([("meshdog.orders.port", "x")]);
+    assert!(of(&container(labels), &[rule("orders", all)]).endpoints.is_empty());
+}
+
+#[test]
+fn two_rules_for_one_port_of_one_service_are_one_endpoint() {
+    let any = Match { image: Some(Glob::new("*")), ..Match::default() };
+    let offers = of(&container([]), &[rule("orders", any.clone()), rule("orders", any)]);
+    assert_eq!(offers.endpoints.len(), 1);
+    assert_eq!(offers.endpoints[0].origin, OfferOrigin::Rule(0));
+}
+
+#[test]
+fn the_network_decides_the_address() {
+    let labels = [("meshdog.web.port", "80")];
+    let host = Container { network: Network::Host { ports: [].into() }, ..container(labels) };
+    assert_eq!(of(&host, &[]).endpoints[0].endpoint.address.to_string(), "10.0.1.5:80");
+
+    let none = Container { network: Network::Unsupported("its network mode is none".into()), ..container(labels) };
+    assert!(of(&none, &[]).why_not.unwrap().contains("network mode is none"));
+}
+
+#[test]
+fn a_pause_container_is_never_an_endpoint() {
+    for name in ["~internal~ecs~pause", "~internal~ecs~pause-web"] {
+        let container = container([("com.amazonaws.ecs.container-name", name), ("meshdog.web.port", "80")]);
+        let offers = of(&container, &[rule("x", Match { image: Some(Glob::new("*")), ..Match::default() })]);
+        assert!(offers.endpoints.is_empty() && offers.why_not.unwrap().contains("pause"));
+    }
+}
+
+#[test]
+fn sizes_are_bounded() {
+    let labels: Vec<(String, String)> =
+        (0..9000).map(|i| (format!("meshdog.s{i}.port"), (i % 60_000 + 1).to_string())).collect();
+    let offers = of(&container(labels.iter().map(|(k, v)| (k.as_str(), v.as_str()))), &[]);
+    assert_eq!(offers.endpoints.len(), MAX_OFFERS);
+    assert_eq!((offers.faults.len(), offers.more_faults), (MAX_FAULTS, 9000 - MAX_OFFERS - MAX_FAULTS));
+
+    let many = (0..=MAX_ALIASES).map(|i| format!("a{i}:80")).collect::<Vec<_>>();
+    let labels = |text: String| container([("meshdog.web.port", "80"), ("meshdog.web.alias", &text)]);
+    assert!(of(&labels(many.join(",")), &[]).endpoints.is_empty());
+    assert_eq!(of(&labels(many[1..].join(",")), &[]).endpoints[0].endpoint.aliases.len(), MAX_ALIASES);
+
+    let long = "x".repeat(1 << 20);
+    let offers = of(&container([("meshdog.web.port", long.as_str()), (&format!("meshdog.{long}"), "")]), &[]);
+    assert!(offers.faults.iter().all(|fault| fault.label.len() <= 160 && fault.problem.len() <= 512));
+    assert_eq!(offers.faults.len(), 2);
+}
+
+#[test]
+fn five_thousand_services_of_one_container() {
+    let labels: Vec<(String, String)> = (0..5000)
+        .flat_map(|i| {
+            [
+                ("port", "80".to_owned()),
+                ("alias", format!("s{i}:80")),
+                ("protocol", "http".into()),
+                ("weight", "3".into()),
+            ]
+            .map(|(key, value)| (format!("meshdog.s{i}.{key}"), value))
+        })
+        .collect();
+    let offers = of(&container(labels.iter().map(|(k, v)| (k.as_str(), v.as_str()))), &[]);
+    assert_eq!((offers.endpoints.len(), offers.faults.len()), (5000, 0));
+}

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -85,12 +85,12 @@ pub async fn follow(
 /// # Errors
 /// Those of [`conntrack::count`].
 pub async fn connections(own: &watch::Receiver<Option<Endpoints>>) -> io::Result<u64> {
-    let tcp: BTreeSet<SocketAddrV4> = own
+    let tcp: BTreeSet<SocketAddr> = own
         .borrow()
         .iter()
         .flat_map(Endpoints::values)
         .filter(|endpoint| endpoint.protocol.l4() == L4::Tcp)
-        .map(|endpoint| endpoint.address)
+        .flat_map(|endpoint| endpoint.addresses.local())
         .collect();
     conntrack::count(tcp).await
 }

@@ -371,7 +371,7 @@ impl Tools {
             (up(&inputs.docker), "Docker"),
             (inputs.own.borrow().is_some(), "its own endpoints"),
             (inputs.desired.borrow().is_some(), "the mesh"),
-            (inputs.dataplane.borrow().in_sync, "the kernel's tables"),
+            (inputs.dataplane.borrow().in_sync(), "the kernel's tables"),
         ];
         match missing.into_iter().find(|(there, _)| !there) {
             Some((_, what)) => Err(format!("{what} is not there").into()),

@@ -201,8 +201,8 @@ impl Verify {
             return Err("nothing is desired yet: a source has not given its first snapshot".to_owned());
         }
         let mut state = self.inputs.dataplane.clone();
-        let in_sync = timeout(CATCH_UP, state.wait_for(|state| state.in_sync)).await.is_ok_and(|state| state.is_ok());
-        let failures = self.inputs.dataplane.borrow().failures;
+        let in_sync = timeout(CATCH_UP, state.wait_for(|state| state.in_sync())).await.is_ok_and(|state| state.is_ok());
+        let failures = self.inputs.dataplane.borrow().failures();
         match in_sync {
             true => Ok("the kernel holds what is desired".to_owned()),
             false => Err(format!("the kernel does not hold what is desired; it refused {failures} transactions")),

@@ -1,25 +1,32 @@
+#[cfg(feature = "kernel")]
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::*;
-use crate::dataplane::netns::Netns;
-use crate::model::{AppProtocol, EndpointId, ServiceId, Weight};
+#[cfg(feature = "kernel")]
+use crate::dataplane::kernel_tests::netns::Netns;
+use crate::model::net::octets;
+use crate::model::{AppProtocol, EndpointAddresses, EndpointId, LocalNetwork, ServiceId, Weight};
 
 const LONG: Duration = Duration::from_secs(10);
 
 /// The only endpoint of its state here.
 fn endpoint(state: State) -> Endpoint {
-    at(SocketAddrV4::new(Ipv4Addr::new(172, 17, 0, state as u8 + 2), 8080), AppProtocol::Tcp, state)
+    at(SocketAddr::new([172, 17, 0, state as u8 + 2].into(), 8080), AppProtocol::Tcp, state)
 }
 
-fn at(address: SocketAddrV4, protocol: AppProtocol, state: State) -> Endpoint {
+fn at(address: SocketAddr, protocol: AppProtocol, state: State) -> Endpoint {
     let port = address.port().try_into().unwrap();
     Endpoint {
         service: ServiceId { namespace: "prod".parse().unwrap(), name: "orders".parse().unwrap() },
-        id: EndpointId::new(&format!("{:012x}", u32::from(*address.ip())), port, protocol.l4()),
-        address,
+        id: EndpointId::new(
+            &format!("{:012x}", u32::from_be_bytes(octets(address.ip()).try_into().unwrap())),
+            port,
+            protocol.l4(),
+        ),
+        addresses: own(address),
         protocol,
         aliases: ["orders:80".parse().unwrap()].into(),
         weight: Weight::default(),
@@ -32,6 +39,11 @@ fn at(address: SocketAddrV4, protocol: AppProtocol, state: State) -> Endpoint {
         last_resort: false,
         reason: "its own".into(),
     }
+}
+
+fn own(address: SocketAddr) -> EndpointAddresses {
+    let local = address.try_into().unwrap();
+    EndpointAddresses::Own { network: LocalNetwork::Bridge, local, published: None }
 }
 
 fn endpoints(all: impl IntoIterator<Item = Endpoint>) -> Endpoints {
@@ -142,6 +154,7 @@ async fn the_last_standing_stands_when_its_owner_is_gone_and_the_stage_ends_with
     timeout(LONG, task).await.unwrap().unwrap();
 }
 
+#[cfg(feature = "kernel")]
 #[test]
 fn connections_of_tcp_endpoints_are_counted() {
     let host = Netns::new();
@@ -154,7 +167,7 @@ fn connections_of_tcp_endpoints_are_counted() {
             runtime.block_on(connections(&own)).unwrap()
         })
     };
-    let [one, two] = [8080, 8081].map(|port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    let [one, two] = [8080, 8081].map(|port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
     let open = move || {
         let listener = TcpListener::bind(one).unwrap();
         let clients = [(); 3].map(|()| TcpStream::connect(one).unwrap());

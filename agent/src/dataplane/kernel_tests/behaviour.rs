@@ -1,7 +1,7 @@
 //! The behaviour of every backend, on the kernel's tables.
 
 use std::io::Write;
-use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, UdpSocket};
 
 use super::node::{Node, dial};
 use crate::dataplane::RESOLVER_PORT;
@@ -25,12 +25,12 @@ impl Place for InKernel {
         }
         for v6 in [false, true] {
             let one = served(v6, 1);
-            node.outside.sh(&format!("ip addr add {}/{} dev lo", one.ip(), Family::of(one.ip()).bits()));
+            add(&node.outside, one.ip());
             answer_udp(&node.outside, one);
             answer_udp(&node.outside, SocketAddr::new(outside(v6), 53));
         }
         for range in ranges().iter() {
-            node.host.sh(&format!("ip addr add {}/{} dev lo", range.resolver(), Family::of(range.resolver()).bits()));
+            add(&node.host, range.resolver());
             let resolver = SocketAddr::new(range.resolver(), RESOLVER_PORT);
             answer_tcp(&node.host, resolver);
             answer_udp(&node.host, resolver);
@@ -69,6 +69,12 @@ impl Place for InKernel {
     fn tamper(&self) {
         self.0.host.sh("nft flush set ip meshdog bridges");
     }
+}
+
+/// Adds an address that can be bound at once.
+fn add(ns: &Netns, address: IpAddr) {
+    let flag = if address.is_ipv6() { "nodad" } else { "" };
+    ns.sh(&format!("ip addr add {address}/{} dev lo {flag}", Family::of(address).bits()));
 }
 
 /// Says to each connection where it came to.

@@ -22,6 +22,8 @@ use crate::model::{Ruleset, VipCidr};
 pub mod conntrack;
 #[cfg(test)]
 mod fake;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod links;
 mod netlink;
 mod nft;

@@ -5,7 +5,7 @@
 
 mod abi;
 mod chain;
-mod element;
+pub(super) mod element;
 mod expr;
 pub(crate) mod monitor;
 pub(crate) mod probe;

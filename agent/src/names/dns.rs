@@ -20,6 +20,8 @@ use crate::model::{AliasName, NameServers, VipCidr};
 
 mod bound;
 mod forward;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod lease;
 mod listen;
 mod message;

@@ -84,7 +84,7 @@ fn program(range: VipCidr) -> [SockFilter; 7] {
     ]
 }
 
-fn read(message: &Message<'_>) -> Option<(FlowKind, Flow)> {
+pub(super) fn read(message: &Message<'_>) -> Option<(FlowKind, Flow)> {
     let kind = match message.kind {
         MSG_NEW => FlowKind::New,
         MSG_DELETE => FlowKind::Destroyed {

@@ -6,9 +6,11 @@ use super::*;
 /// Seeds are small: they are in the repository, and run with every test.
 const MAX_CORPUS: usize = 1 << 20;
 
+type Target = fn(&[u8]);
+
 #[test]
 fn every_target_takes_its_corpus() {
-    let targets: [(&str, fn(&[u8])); 6] = [
+    let targets: [(&str, Target); 6] = [
         ("config", config),
         ("labels", labels),
         ("dns", dns),

@@ -243,3 +243,6 @@ pub fn read(path: &Path) -> Result<String, Errors> {
 pub fn parse(path: &Path, text: &str) -> Result<Settings, Errors> {
     validate::settings(path, text)
 }
+
+#[cfg(test)]
+mod tests;

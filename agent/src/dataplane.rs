@@ -24,6 +24,8 @@ use crate::model::{Rulesets, VipRanges};
 
 mod backend;
 pub mod conntrack;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod links;
 #[cfg(test)]
 mod memory;

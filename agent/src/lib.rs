@@ -17,6 +17,8 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod dataplane;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz_entry;
 pub mod health;
 pub mod mesh;
 pub mod model;

@@ -15,6 +15,8 @@ mod clean;
 mod count;
 mod dump;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 
 pub(super) use clean::Cleaner;
 pub use count::count;

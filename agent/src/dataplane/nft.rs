@@ -6,7 +6,7 @@
 mod abi;
 mod chain;
 mod contents;
-mod element;
+pub(super) mod element;
 mod expr;
 mod monitor;
 mod ops;

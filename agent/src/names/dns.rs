@@ -19,6 +19,8 @@ use crate::model::{NameServers, Names, VipRanges};
 
 mod bound;
 mod forward;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod lease;
 mod listen;
 mod message;

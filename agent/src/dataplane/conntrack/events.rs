@@ -138,7 +138,7 @@ fn passes(range: VipCidr) -> Vec<SockFilter> {
     part
 }
 
-fn read(message: &Message<'_>) -> Option<FlowEvent> {
+pub(super) fn read(message: &Message<'_>) -> Option<FlowEvent> {
     let kind = match message.kind {
         MSG_NEW => FlowKind::New,
         MSG_DELETE => FlowKind::Destroyed {

@@ -19,7 +19,7 @@ const IFNAMSIZ: usize = MAX_IFNAME + 1;
 
 /// An element of one of the table's sets and maps.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Element {
+pub(in crate::dataplane) enum Element {
     /// Map `services`: how many slots the draw for this frontend is made over.
     Service(Frontend, ChainSize),
     /// Map `slots`: the endpoint that this slot of the frontend stands for.
@@ -36,7 +36,7 @@ pub(super) enum Element {
 
 /// One change of one element.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Op {
+pub(in crate::dataplane) enum Op {
     /// The element is not there and is added.
     Add(Element),
     /// The element is there, with this value, and is deleted.
@@ -57,7 +57,7 @@ impl Element {
     }
 
     /// The family of the table that it belongs to; `None`: every table.
-    pub(super) fn family(&self) -> Option<Family> {
+    pub(in crate::dataplane) fn family(&self) -> Option<Family> {
         match self {
             Self::Service(frontend, _) | Self::Slot(frontend, ..) => Some(frontend.family()),
             Self::Hairpin(address) | Self::Resolver(address) => Some(Family::of(*address)),
@@ -79,7 +79,7 @@ impl Op {
 pub(super) const RULESET: [&str; 6] = ["services", "slots", "bridges", "samebridge", "hairpin", "resolvers"];
 
 /// Adds one change of the table of a family to a batch.
-pub(super) fn write(batch: &mut Batch, family: Family, op: &Op) {
+pub(in crate::dataplane) fn write(batch: &mut Batch, family: Family, op: &Op) {
     let set = op.element().set();
     match op {
         Op::Add(element) => list(batch, family, msg::NEWSETELEM, wire::CREATE | wire::EXCL, set, |w| {
@@ -155,7 +155,7 @@ fn ifname(name: &IfName) -> [u8; IFNAMSIZ] {
 }
 
 /// The elements in a message about a set or map; `None` for one that is not as [`write()`] would have written it.
-pub(super) fn read(message: &Message<'_>) -> Vec<Option<Element>> {
+pub(in crate::dataplane) fn read(message: &Message<'_>) -> Vec<Option<Element>> {
     let lists = |kind| message.attrs().filter(move |(found, _)| *found == kind).map(|(_, bytes)| bytes);
     let Some(set) = lists(elem::LIST_SET).next() else { return Vec::new() };
     lists(elem::LIST_ELEMENTS).flat_map(attrs).map(|(_, element)| read_one(set, element)).collect()

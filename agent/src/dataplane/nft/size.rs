@@ -19,7 +19,7 @@ pub(super) const REDRAWS: usize = 20;
 
 /// How many slots a chain draws from. The map `services` holds this number for each frontend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct ChainSize(u32);
+pub(in crate::dataplane) struct ChainSize(u32);
 
 impl ChainSize {
     /// Every size there is a chain for.

@@ -7,7 +7,6 @@
 mod board;
 mod etcd;
 mod fleetlock;
-mod http;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -59,9 +58,6 @@ pub enum Grant {
 /// Why the fleet could not be asked or told.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
-    /// There is no HTTP at all on this machine.
-    #[error("no HTTP client can be made to ask the fleet with")]
-    Client(#[source] reqwest::Error),
     /// The lock server.
     #[error(transparent)]
     LockServer(#[from] LockServerError),
@@ -89,7 +85,7 @@ impl Fleet {
     /// The fleet that `settings` name, with its board on the etcd cluster `board`. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`FleetError::Client`].
+    /// There is no HTTP at all on this machine.
     pub fn new(settings: &FleetSettings, board: Option<&EtcdSettings>) -> Result<Self, FleetError> {
         let group = &settings.group;
         let lock = match &settings.lock {

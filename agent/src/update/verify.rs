@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use self::wanted::Wanted;
+use crate::clients::http;
 use crate::config::update::VerifySettings;
 use crate::dataplane::DataplaneState;
 use crate::model::{Desired, Endpoints, Namespace, Source, SourceState};
@@ -30,6 +31,8 @@ mod wanted;
 
 /// How long one check may take.
 const EACH: Duration = Duration::from_secs(5);
+/// A check gives up by itself, in words of its own; no body is read.
+const HTTP: http::Limits = http::Limits::new(Duration::from_secs(10), 0);
 /// How long the kernel may take to hold what is desired: it changes all the time, and a change takes milliseconds.
 const CATCH_UP: Duration = Duration::from_secs(2);
 /// The most characters of what one check found.
@@ -115,7 +118,7 @@ impl fmt::Display for Check {
 pub enum Error {
     /// The HTTP client.
     #[error("cannot make an HTTP client for update.verify.http")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] http::Error),
 }
 
 /// Where the checks look.
@@ -138,7 +141,7 @@ pub struct Inputs {
 pub struct Verify {
     min_healthy: f64,
     wanted: Vec<Wanted>,
-    http: reqwest::Client,
+    http: http::Client,
     resolver: Option<SelfQuery>,
     inputs: Inputs,
 }
@@ -156,7 +159,7 @@ impl Verify {
         inputs: Inputs,
     ) -> Result<Self, Error> {
         let wanted = wanted::list(namespace, &settings.services, &settings.http, &settings.tcp);
-        let http = wanted::client().map_err(Error::Client)?;
+        let http = http::Client::new(HTTP).map_err(Error::Client)?;
         Ok(Self { min_healthy: settings.min_healthy, wanted, http, resolver, inputs })
     }
 

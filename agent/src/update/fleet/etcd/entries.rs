@@ -5,9 +5,9 @@ use semver::Version;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::super::http::one_line;
 use super::super::{Board, Outcome, Ruling};
-use super::gateway::Entry;
+use crate::clients::etcd::Entry;
+use crate::clients::http::one_line;
 
 /// The longest value that is read, in bytes. Ours have a few hundred.
 const MAX_VALUE: usize = 4096;

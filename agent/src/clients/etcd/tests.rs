@@ -47,13 +47,13 @@ impl Member {
     }
 }
 
-fn gateway(members: &[&Member]) -> Gateway {
+fn cluster(members: &[&Member]) -> Client {
     let endpoints: Vec<Url> = members.iter().map(|member| member.url.clone()).collect();
-    Gateway::new(&endpoints, "/a/".into()).unwrap()
+    Client::new(&endpoints, "/a/".into()).unwrap()
 }
 
-async fn read_one(gateway: &Gateway) -> Result<Vec<Entry>, EtcdError> {
-    gateway.read([Range::one("/a/b")]).await.map(|[entries]| entries)
+async fn read_one(client: &Client) -> Result<Vec<Entry>, Error> {
+    client.read([Range::one("/a/b")]).await.map(|[entries]| entries)
 }
 
 fn with_entry() -> String {
@@ -69,11 +69,11 @@ fn without_entry() -> String {
 #[tokio::test]
 async fn a_read_says_what_is_there() {
     let member = Member::new(200, &with_entry()).await;
-    let gateway = gateway(&[&member]);
+    let client = cluster(&[&member]);
     let entry = Entry { key: b"/a/b".to_vec(), value: b"hi".to_vec(), mod_revision: 2 };
-    assert_eq!(read_one(&gateway).await.unwrap(), [entry]);
+    assert_eq!(read_one(&client).await.unwrap(), [entry]);
     member.says(200, &without_entry());
-    assert_eq!(read_one(&gateway).await.unwrap(), []);
+    assert_eq!(read_one(&client).await.unwrap(), []);
     let range = json!({ "success": [{ "request_range": { "key": "L2EvYg==" } }] });
     assert_eq!(*member.asked.lock().unwrap(), [range.clone(), range]);
 }
@@ -81,7 +81,7 @@ async fn a_read_says_what_is_there() {
 #[tokio::test]
 async fn a_prefix_ends_before_the_next_key_that_does_not_begin_with_it() {
     let member = Member::new(200, &without_entry()).await;
-    gateway(&[&member]).read([Range::newest_below("/a/", 7)]).await.unwrap();
+    cluster(&[&member]).read([Range::newest_below("/a/", 7)]).await.unwrap();
     let range =
         json!({ "key": "L2Ev", "range_end": "L2Ew", "limit": "7", "sort_order": "DESCEND", "sort_target": "MOD" });
     assert_eq!(*member.asked.lock().unwrap(), [json!({ "success": [{ "request_range": range }] })]);
@@ -93,10 +93,10 @@ async fn a_replacement_says_whether_it_was_made() {
     let done =
         format!(r#"{{{HEADER},"succeeded":true,"responses":[{{"response_put":{{"header":{{"revision":"2"}}}}}}]}}"#);
     let member = Member::new(200, &done).await;
-    let gateway = gateway(&[&member]);
-    assert!(gateway.replace("/a/b", 0, b"hi").await.unwrap());
+    let client = cluster(&[&member]);
+    assert!(client.replace("/a/b", 0, b"hi").await.unwrap());
     member.says(200, &format!("{{{HEADER}}}"));
-    assert!(!gateway.replace("/a/b", 7, b"hi").await.unwrap());
+    assert!(!client.replace("/a/b", 7, b"hi").await.unwrap());
     let asked = member.asked.lock().unwrap();
     let compare = json!([{ "key": "L2EvYg==", "target": "MOD", "result": "EQUAL", "mod_revision": "7" }]);
     assert_eq!(asked[0]["compare"][0]["mod_revision"], "0");
@@ -107,13 +107,13 @@ async fn a_replacement_says_whether_it_was_made() {
 #[tokio::test]
 async fn a_refusal_is_final_and_in_etcds_words() {
     let [first, second] = [Member::new(200, "").await, Member::new(200, &with_entry()).await];
-    let gateway = gateway(&[&first, &second]);
+    let client = cluster(&[&first, &second]);
     for refusal in [
         r#"{"error":"etcdserver: user name is empty","message":"etcdserver: user name is empty","code":3}"#,
         r#"{"code":3,"message":"etcdserver: user name is empty","details":[]}"#,
     ] {
         first.says(400, refusal);
-        let error = read_one(&gateway).await.unwrap_err();
+        let error = read_one(&client).await.unwrap_err();
         assert_eq!(error.to_string(), format!("etcd at {} refused: etcdserver: user name is empty", first.url));
     }
     assert_eq!(second.times_asked(), 0);
@@ -134,9 +134,9 @@ async fn a_member_that_cannot_serve_is_passed_over_for_the_next_which_is_asked_f
         (302, ""),
     ] {
         first.says(status, body);
-        let (gateway, asked) = (gateway(&[&first, &second]), first.times_asked());
-        assert_eq!(read_one(&gateway).await.unwrap().len(), 1, "{status} {body}");
-        assert_eq!(read_one(&gateway).await.unwrap().len(), 1);
+        let (client, asked) = (cluster(&[&first, &second]), first.times_asked());
+        assert_eq!(read_one(&client).await.unwrap().len(), 1, "{status} {body}");
+        assert_eq!(read_one(&client).await.unwrap().len(), 1);
         assert_eq!(first.times_asked(), asked + 1, "{status} {body}");
     }
 }
@@ -149,9 +149,9 @@ async fn without_any_member_the_error_names_each_and_why() {
         Member::new(200, "").await,
     ];
     third.serving.abort();
-    let gateway = gateway(&[&first, &second, &third]);
+    let client = cluster(&[&first, &second, &third]);
     tokio::task::yield_now().await;
-    let error = read_one(&gateway).await.unwrap_err();
+    let error = read_one(&client).await.unwrap_err();
     let text = error.to_string();
     for part in [
         format!("{}: 503 Service Unavailable, etcdserver: no leader", first.url),
@@ -166,6 +166,6 @@ async fn without_any_member_the_error_names_each_and_why() {
 #[tokio::test]
 async fn an_endless_answer_is_not_read() {
     let member = Member::new(200, &" ".repeat(MAX_ANSWER + 1)).await;
-    let error = read_one(&gateway(&[&member])).await.unwrap_err();
+    let error = read_one(&cluster(&[&member])).await.unwrap_err();
     assert!(error.to_string().ends_with("`etcdctl get --prefix /a/`"), "{error}");
 }

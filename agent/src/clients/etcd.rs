@@ -1,4 +1,4 @@
-//! etcd's v3 API by its JSON gateway: reads and compare-and-swaps, each one transaction.
+//! The one client of etcd: its v3 API by the JSON gateway, reads and compare-and-swaps, each one transaction.
 //!
 //! Owns which member answered last; that one is asked first. A member that cannot be reached, or cannot serve, is passed
 //! over for the next. By JSON, since etcd's gRPC would want a protobuf compiler wherever meshdog is built.
@@ -8,26 +8,57 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::StatusCode;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::super::{FleetError, http};
-use super::EtcdError;
+use super::http::{self, StatusCode};
 use crate::model::error_chain;
 
-/// The longest answer that is read, in bytes. Ten thousand outcomes take 3 MiB.
+/// The longest answer that is read, in bytes. Ten thousand small values take 3 MiB.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
+/// A member that has lost the others needs about 7 s to say so.
+const LIMITS: http::Limits = http::Limits::new(Duration::from_secs(10), MAX_ANSWER).connect(Duration::from_secs(3));
+
+/// Why etcd could not be asked or told.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no HTTP at all on this machine.
+    #[error("etcd cannot be asked")]
+    Client(#[source] http::Error),
+    /// No member answered in a way that made sense. Whether a change was made is not known.
+    #[error("no etcd member answered ({tried}); check registry.etcd.endpoints, and that this node can reach them")]
+    NoMember {
+        /// Each endpoint, and what went wrong there.
+        tried: String,
+    },
+    /// A member answered that it will not.
+    #[error("etcd at {endpoint} refused: {words}")]
+    Refused {
+        /// The member that was asked.
+        endpoint: Url,
+        /// Its own words, bounded.
+        words: Arc<str>,
+    },
+    /// There are more bytes below our keys than meshdog would have written.
+    #[error("etcd at {endpoint} answered with too much; look for strange values with `etcdctl get --prefix {prefix}`")]
+    TooMuch {
+        /// The member that was asked.
+        endpoint: Url,
+        /// Below which keys.
+        prefix: Arc<str>,
+    },
+}
 
 /// The members of a cluster. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Gateway {
-    http: reqwest::Client,
+pub struct Client {
+    http: http::Client,
     /// Each member's endpoint, and the address of its transactions.
     members: Arc<[(Url, Url)]>,
     /// The member that answered last.
@@ -38,25 +69,29 @@ pub(super) struct Gateway {
 
 /// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Entry {
-    pub(super) key: Vec<u8>,
-    pub(super) value: Vec<u8>,
+pub struct Entry {
+    /// The key.
+    pub key: Vec<u8>,
+    /// The value.
+    pub value: Vec<u8>,
     /// The cluster's revision at which it was last written.
-    pub(super) mod_revision: i64,
+    pub mod_revision: i64,
 }
 
 /// Which keys to read.
 #[derive(Debug, Clone)]
-pub(super) struct Range(Value);
+pub struct Range(Value);
 
 impl Range {
     /// One key.
-    pub(super) fn one(key: &str) -> Self {
+    #[must_use]
+    pub fn one(key: &str) -> Self {
         Self(json!({ "request_range": { "key": encode(key) } }))
     }
 
     /// Of the keys that begin with `prefix`, which ends in a slash, so many that were written last.
-    pub(super) fn newest_below(prefix: &str, limit: u32) -> Self {
+    #[must_use]
+    pub fn newest_below(prefix: &str, limit: u32) -> Self {
         // '0' comes after '/'.
         let end = format!("{}0", prefix.trim_end_matches('/'));
         Self(json!({ "request_range": {
@@ -107,18 +142,27 @@ enum Failure {
     /// Another may.
     Member(String),
     /// So would every other.
-    Final(EtcdError),
+    Final(Error),
 }
 
-impl Gateway {
-    pub(super) fn new(endpoints: &[Url], prefix: Arc<str>) -> Result<Self, FleetError> {
+impl Client {
+    /// A client of the cluster with these endpoints. `prefix`: below which keys all is that will be asked for. Nothing
+    /// is connected yet.
+    ///
+    /// # Errors
+    /// [`Error::Client`].
+    pub fn new(endpoints: &[Url], prefix: Arc<str>) -> Result<Self, Error> {
         let member = |endpoint: &Url| (endpoint.clone(), http::below(endpoint, &["v3", "kv", "txn"]));
         let members = endpoints.iter().map(member).collect();
-        Ok(Self { http: http::client()?, members, last: Arc::default(), prefix })
+        let http = http::Client::new(LIMITS).map_err(Error::Client)?;
+        Ok(Self { http, members, last: Arc::default(), prefix })
     }
 
     /// What is in these ranges, all at one revision.
-    pub(super) async fn read<const N: usize>(&self, ranges: [Range; N]) -> Result<[Vec<Entry>; N], EtcdError> {
+    ///
+    /// # Errors
+    /// [`Error::NoMember`], [`Error::Refused`], [`Error::TooMuch`].
+    pub async fn read<const N: usize>(&self, ranges: [Range; N]) -> Result<[Vec<Entry>; N], Error> {
         let txn = json!({ "success": ranges.map(|range| range.0).as_slice() });
         self.transact(&txn, |answer| {
             let ranges: Option<Vec<_>> = answer.responses.into_iter().map(entries).collect();
@@ -128,7 +172,10 @@ impl Gateway {
     }
 
     /// Writes a value if nobody has since `revision` (0: since ever); says whether it did.
-    pub(super) async fn replace(&self, key: &str, revision: i64, value: &[u8]) -> Result<bool, EtcdError> {
+    ///
+    /// # Errors
+    /// [`Error::NoMember`], [`Error::Refused`]. It may have been written all the same.
+    pub async fn replace(&self, key: &str, revision: i64, value: &[u8]) -> Result<bool, Error> {
         let key = encode(key);
         let txn = json!({
             "compare": [{ "key": key, "target": "MOD", "result": "EQUAL", "mod_revision": revision.to_string() }],
@@ -138,7 +185,7 @@ impl Gateway {
     }
 
     /// A transaction, by the first member that makes sense of it. It may have been made more than once.
-    async fn transact<T>(&self, txn: &Value, read: impl Fn(Answer) -> Option<T>) -> Result<T, EtcdError> {
+    async fn transact<T>(&self, txn: &Value, read: impl Fn(Answer) -> Option<T>) -> Result<T, Error> {
         let first = self.last.load(Ordering::Relaxed);
         let mut tried = Vec::new();
         for offset in 0..self.members.len() {
@@ -155,24 +202,27 @@ impl Gateway {
             };
             tried.push(format!("{endpoint}: {failure}"));
         }
-        Err(EtcdError::NoMember { tried: tried.join("; ") })
+        Err(Error::NoMember { tried: tried.join("; ") })
     }
 
     async fn ask(&self, endpoint: &Url, url: &Url, txn: &Value) -> Result<Answer, Failure> {
-        let lost = |error: reqwest::Error| Failure::Member(error_chain(&error.without_url()));
-        let response = self.http.post(url.clone()).json(txn).send().await.map_err(lost)?;
-        let status = response.status();
-        let Some(body) = http::body(response, MAX_ANSWER).await.map_err(lost)? else {
-            let (endpoint, prefix) = (endpoint.clone(), Arc::clone(&self.prefix));
-            return Err(Failure::Final(EtcdError::TooMuch { endpoint, prefix }));
+        let lost = |error: http::Error| match error {
+            http::Error::TooLong(_) => {
+                let (endpoint, prefix) = (endpoint.clone(), Arc::clone(&self.prefix));
+                Failure::Final(Error::TooMuch { endpoint, prefix })
+            }
+            error => Failure::Member(error_chain(&error)),
         };
+        let answer = self.http.post(url).json(txn).send().await.map_err(lost)?;
+        let status = answer.status();
+        let body = answer.body().await.map_err(lost)?;
         if status == StatusCode::OK {
             return serde_json::from_slice(&body)
                 .map_err(|_| Failure::Member("its answer is not that of etcd's JSON gateway".to_owned()));
         }
         match serde_json::from_slice(&body) {
             Ok(Refusal { message }) if status.is_client_error() => {
-                Err(Failure::Final(EtcdError::Refused { endpoint: endpoint.clone(), words: http::one_line(&message) }))
+                Err(Failure::Final(Error::Refused { endpoint: endpoint.clone(), words: http::one_line(&message) }))
             }
             // No leader, or no answer from it in time.
             Ok(Refusal { message }) => Err(Failure::Member(format!("{status}, {}", http::one_line(&message)))),

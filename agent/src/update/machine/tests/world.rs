@@ -18,6 +18,7 @@ use self::fleet::OTHER;
 pub(super) use self::fleet::{Fleet, Shared};
 use super::super::*;
 use crate::config;
+use crate::update::fleet::Grant;
 use crate::update::verify::{Baseline, Check, Report};
 
 mod chaos;
@@ -54,7 +55,7 @@ pub(super) struct World {
     going_down: bool,
     witness: Witness,
     /// Every transition that was seen.
-    pub(super) edges: BTreeSet<(Place, &'static str, Place)>,
+    pub(super) edges: BTreeSet<(ProgressKind, &'static str, ProgressKind)>,
     log: Vec<Line>,
 }
 
@@ -62,7 +63,7 @@ pub(super) struct World {
 #[derive(Debug)]
 enum Line {
     Chaos(Chaos),
-    Step(Place, &'static str, Place, Vec<&'static str>),
+    Step(ProgressKind, &'static str, ProgressKind, Vec<&'static str>),
     Boot(u32, Version),
 }
 
@@ -117,8 +118,8 @@ impl World {
         }
     }
 
-    pub(super) fn place(&self) -> Place {
-        Place::of(&self.state.phase)
+    pub(super) fn kind(&self) -> ProgressKind {
+        ProgressKind::of(&self.state.progress)
     }
 
     pub(super) fn running(&self) -> Version {
@@ -177,17 +178,17 @@ impl World {
             Chaos::Crash => self.crash(),
             Chaos::PowerCut => self.reboot(),
             Chaos::Hours(hours) => self.pass(Duration::from_secs(3600 * u64::from(hours))),
-            Chaos::Hold => self.event(Event::Hold("by hand".into())),
+            Chaos::Hold => self.command(Command::Hold("by hand".into())),
             Chaos::Resume => {
                 self.witness.resumed(self.state.record().update);
-                self.event(Event::Resume);
+                self.command(Command::Resume);
             }
             Chaos::Allow => {
                 if let Some(version) = self.witness.refused.pop_last() {
-                    self.event(Event::Allow(version));
+                    self.command(Command::Allow(version));
                 }
             }
-            Chaos::Check => self.event(Event::Check),
+            Chaos::Check => self.command(Command::Check),
             Chaos::Offer { boots, well } => self.offer(boots, well),
             Chaos::DiskFull(full) => self.disk_full = full,
             Chaos::FleetDown(down) => self.fleet_down = down,
@@ -257,13 +258,13 @@ impl World {
         match self.queue.pop_front() {
             Some(effect) => self.carry_out(effect),
             None if self.going_down => {
-                if matches!(self.place(), Place::Rebooting | Place::RebootingBack) {
-                    self.edges.insert((self.place(), "the host reboots", Place::Starting));
+                if matches!(self.kind(), ProgressKind::Rebooting | ProgressKind::RebootingBack) {
+                    self.edges.insert((self.kind(), "the host reboots", ProgressKind::Starting));
                 }
                 self.reboot();
             }
             None => {
-                self.pass(self.state.pause().max(Duration::from_millis(10)));
+                self.pass(self.state.tick_after().max(Duration::from_millis(10)));
                 self.event(Event::Tick);
             }
         }
@@ -280,8 +281,18 @@ impl World {
             Ok(done) => done,
             Err(illegal) => panic!("{illegal}\n{}", self.story()),
         };
+        self.stepped(name, next, effects);
+    }
+
+    fn command(&mut self, command: Command) {
+        let name = command.name();
+        let (next, effects) = obey(&self.state, command, self.now());
+        self.stepped(name, next, effects);
+    }
+
+    fn stepped(&mut self, name: &'static str, next: State, effects: Vec<Effect>) {
         let before = std::mem::replace(&mut self.state, next);
-        let (from, to) = (Place::of(&before.phase), self.place());
+        let (from, to) = (ProgressKind::of(&before.progress), self.kind());
         self.log.push(Line::Step(from, name, to, effects.iter().map(Effect::name).collect()));
         self.edges.insert((from, name, to));
         self.check(&before, name, &effects);
@@ -336,19 +347,19 @@ impl World {
 
     fn carry_out(&mut self, effect: Effect) {
         let broken = std::mem::take(&mut self.fail) || self.going_down;
-        let trouble = || Trouble { why: "failed".into(), unsupported: false, seen: None };
+        let failure = || Failure { why: "failed".into(), unsupported: false, partial: None };
         let fleet_fails = broken || self.fleet_down;
         self.pass(Duration::from_millis(20));
         let event = match effect {
             Effect::Record { .. } => unreachable!("it is written at once"),
             Effect::Look if self.one_bank => {
-                Event::Looked(Err(Trouble { why: "one bank".into(), unsupported: true, seen: None }))
+                Event::Looked(Err(Failure { why: "one bank".into(), unsupported: true, partial: None }))
             }
             Effect::Look if self.api_dead => {
-                let seen = Glimpse { boot: self.boot_id(), banks: self.disk.lock().unwrap().banks() };
-                Event::Looked(Err(Trouble { seen: Some(seen), ..trouble() }))
+                let partial = PartialFacts { boot: self.boot_id(), banks: self.disk.lock().unwrap().banks() };
+                Event::Looked(Err(Failure { partial: Some(partial), ..failure() }))
             }
-            Effect::Look if broken => Event::Looked(Err(trouble())),
+            Effect::Look if broken => Event::Looked(Err(failure())),
             Effect::Look => {
                 self.witness.looked = self.wall;
                 if !self.fleet_down {
@@ -384,7 +395,7 @@ impl World {
             Effect::Count if broken => Event::Counted(fails("the count")),
             Effect::Count => Event::Counted(Ok(u64::from(self.up.subsec_nanos().is_multiple_of(3)))),
             Effect::Activate => {
-                self.may_act(&Stage::Activating);
+                self.may_act(&Checkpoint::Activating);
                 Event::Activated(self.act(UpdateAction::Activate, broken))
             }
             Effect::Deactivate => {
@@ -454,18 +465,18 @@ impl World {
         }
     }
 
-    fn act(&mut self, action: UpdateAction, broken: bool) -> Result<Box<UpdateStatus>, Trouble> {
+    fn act(&mut self, action: UpdateAction, broken: bool) -> Result<Box<UpdateStatus>, Failure> {
         if self.api_dead {
-            return Err(Trouble { why: "the API is dead".into(), unsupported: false, seen: None });
+            return Err(Failure { why: "the API is dead".into(), unsupported: false, partial: None });
         }
-        let trouble = |why: String| Trouble { why: why.into(), unsupported: false, seen: None };
-        self.updater.act(action, &self.version_lock, self.wall).map_err(|refusal| trouble(format!("{refusal:?}")))?;
+        let failure = |why: String| Failure { why: why.into(), unsupported: false, partial: None };
+        self.updater.act(action, &self.version_lock, self.wall).map_err(|refusal| failure(format!("{refusal:?}")))?;
         self.pass(Duration::from_millis(1));
-        let status = self.updater.status(self.wall).map_err(|refusal| trouble(format!("{refusal:?}")))?;
+        let status = self.updater.status(self.wall).map_err(|refusal| failure(format!("{refusal:?}")))?;
         let command = status.most_recent_command.as_ref().expect("a command");
         // The answer may be lost though it was done.
         if broken || command.cmd_status != CommandOutcome::Success {
-            return Err(trouble(format!("{action:?} failed: {command:?}")));
+            return Err(failure(format!("{action:?} failed: {command:?}")));
         }
         Ok(Box::new(status.clone()))
     }

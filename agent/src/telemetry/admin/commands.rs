@@ -7,7 +7,7 @@
 //! | POST /update/check | updates are looked for now |
 //! | POST /update/allow?version=VERSION | a refused version may be taken again |
 //!
-//! The answer to an order that was carried out is the update's status after it. 400: it makes no sense; 409: nobody looks
+//! The answer to a command that was carried out is the update's status after it. 400: it makes no sense; 409: nobody looks
 //! after updates here; 503: it was not carried out, or not yet; 500: it was, and a restart will forget it.
 
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use url::form_urlencoded;
 
 use super::{Answer, Api, json, not_allowed, text};
 use crate::telemetry::status;
-use crate::update::OrderError;
-use crate::update::machine::Event;
+use crate::update::CommandError;
+use crate::update::machine::{Command, Phase};
 
-/// How long an order may take: less than its connection lives. It is written to the disk, and may wait for one before it.
+/// How long a command may take: less than its connection lives. It is written to the disk, and may wait for one before it.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The longest reason for a hold, in characters.
 const MAX_WHY: usize = 200;
@@ -32,17 +32,17 @@ const MAX_VERSION: usize = 100;
 /// Why updates are held where nobody says.
 const BY_HAND: &str = "by hand";
 
-/// The order that a path stands for, with its query still to be read.
+/// The command that a path stands for, with its query still to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Order {
+pub(super) enum CommandPath {
     Hold,
     Resume,
     Check,
     Allow,
 }
 
-impl Order {
-    /// The order of this path, if it is one's.
+impl CommandPath {
+    /// The command of this path, if it is one's.
     pub(super) fn at(path: &str) -> Option<Self> {
         match path.strip_prefix("/update/")? {
             "hold" => Some(Self::Hold),
@@ -54,15 +54,15 @@ impl Order {
     }
 
     /// What the update is to be told; else what is wrong with the request.
-    fn event(self, query: &str) -> Result<Event, String> {
+    fn command(self, query: &str) -> Result<Command, String> {
         let value = |wanted: &str| {
             form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == wanted).map(|(_, value)| value)
         };
         Ok(match self {
-            Self::Hold => Event::Hold(reason(value("why").as_deref().unwrap_or(BY_HAND))?),
-            Self::Resume => Event::Resume,
-            Self::Check => Event::Check,
-            Self::Allow => Event::Allow(version(value("version").as_deref().unwrap_or_default())?),
+            Self::Hold => Command::Hold(reason(value("why").as_deref().unwrap_or(BY_HAND))?),
+            Self::Resume => Command::Resume,
+            Self::Check => Command::Check,
+            Self::Allow => Command::Allow(version(value("version").as_deref().unwrap_or_default())?),
         })
     }
 
@@ -71,16 +71,17 @@ impl Order {
         if method != Method::POST {
             return not_allowed("POST");
         }
-        let event = match self.event(uri.query().unwrap_or_default()) {
-            Ok(event) => event,
+        let command = match self.command(uri.query().unwrap_or_default()) {
+            Ok(command) => command,
             Err(why) => return text(StatusCode::BAD_REQUEST, why + "\n"),
         };
-        let now = status::update(&api.inputs.snapshot());
-        if matches!(&*now.phase, "off" | "unsupported") {
+        let now = api.inputs.snapshot();
+        if matches!(now.update.phase(), Phase::Off | Phase::Unsupported) {
+            let now = status::update(&now);
             let why = format!("nobody looks after this node's updates ({}): {}\n", now.phase, now.why);
             return text(StatusCode::CONFLICT, why);
         }
-        match timeout(PATIENCE, api.update.order(event)).await {
+        match timeout(PATIENCE, api.update.command(command)).await {
             Ok(Ok(())) => json(&status::update(&api.inputs.snapshot())),
             Ok(Err(error)) => text(code(&error), format!("{error}\n")),
             Err(_) => {
@@ -90,10 +91,10 @@ impl Order {
     }
 }
 
-fn code(error: &OrderError) -> StatusCode {
+fn code(error: &CommandError) -> StatusCode {
     match error {
-        OrderError::NotRecorded(_) => StatusCode::INTERNAL_SERVER_ERROR,
-        OrderError::Deaf => StatusCode::SERVICE_UNAVAILABLE,
+        CommandError::NotRecorded(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        CommandError::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -4,7 +4,6 @@ use semver::Version;
 use super::*;
 use crate::update::banks::{Bank, Flags};
 use crate::update::fleet::Board;
-use crate::update::machine::BootId;
 
 const OLD: Version = Version::new(1, 20, 5);
 const NEW: Version = Version::new(1, 21, 1);
@@ -25,7 +24,7 @@ fn intent() -> Intent {
         boot: boot("before"),
         begun: Timestamp::UNIX_EPOCH,
         baseline: Default::default(),
-        rest: Default::default(),
+        unknown: Default::default(),
     }
 }
 
@@ -50,15 +49,15 @@ fn facts(running: &Version, active: Bank, a: &str, b: &str) -> Facts {
     }
 }
 
-fn verifying() -> Stage {
-    Stage::Verifying { boot: boot("first"), boots: 1, since: Default::default() }
+fn verifying() -> Checkpoint {
+    Checkpoint::Verifying { boot: boot("first"), boots: 1, since: Default::default() }
 }
 
 #[test]
 fn the_new_version_runs() {
     for b in ["2,0,ok", "2,0,no"] {
         let facts = facts(&NEW, Bank::B, "1,0,ok", b);
-        for stage in [Stage::Activating, verifying(), Stage::RollingBack, Stage::Unknown] {
+        for stage in [Checkpoint::Activating, verifying(), Checkpoint::RollingBack, Checkpoint::Unknown] {
             assert_eq!(classify(&intent(), &stage, &facts), Finding::Updated);
         }
     }
@@ -67,19 +66,19 @@ fn the_new_version_runs() {
 #[test]
 fn the_old_version_runs_again() {
     let cases = [
-        (Stage::Activating, "1,0,ok", "2,0,no", Finding::FellBack),
+        (Checkpoint::Activating, "1,0,ok", "2,0,no", Finding::FellBack),
         (verifying(), "1,0,ok", "2,0,no", Finding::FellBack),
-        (Stage::RollingBack, "2,0,ok", "1,0,ok", Finding::RolledBack),
+        (Checkpoint::RollingBack, "2,0,ok", "1,0,ok", Finding::RolledBack),
         // It was never marked, though its workloads were judged.
-        (Stage::RollingBack, "2,0,ok", "1,0,no", Finding::RolledBack),
+        (Checkpoint::RollingBack, "2,0,ok", "1,0,no", Finding::RolledBack),
         (verifying(), "2,0,ok", "1,0,ok", Finding::TakenBack),
-        (Stage::Activating, "2,0,ok", "1,0,ok", Finding::TakenBack),
-        (Stage::Activating, "1,0,ok", "0,1,no", Finding::NotActivated),
-        (Stage::Activating, "2,0,ok", "0,1,no", Finding::NotActivated),
-        (Stage::Preparing, "1,0,ok", "0,0,no", Finding::NotActivated),
+        (Checkpoint::Activating, "2,0,ok", "1,0,ok", Finding::TakenBack),
+        (Checkpoint::Activating, "1,0,ok", "0,1,no", Finding::NotActivated),
+        (Checkpoint::Activating, "2,0,ok", "0,1,no", Finding::NotActivated),
+        (Checkpoint::Preparing, "1,0,ok", "0,0,no", Finding::NotActivated),
         // What the bank held before the update.
-        (Stage::Preparing, "2,0,ok", "1,0,ok", Finding::NotActivated),
-        (Stage::Preparing, "1,0,ok", "2,0,no", Finding::NotActivated),
+        (Checkpoint::Preparing, "2,0,ok", "1,0,ok", Finding::NotActivated),
+        (Checkpoint::Preparing, "1,0,ok", "2,0,no", Finding::NotActivated),
     ];
     for (stage, a, b, expected) in cases {
         let found = classify(&intent(), &stage, &facts(&OLD, Bank::A, a, b));
@@ -101,7 +100,7 @@ fn others_were_at_work() {
         facts(&OLD, Bank::A, "1,0,ok", "2,0,ok"),
     ];
     for facts in cases {
-        let found = classify(&intent(), &Stage::Activating, &facts);
+        let found = classify(&intent(), &Checkpoint::Activating, &facts);
         assert!(matches!(found, Finding::Foreign(_)), "{facts:?}: {found:?}");
     }
 }
@@ -109,7 +108,7 @@ fn others_were_at_work() {
 #[test]
 fn a_restart_of_the_agent_is_no_boot() {
     let here = Facts { boot: boot("before"), ..facts(&OLD, Bank::A, "1,0,ok", "2,1,no") };
-    assert_eq!(classify(&intent(), &Stage::Activating, &here), Finding::SameBoot);
+    assert_eq!(classify(&intent(), &Checkpoint::Activating, &here), Finding::SameBoot);
     let first = Facts { boot: boot("first"), ..facts(&NEW, Bank::B, "1,0,ok", "2,0,ok") };
     assert_eq!(classify(&intent(), &verifying(), &first), Finding::SameBoot);
     let second = facts(&NEW, Bank::B, "1,0,ok", "2,0,ok");

@@ -3,14 +3,14 @@ use crate::telemetry::admin::tests::Server;
 use crate::telemetry::inputs::tests::Fixture;
 use crate::telemetry::status::UpdateStatus;
 use crate::update::Handle;
-use crate::update::machine::{Phase, State};
-use crate::update::policy::refusal;
+use crate::update::machine::policy::refusal;
+use crate::update::machine::{Progress, State};
 use crate::update::tests::{handle, idle, off, verifying};
 
-/// An agent whose update stands there, and carries out orders; writing its journal comes to that.
+/// An agent whose update is there, and carries out commands; writing its journal comes to that.
 async fn agent(state: State, journal: Result<(), Arc<str>>) -> Server {
-    let (update, ends) = handle(state);
-    tokio::spawn(ends.run(journal));
+    let (update, task) = handle(state);
+    tokio::spawn(task.run(journal));
     serve(update).await
 }
 
@@ -26,7 +26,7 @@ async fn ordered(server: &Server, path: &str) -> UpdateStatus {
 }
 
 #[tokio::test]
-async fn orders_are_carried_out_before_they_are_answered() {
+async fn commands_are_carried_out_before_they_are_answered() {
     let server = agent(idle("automatic"), Ok(())).await;
     let held = ordered(&server, "/update/hold").await;
     assert_eq!((&*held.phase, &*held.why), ("held", "by hand"));
@@ -55,7 +55,7 @@ async fn an_update_beyond_recall_goes_on_though_held() {
 }
 
 #[tokio::test]
-async fn orders_are_posted_and_everything_else_is_not() {
+async fn commands_are_posted_and_everything_else_is_not() {
     let server = agent(idle("automatic"), Ok(())).await;
     for order in ["hold", "resume", "check", "allow?version=1.21.1"] {
         let answer = server.raw(&format!("GET /update/{order} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
@@ -69,7 +69,7 @@ async fn orders_are_posted_and_everything_else_is_not() {
 }
 
 #[tokio::test]
-async fn an_order_that_makes_no_sense_says_what_would() {
+async fn a_command_that_makes_no_sense_says_what_would() {
     let server = agent(idle("automatic"), Ok(())).await;
     let long = "a".repeat(MAX_WHY + 1);
     for (path, advice) in [
@@ -87,8 +87,9 @@ async fn an_order_that_makes_no_sense_says_what_would() {
 }
 
 #[tokio::test]
-async fn where_nobody_looks_after_updates_an_order_says_so() {
-    let unsupported = State { phase: Phase::Unsupported("the disk has one bank only".into()), ..idle("automatic") };
+async fn where_nobody_looks_after_updates_a_command_says_so() {
+    let unsupported =
+        State { progress: Progress::Unsupported("the disk has one bank only".into()), ..idle("automatic") };
     for (state, why) in [(off(), "(off): update.mode is off"), (unsupported, "(unsupported): the disk has one bank")] {
         let server = agent(state, Ok(())).await;
         for order in ["hold", "resume", "check", "allow?version=1.21.1"] {
@@ -103,16 +104,16 @@ async fn what_a_restart_would_forget_is_an_error() {
     let server = agent(idle("automatic"), Err("the disk is full".into())).await;
     let (code, body) = server.ask("POST", "/update/hold").await;
     assert_eq!((code, &*body), (500, "this will be forgotten at the agent's next restart: the disk is full\n"));
-    let (update, ends) = handle(idle("automatic"));
-    drop(ends);
+    let (update, task) = handle(idle("automatic"));
+    drop(task);
     let (code, body) = serve(update).await.ask("POST", "/update/hold").await;
     assert!(code == 503 && body.contains("try again"), "{body}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_that_hangs_is_answered_all_the_same() {
-    let (update, mut ends) = handle(idle("automatic"));
-    tokio::spawn(async move { ends.hang().await });
+async fn a_command_that_hangs_is_answered_all_the_same() {
+    let (update, mut task) = handle(idle("automatic"));
+    tokio::spawn(async move { task.hang().await });
     let (code, body) = serve(update).await.ask("POST", "/update/hold").await;
     assert_eq!((code, &*body), (503, "it waits to be carried out; look at the update's status\n"));
 }

@@ -8,7 +8,7 @@ use super::*;
 use crate::config::{self, UpdateSettings};
 use crate::update::banks::{Bank, Banks, Flags};
 use crate::update::fleet::Outcome;
-use crate::update::machine::{BootId, Held, OwnCommand, Phase, Pin, Record, Rest, Retry};
+use crate::update::machine::{BootId, Hold, OwnCommand, Progress, Record, Retry, Standby, VersionPin};
 
 mod recorded;
 
@@ -37,7 +37,7 @@ fn settings(update: &str) -> Arc<UpdateSettings> {
 
 fn state(update: &str) -> State {
     let mut state = State::new(settings(update), "node-a".into(), Record::default());
-    state.phase = Phase::Resting(Rest::default());
+    state.progress = Progress::Standby(Standby::default());
     state
 }
 
@@ -77,12 +77,12 @@ fn ruling(refused: bool, at: Timestamp, by: &str) -> Ruling {
 }
 
 fn idle(decision: &Decision) -> &str {
-    let Decision::Rest(Why::Idle(why)) = decision else { panic!("{decision:?}") };
+    let Decision::Stay(Reason::Idle(why)) = decision else { panic!("{decision:?}") };
     why
 }
 
 fn waits(decision: &Decision) -> (&str, Option<Timestamp>) {
-    let Decision::Rest(Why::Waiting(why, until)) = decision else { panic!("{decision:?}") };
+    let Decision::Stay(Reason::Waiting(why, until)) = decision else { panic!("{decision:?}") };
     (why, *until)
 }
 
@@ -101,7 +101,7 @@ fn every_reason_comes_before_the_next() {
         banks: banks((1, 0, true), (2, 1, false)),
         ..facts()
     };
-    state.memory.held = Some(Held { why: "by hand".into(), since: ago(HOUR) });
+    state.memory.held = Some(Hold { why: "by hand".into(), since: ago(HOUR) });
     state.memory.seen.insert(NEW, ago(HOUR));
     let until = ago(HOUR).checked_add(48 * HOUR).unwrap();
     let retry = at("2026-11-22T12:10:00Z");
@@ -117,7 +117,7 @@ fn every_reason_comes_before_the_next() {
     facts.banks = banks((1, 0, true), (0, 0, false));
     let locked = "no update available; settings.updates.version-lock is v1.20.5";
     assert_eq!(idle(&look(&state, &facts)), locked);
-    state.memory.pin = Some(Pin { to: RUNNING, before: "latest".to_owned(), set: true, lift: false });
+    state.memory.pin = Some(VersionPin { to: RUNNING, before: "latest".to_owned(), set: true, lift: false });
     let kept = "no update available; version-lock is kept at 1.20.5 since a rollback";
     assert_eq!(idle(&look(&state, &facts)), kept);
     (state.memory.pin, facts.version_lock) = (None, Some("latest".to_owned()));
@@ -194,7 +194,7 @@ fn an_operators_version_lock_may_lead_down() {
     assert_eq!(decide(&automatic(), &facts, now()), Decision::Begin(old.clone()));
     // It has to be known for a while as any other.
     let mut state = state("mode = \"automatic\"");
-    see(&mut state.memory, &facts, at(NOW));
+    note_offered(&mut state.memory, &facts, at(NOW));
     assert_eq!(state.memory.seen.get(&old), Some(&at(NOW)));
     assert_eq!(waits(&decide(&state, &facts, now())).1, at(NOW).checked_add(24 * HOUR).ok());
 }
@@ -206,7 +206,7 @@ fn what_does_not_parse_is_no_version() {
         assert_eq!(chosen(&facts), None, "{odd}");
         assert_eq!(idle(&decide(&automatic(), &facts, now())), "no update available");
         let mut memory = Memory::default();
-        see(&mut memory, &facts, at(NOW));
+        note_offered(&mut memory, &facts, at(NOW));
         assert!(memory.seen.is_empty());
     }
     assert_eq!(chosen(&Facts { updates: None, ..facts() }), None);
@@ -234,10 +234,10 @@ fn a_version_that_was_never_seen_is_seen_now() {
 fn a_clock_that_goes_backwards_costs_no_more_than_the_delay() {
     let mut state = state("mode = \"automatic\"\ndelay = \"1h\"");
     state.memory.seen.insert(NEW, at("2036-01-01T00:00:00Z"));
-    see(&mut state.memory, &facts(), at(NOW));
+    note_offered(&mut state.memory, &facts(), at(NOW));
     assert_eq!(state.memory.seen[&NEW], at(NOW));
     assert_eq!(waits(&decide(&state, &facts(), now())).1, at(NOW).checked_add(HOUR).ok());
-    see(&mut state.memory, &facts(), at("2026-11-22T12:30:00Z"));
+    note_offered(&mut state.memory, &facts(), at("2026-11-22T12:30:00Z"));
     assert_eq!(state.memory.seen[&NEW], at(NOW), "the first time counts");
     // At the end of time there is nothing to wait for.
     assert_eq!(due(&state.memory, &NEW, HOUR, Duration::MAX - 2 * HOUR, Timestamp::MAX), Timestamp::MAX);
@@ -246,10 +246,10 @@ fn a_clock_that_goes_backwards_costs_no_more_than_the_delay() {
 #[test]
 fn what_is_no_longer_on_offer_is_forgotten() {
     let mut memory = Memory::default();
-    see(&mut memory, &facts(), ago(HOUR));
+    note_offered(&mut memory, &facts(), ago(HOUR));
     assert_eq!(memory.seen.keys().collect::<Vec<_>>(), [&Version::new(1, 21, 0), &NEW], "only what is newer");
     let next = Facts { updates: Some(status(&["1.22.0", "1.21.1"])), ..facts() };
-    see(&mut memory, &next, at(NOW));
+    note_offered(&mut memory, &next, at(NOW));
     let seen: Vec<_> = memory.seen.into_iter().collect();
     assert_eq!(seen, [(NEW, ago(HOUR)), (Version::new(1, 22, 0), at(NOW))]);
 }
@@ -259,7 +259,7 @@ fn what_is_no_longer_on_offer_is_forgotten() {
 fn a_host_that_has_not_found_anything_yet_says_nothing() {
     let mut memory = Memory { seen: [(NEW, ago(HOUR))].into(), ..Memory::default() };
     for updates in [None, Some(status(&[]))] {
-        see(&mut memory, &Facts { updates, ..facts() }, at(NOW));
+        note_offered(&mut memory, &Facts { updates, ..facts() }, at(NOW));
         assert_eq!(memory.seen.len(), 1);
     }
 }
@@ -270,7 +270,7 @@ fn many_versions_are_not_remembered_but_the_chosen_one_is() {
     let mut names: Vec<&str> = many.iter().map(String::as_str).collect();
     names.insert(0, "1.19.0");
     let mut memory = Memory::default();
-    see(&mut memory, &Facts { updates: Some(status(&names)), ..facts() }, at(NOW));
+    note_offered(&mut memory, &Facts { updates: Some(status(&names)), ..facts() }, at(NOW));
     assert_eq!(memory.seen.len(), MAX_SEEN);
     assert!(memory.seen.contains_key(&Version::new(1, 19, 0)), "the one that an operator locked to");
 }
@@ -301,7 +301,7 @@ fn a_lock_is_over_when_it_has_nothing_to_keep_off() {
     let mut facts = facts();
     let mut memory = Memory::default();
     assert!(pin_is_over(&memory, &facts), "there is none");
-    memory.pin = Some(Pin { to: RUNNING, before: "latest".to_owned(), set: true, lift: false });
+    memory.pin = Some(VersionPin { to: RUNNING, before: "latest".to_owned(), set: true, lift: false });
     assert!(pin_is_over(&memory, &facts), "nothing is refused");
     memory.rulings.insert(Version::new(1, 19, 0), ruling(true, ago(HOUR), "b"));
     memory.rulings.insert(RUNNING, ruling(true, ago(HOUR), "b"));
@@ -372,7 +372,7 @@ proptest! {
     #[test]
     fn a_turn_comes_once(seed in proptest::option::of(any::<u32>()), delay in 0..48_u32, wave in 0..48_u32, later in 0..96_u32) {
         let mut memory = Memory::default();
-        see(&mut memory, &facts(), at(NOW));
+        note_offered(&mut memory, &facts(), at(NOW));
         let (delay, wave) = (HOUR * delay, HOUR * wave);
         let due = due(&memory, &NEW, delay, place(seed, wave), at(NOW).checked_add(HOUR * later).unwrap());
         let waited = Duration::try_from(due.duration_since(at(NOW))).unwrap();
@@ -384,7 +384,7 @@ proptest! {
     fn nothing_is_begun_against_a_word(refused in any::<bool>(), held in any::<bool>(), hour in 0..168_u32, foreign in any::<bool>()) {
         let mut state = state("mode = \"automatic\"\ndelay = \"0s\"\nwindow = [\"Sat 02:00-05:00 Europe/Berlin\"]");
         state.memory.rulings.insert(NEW, ruling(refused, ago(HOUR), "b"));
-        state.memory.held = held.then(|| Held { why: "by hand".into(), since: ago(HOUR) });
+        state.memory.held = held.then(|| Hold { why: "by hand".into(), since: ago(HOUR) });
         let mut facts = facts();
         if foreign {
             facts.banks = banks((1, 0, true), (2, 1, false));

@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bottlerocket_settings::{Command, CommandKind, CommandOutcome, UpdateState};
+use bottlerocket_settings::{CommandKind, CommandOutcome, UpdateState};
 use jiff::Timestamp;
 use semver::Version;
 
-use super::fleet::{Board, Ruling};
-use super::machine::{Facts, Memory, Now, State, Why};
+use super::facts::Facts;
+use super::record::Memory;
+use super::state::{Now, Reason, State};
 use crate::config::update::UpdateMode;
+use crate::update::fleet::{Board, Ruling};
 
 /// The host's places in a wave: `settings.updates.seed` is below it (updog's `MAX_SEED`).
 const SEEDS: u32 = 2048;
@@ -21,7 +23,7 @@ const MAX_SEEN: usize = 64;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// Nothing yet.
-    Rest(Why),
+    Stay(Reason),
     /// Begin the update to this version.
     Begin(Version),
 }
@@ -36,8 +38,8 @@ pub fn chosen(facts: &Facts) -> Option<Version> {
 #[must_use]
 pub fn decide(state: &State, facts: &Facts, now: Now) -> Decision {
     let (settings, memory) = (&state.settings, &state.memory);
-    let idle = |why: String| Decision::Rest(Why::Idle(why.into()));
-    let wait = |why: String, until| Decision::Rest(Why::Waiting(why.into(), until));
+    let idle = |why: String| Decision::Stay(Reason::Idle(why.into()));
+    let wait = |why: String, until| Decision::Stay(Reason::Waiting(why.into(), until));
 
     if settings.mode == UpdateMode::Off {
         return idle("update.mode is off".to_owned());
@@ -113,7 +115,7 @@ pub fn learn(memory: &mut Memory, board: &Board) {
 
 /// Remembers when versions were first seen, and forgets those that are no longer on offer. A host whose list is empty
 /// has not found one since it booted.
-pub fn see(memory: &mut Memory, facts: &Facts, now: Timestamp) {
+pub fn note_offered(memory: &mut Memory, facts: &Facts, now: Timestamp) {
     let Some(updates) = facts.updates.as_ref().filter(|updates| !updates.available_updates.is_empty()) else { return };
     let offered = updates.available_updates.iter().filter_map(|version| Version::parse(version).ok());
     let newer = offered.filter(|version| *version > facts.running);
@@ -160,7 +162,7 @@ pub fn is_own(memory: &Memory, facts: &Facts) -> bool {
 }
 
 /// Whether a command leaves what is staged as it is.
-fn changes_nothing(command: &Command) -> bool {
+fn changes_nothing(command: &bottlerocket_settings::Command) -> bool {
     command.cmd_type == CommandKind::Refresh || command.cmd_status != CommandOutcome::Success
 }
 

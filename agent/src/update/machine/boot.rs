@@ -13,8 +13,9 @@
 
 use std::sync::Arc;
 
-use super::banks::Banks;
-use super::machine::{BootId, Facts, Glimpse, Intent, Stage};
+use super::facts::{Facts, PartialFacts};
+use super::record::{BootId, Checkpoint, Intent};
+use crate::update::banks::Banks;
 
 /// What became of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +38,7 @@ pub enum Finding {
 
 /// Tells what became of an update.
 #[must_use]
-pub fn classify(intent: &Intent, stage: &Stage, facts: &Facts) -> Finding {
+pub fn classify(intent: &Intent, stage: &Checkpoint, facts: &Facts) -> Finding {
     let on_old_bank = facts.banks.active == intent.bank;
     if is_same_boot(intent, stage, &facts.boot) {
         return Finding::SameBoot;
@@ -55,9 +56,9 @@ pub fn classify(intent: &Intent, stage: &Stage, facts: &Facts) -> Finding {
         );
     }
     let new = facts.banks.other;
-    let never_activated = matches!(stage, Stage::Preparing);
+    let never_activated = matches!(stage, Checkpoint::Preparing);
     match (facts.banks.next() == Some(intent.bank), new.priority > 0, new.successful) {
-        (true, ..) if matches!(stage, Stage::RollingBack) => Finding::RolledBack,
+        (true, ..) if matches!(stage, Checkpoint::RollingBack) => Finding::RolledBack,
         (false, ..) => Finding::Foreign(
             format!("somebody else told the next boot to take bank {} ({new})", intent.bank.other()).into(),
         ),
@@ -73,16 +74,16 @@ pub fn classify(intent: &Intent, stage: &Stage, facts: &Facts) -> Finding {
 /// The same for a host whose API does not answer, as it may be with a bad version: `None` where that has to be waited
 /// for, since nothing bad runs.
 #[must_use]
-pub fn classify_blindly(intent: &Intent, stage: &Stage, seen: &Glimpse) -> Option<Finding> {
-    if seen.banks.active == intent.bank {
+pub fn classify_blindly(intent: &Intent, stage: &Checkpoint, partial: &PartialFacts) -> Option<Finding> {
+    if partial.banks.active == intent.bank {
         return None;
     }
-    Some(if is_same_boot(intent, stage, &seen.boot) { Finding::SameBoot } else { Finding::Updated })
+    Some(if is_same_boot(intent, stage, &partial.boot) { Finding::SameBoot } else { Finding::Updated })
 }
 
-fn is_same_boot(intent: &Intent, stage: &Stage, boot: &BootId) -> bool {
+fn is_same_boot(intent: &Intent, stage: &Checkpoint, boot: &BootId) -> bool {
     match stage {
-        Stage::Verifying { boot: judged, .. } => judged == boot,
+        Checkpoint::Verifying { boot: judged, .. } => judged == boot,
         _ => intent.boot == *boot,
     }
 }

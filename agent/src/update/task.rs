@@ -126,7 +126,7 @@ impl Task {
     }
 
     fn answer(&mut self, request: Request, journal: &mut Journal) {
-        info!(command = request.command.name(), "an operator's command for updates");
+        info!(command = request.command.name(), "update command received");
         let (next, effects) = obey(&self.state.borrow(), request.command, now());
         self.enter(next);
         self.record_and_queue(effects, journal);
@@ -171,7 +171,7 @@ impl Task {
             }
             Err(illegal) => {
                 self.metrics.illegal.inc();
-                warn!(error = %illegal, "this is a bug in meshdog; please report it");
+                warn!(error = %illegal, "update event ignored; this is a bug in meshdog, please report it");
                 None
             }
         }
@@ -195,7 +195,7 @@ impl Task {
         let (from, to) = (ProgressKind::of(&before.progress), ProgressKind::of(&next.progress));
         if from != to {
             self.metrics.transitions.inc();
-            info!(%from, %to, phase = %next.phase(), "update went on");
+            info!(%from, %to, phase = %next.phase(), "update state changed");
         }
         if let Some(past) = next.memory.history.last().filter(|past| before.memory.history.last() != Some(past)) {
             info!(from = %past.from, to = %past.to, end = past.end.as_str(), why = %past.why, "update ended");
@@ -209,7 +209,7 @@ impl Task {
     fn log_failure(&mut self, event: &Event) {
         let failure = event.failure();
         if let Some(failure) = failure.filter(|failure| self.logged.as_ref() != Some(*failure)) {
-            warn!(event = event.name(), error = %failure, "a step of the update failed");
+            warn!(event = event.name(), error = %failure, "update step failed");
             self.logged = Some(failure.clone());
         }
     }

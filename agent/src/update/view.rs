@@ -4,11 +4,11 @@
 //! for people ([`status()`]). Decides nothing.
 
 use super::drain::Availability;
-use super::machine::{Checkpoint, Intent, Progress, Standby, State, Step, Underway};
+use super::machine::{Checkpoint, Intent, Progress, State, Step, Underway};
 
 mod status;
 
-pub use status::{Lock, Refusal, UpdateStatus, VerdictStatus, connections, refused, report, status};
+pub use status::{Lock, Refusal, UpdateStatus, VerdictStatus, connections, looking, refused, report, status};
 
 /// Whether this node's endpoints take connections while the update is where it is.
 #[must_use]
@@ -32,12 +32,6 @@ pub fn availability(state: &State) -> Availability {
             Step::Verifying { .. } | Step::RollingBack { .. } => last_resort(intent),
         },
     }
-}
-
-/// Whether the host is being looked at, so that where the update is is about to be known anew.
-#[must_use]
-pub fn looking(state: &State) -> bool {
-    matches!(state.progress, Progress::Starting(_) | Progress::Standby(Standby { reason: None, .. }))
 }
 
 #[cfg(test)]

@@ -24,7 +24,8 @@ use url::Url;
 
 use self::entries::{Reset, Stored};
 use self::slots::{Acquired, Slots};
-use super::{Board, Grant, Outcome, Ruling};
+use super::board::Board;
+use super::ruling::{Grant, Outcome, Ruling};
 use crate::clients::backoff::Backoff;
 use crate::clients::etcd::{self, Range};
 use crate::clients::http::one_line;

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use super::Grant;
+use super::ruling::Grant;
 use crate::clients::http::{self, StatusCode, one_line};
 
 /// A server's words have a hundred bytes.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use url::Url;
 
-use super::{Finding, first_of};
+use super::report::{Finding, first_of};
 use crate::clients::http;
 use crate::model::endpoint::of_service;
 use crate::model::{DiscoveryName, Endpoints, Namespace, ServiceId, State, error_chain};

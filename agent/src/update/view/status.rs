@@ -8,7 +8,6 @@ use jiff::{Timestamp, Unit};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::looking;
 use crate::config::update::UpdateMode;
 use crate::update::machine::{
     Checkpoint, Hold, Intent, Now, PastUpdate, Progress, Reason, Retry, Standby, State, Step, Underway, Verdict,
@@ -27,7 +26,7 @@ pub struct UpdateStatus {
     pub chosen: Option<Version>,
     /// Versions that this node will not take.
     pub refused: Vec<Version>,
-    /// Why it stands there, for people.
+    /// Why it is there, for people.
     pub why: Arc<str>,
     /// When that ends, if that is known: by then a drain is over, a verdict is there, or what is waited for has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -163,6 +162,12 @@ pub fn status(state: &State, now: Now) -> UpdateStatus {
         trouble: trouble(state),
         history: memory.history.clone(),
     }
+}
+
+/// Whether the host is being looked at, so that where the update is will be known anew soon.
+#[must_use]
+pub fn looking(state: &State) -> bool {
+    matches!(state.progress, Progress::Starting(_) | Progress::Standby(Standby { reason: None, .. }))
 }
 
 /// The versions that this node will not take: found bad, or refused by the settings.

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::update::fleet::Ruling;
-use crate::update::machine::{BootId, Command, End, Hold, PastUpdate, Reason, Retry, Verdict, VersionPin, obey};
+use crate::update::machine::{
+    BootId, Command, End, Hold, PastUpdate, Reason, Retry, Standby, Verdict, VersionPin, obey,
+};
 use crate::update::tests::{idle, intent, moment, starting, then, updating, verifying, version};
 use crate::update::verify::{Check, Report};
 

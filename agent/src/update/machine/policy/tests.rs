@@ -86,13 +86,14 @@ fn waits(decision: &Decision) -> (&str, Option<Timestamp>) {
     (why, *until)
 }
 
-/// Everything speaks against the update; then one thing after the other no longer does.
-#[test]
-fn every_reason_comes_before_the_next() {
-    let all = "delay = \"24h\"\nwave = \"48h\"\nwindow = [\"Mon 02:00-05:00 UTC\"]\nrefuse = [\"v1.21.1\"]\n";
-    let mode = |mode: &str| settings(&format!("{all}mode = \"{mode}\""));
+/// What an update may have against it in its settings.
+const AGAINST: &str = "delay = \"24h\"\nwave = \"48h\"\nwindow = [\"Mon 02:00-05:00 UTC\"]\n";
+const RETRY_AT: &str = "2026-11-22T12:10:00Z";
+
+/// Everything speaks against the update.
+fn all_against() -> (State, Facts) {
     let mut state = state("");
-    let mut facts = Facts {
+    let facts = Facts {
         updates: None,
         seed: Some(1024),
         board: Err("etcd is gone".into()),
@@ -103,14 +104,19 @@ fn every_reason_comes_before_the_next() {
     };
     state.memory.held = Some(Hold { why: "by hand".into(), since: ago(HOUR) });
     state.memory.seen.insert(NEW, ago(HOUR));
-    let until = ago(HOUR).checked_add(48 * HOUR).unwrap();
-    let retry = at("2026-11-22T12:10:00Z");
-    state.memory.retry = Some(Retry { version: NEW, attempts: 1, at: retry, why: "the host was busy".into() });
+    state.memory.retry = Some(Retry { version: NEW, attempts: 1, at: at(RETRY_AT), why: "the host was busy".into() });
     state.memory.rulings.insert(NEW, ruling(true, ago(2 * HOUR), "node-b"));
+    (state, facts)
+}
+
+/// One thing after the other no longer speaks against it.
+#[test]
+fn every_reason_comes_before_the_next() {
+    let (mut state, mut facts) = all_against();
     let look = |state: &State, facts: &Facts| decide(state, facts, now());
 
     assert_eq!(idle(&look(&state, &facts)), "update.mode is off");
-    state.settings = mode("check");
+    state.settings = settings(&format!("{AGAINST}refuse = [\"v1.21.1\"]\nmode = \"check\""));
     assert_eq!(waits(&look(&state, &facts)), ("somebody else told the next boot to take bank B", None));
     facts.banks = banks((0, 0, true), (0, 0, false));
     assert_eq!(waits(&look(&state, &facts)), ("neither bank would boot; look at signpost status", None));
@@ -129,19 +135,20 @@ fn every_reason_comes_before_the_next() {
     assert_eq!(idle(&look(&state, &facts)), "1.20.5, which the host would take, runs");
     facts.updates = Some(status(&["1.21.1"]));
     assert_eq!(idle(&look(&state, &facts)), "1.21.1 is refused by update.refuse");
-    state.settings = settings(&format!("{}mode = \"check\"", all.replace("refuse = [\"v1.21.1\"]\n", "")));
+    state.settings = settings(&format!("{AGAINST}mode = \"check\""));
     let refused = "1.21.1 is refused since 2026-11-22T10:00:00Z: web was sick, said by node-b";
     assert_eq!(idle(&look(&state, &facts)), refused);
     state.memory.rulings.insert(NEW, ruling(false, ago(HOUR), "node-b"));
     assert_eq!(idle(&look(&state, &facts)), "1.21.1 is available; update.mode is check, so it is not taken");
-    state.settings = settings(&format!("{}mode = \"automatic\"", all.replace("refuse = [\"v1.21.1\"]\n", "")));
+    state.settings = settings(&format!("{AGAINST}mode = \"automatic\""));
     assert_eq!(waits(&look(&state, &facts)), ("updates are held: by hand", None));
     state.memory.held = None;
-    let again = ("the last attempt came to nothing: the host was busy", Some(retry));
+    let again = ("the last attempt came to nothing: the host was busy", Some(at(RETRY_AT)));
     assert_eq!(waits(&look(&state, &facts)), again);
     state.memory.retry.as_mut().unwrap().at = at(NOW);
     let (why, till) = waits(&look(&state, &facts)).into_owned();
     assert_eq!(why, "1.21.1 has to be known for a while first (update.delay, update.wave)");
+    let until = ago(HOUR).checked_add(48 * HOUR).unwrap();
     assert_eq!(till, Some(until), "a day's delay, and half of two days' wave");
     state.memory.seen.insert(NEW, ago(48 * HOUR));
     let closed = ("no maintenance window is open (update.window)", Some(at("2026-11-23T02:00:00Z")));

@@ -14,6 +14,7 @@ use semver::Version;
 pub(super) use self::chaos::{Chaos, chaos};
 use self::checks::Witness;
 use self::disk::{Disk, Updog};
+pub(super) use self::effects::fails;
 use self::fleet::OTHER;
 pub(super) use self::fleet::{Fleet, Shared};
 use super::super::*;
@@ -24,7 +25,9 @@ use crate::update::verify::{Baseline, Check, Report};
 mod chaos;
 mod checks;
 mod disk;
+mod effects;
 mod fleet;
+mod foreign;
 
 pub(super) const NODE: &str = "node-a";
 pub(super) const MAX_ROLLBACKS: u32 = 2;
@@ -204,34 +207,8 @@ impl World {
                 [UpdateAction::Refresh, UpdateAction::Prepare, UpdateAction::Activate, UpdateAction::Deactivate]
                     [usize::from(what)],
             ),
-            Chaos::ForeignRollback => {
-                let mut disk = self.disk.lock().unwrap();
-                let before = disk.banks().next();
-                let turned = disk.roll_back().is_ok() && disk.banks().next() != before;
-                drop(disk);
-                self.pass(Duration::from_millis(1));
-                if turned {
-                    self.witness.turned(self.wall);
-                }
-            }
-            Chaos::ForeignLock(what) => {
-                let versions = &self.updater.offer.versions;
-                let lock = match what {
-                    0 => "latest".to_owned(),
-                    1 => self.running().to_string(),
-                    2 => format!("v{}", versions.first().unwrap_or(&version(20))),
-                    _ => versions.last().unwrap_or(&version(20)).to_string(),
-                };
-                // What a rollback would write, too, says nothing of who wrote it.
-                let pins = [self.state.memory.pin.clone(), self.on_disk().memory.pin];
-                match pins.map(|pin| pin.filter(|pin| pin.keeps(&lock)).map(|pin| pin.before)) {
-                    [None, None] => self.witness.operators_lock = (lock.clone(), self.wall),
-                    [Some(before), Some(_)] => self.witness.operators_lock = (before, self.wall),
-                    // It would depend on whether the agent is restarted before its journal can be written.
-                    _ => return,
-                }
-                self.version_lock = lock;
-            }
+            Chaos::ForeignRollback => self.foreign_rollback(),
+            Chaos::ForeignLock(what) => self.foreign_lock(what),
             Chaos::BadUpdog(bad) => self.disk.lock().unwrap().bad_updog = bad,
             Chaos::Sick(sick) => self.sick = sick,
             Chaos::OneBank(one) => self.one_bank = one,
@@ -345,99 +322,6 @@ impl World {
         self.crash();
     }
 
-    fn carry_out(&mut self, effect: Effect) {
-        let broken = std::mem::take(&mut self.fail) || self.going_down;
-        let failure = || Failure { why: "failed".into(), unsupported: false, partial: None };
-        let fleet_fails = broken || self.fleet_down;
-        self.pass(Duration::from_millis(20));
-        let event = match effect {
-            Effect::Record { .. } => unreachable!("it is written at once"),
-            Effect::Look if self.one_bank => {
-                Event::Looked(Err(Failure { why: "one bank".into(), unsupported: true, partial: None }))
-            }
-            Effect::Look if self.api_dead => {
-                let partial = PartialFacts { boot: self.boot_id(), banks: self.disk.lock().unwrap().banks() };
-                Event::Looked(Err(Failure { partial: Some(partial), ..failure() }))
-            }
-            Effect::Look if broken => Event::Looked(Err(failure())),
-            Effect::Look => {
-                self.witness.looked = self.wall;
-                if !self.fleet_down {
-                    self.witness.heard = self.fleet.lock().unwrap().words.len();
-                }
-                Event::Looked(Ok(Box::new(self.facts())))
-            }
-            Effect::Refresh => {
-                let refreshed = self.act(UpdateAction::Refresh, broken).map(drop);
-                self.hide();
-                Event::Refreshed(refreshed)
-            }
-            Effect::Acquire => {
-                let granted = self.fleet.lock().unwrap().acquire(self.node);
-                // The answer may be lost though the lock is not.
-                Event::Granted(match granted {
-                    _ if fleet_fails => Err("the fleet failed".into()),
-                    true => Ok(Grant::Granted),
-                    false => Ok(Grant::Refused("others have it".into())),
-                })
-            }
-            Effect::Release if fleet_fails => Event::Released(fails("the fleet")),
-            Effect::Release => {
-                self.may_release();
-                self.fleet.lock().unwrap().holders.remove(self.node);
-                Event::Released(Ok(()))
-            }
-            Effect::Prepare => {
-                self.may_prepare();
-                Event::Prepared(self.act(UpdateAction::Prepare, broken))
-            }
-            Effect::Measure => Event::Measured(Baseline::default()),
-            Effect::Count if broken => Event::Counted(fails("the count")),
-            Effect::Count => Event::Counted(Ok(u64::from(self.up.subsec_nanos().is_multiple_of(3)))),
-            Effect::Activate => {
-                self.may_act(&Checkpoint::Activating);
-                Event::Activated(self.act(UpdateAction::Activate, broken))
-            }
-            Effect::Deactivate => {
-                self.may_deactivate();
-                Event::Deactivated(self.act(UpdateAction::Deactivate, broken))
-            }
-            Effect::Reboot => {
-                self.may_reboot();
-                let broken = broken || self.api_dead;
-                if !broken {
-                    self.going_down = true;
-                }
-                Event::Rebooting(if broken { fails("the reboot") } else { Ok(()) })
-            }
-            Effect::Check(_) => {
-                let ok = !self.sick && !self.api_dead && !self.bad.contains(&self.running()) && !broken;
-                let check = Check { name: "workloads".into(), ok, found: "".into() };
-                Event::Checked(Report { checks: vec![check] })
-            }
-            Effect::RollBack if broken => Event::RolledBack(fails("signpost")),
-            Effect::RollBack => {
-                self.may_roll_back();
-                let mut disk = self.disk.lock().unwrap();
-                Event::RolledBack(disk.roll_back().map(|()| disk.banks()).map_err(Arc::from))
-            }
-            Effect::Pin(_) if broken || self.api_dead => Event::Pinned(fails("the host")),
-            Effect::Pin(to) => {
-                self.may_pin(&to);
-                self.version_lock = to;
-                Event::Pinned(Ok(()))
-            }
-            Effect::Rule(version, _) if fleet_fails => Event::Ruled(version, fails("the fleet")),
-            Effect::Rule(version, ruling) => {
-                self.fleet.lock().unwrap().rule(version.clone(), ruling);
-                Event::Ruled(version, Ok(()))
-            }
-            Effect::Report(_) => Event::Reported(if fleet_fails { fails("the fleet") } else { Ok(()) }),
-            Effect::Reset(_) => Event::BreakerReset(if fleet_fails { fails("the fleet") } else { Ok(()) }),
-        };
-        self.event(event);
-    }
-
     fn boot_id(&self) -> BootId {
         BootId(format!("boot-{}", self.boot).into())
     }
@@ -445,49 +329,10 @@ impl World {
     pub(super) fn now(&self) -> Now {
         Now { wall: self.wall, boot: self.up }
     }
-
-    pub(super) fn facts(&mut self) -> Facts {
-        let updates = self.updater.status(self.wall).ok().cloned();
-        let banks = self.disk.lock().unwrap().banks();
-        Facts {
-            boot: self.boot_id(),
-            running: self.running(),
-            updates,
-            banks,
-            version_lock: Some(self.version_lock.clone()),
-            seed: Some(7),
-            board: if self.fleet_down {
-                Err("the fleet is down".into())
-            } else {
-                Ok(self.fleet.lock().unwrap().board.clone())
-            },
-            ready: Ok(()),
-        }
-    }
-
-    fn act(&mut self, action: UpdateAction, broken: bool) -> Result<Box<UpdateStatus>, Failure> {
-        if self.api_dead {
-            return Err(Failure { why: "the API is dead".into(), unsupported: false, partial: None });
-        }
-        let failure = |why: String| Failure { why: why.into(), unsupported: false, partial: None };
-        self.updater.act(action, &self.version_lock, self.wall).map_err(|refusal| failure(format!("{refusal:?}")))?;
-        self.pass(Duration::from_millis(1));
-        let status = self.updater.status(self.wall).map_err(|refusal| failure(format!("{refusal:?}")))?;
-        let command = status.most_recent_command.as_ref().expect("a command");
-        // The answer may be lost though it was done.
-        if broken || command.cmd_status != CommandOutcome::Success {
-            return Err(failure(format!("{action:?} failed: {command:?}")));
-        }
-        Ok(Box::new(status.clone()))
-    }
 }
 
 fn image(version: &Version) -> Image {
     Image { arch: "x86_64".to_owned(), version: version.to_string(), variant: "aws-ecs-2".to_owned() }
-}
-
-pub(super) fn fails<T>(what: &str) -> Result<T, Arc<str>> {
-    Err(format!("{what} failed").into())
 }
 
 /// How the updates ended that are remembered.

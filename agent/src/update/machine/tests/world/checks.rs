@@ -29,7 +29,7 @@ pub(super) struct Witness {
     pub(super) foreign_prepare: Option<Timestamp>,
     pub(super) foreign_turn: Option<Timestamp>,
     /// Whether somebody else did any of this.
-    touched: bool,
+    pub(super) touched: bool,
     /// What the operator wants `version-lock` to be, and since when.
     pub(super) operators_lock: (String, Timestamp),
 }
@@ -185,22 +185,6 @@ impl World {
         }
         if to != pin.to.to_string() {
             assert_eq!(to, self.witness.operators_lock.0, "what stood there is put back\n{}", self.story());
-        }
-    }
-
-    /// Somebody else drives the host's updater.
-    pub(super) fn foreign(&mut self, action: UpdateAction) {
-        let done = self.updater.act(action, &self.version_lock, self.wall).is_ok();
-        self.pass(Duration::from_millis(1));
-        let command = self.updater.status(self.wall).ok().and_then(|status| status.most_recent_command.as_ref());
-        if !(done && command.is_some_and(|command| command.cmd_status == CommandOutcome::Success)) {
-            return;
-        }
-        self.witness.touched = true;
-        match action {
-            UpdateAction::Refresh => self.hide(),
-            UpdateAction::Prepare => self.witness.foreign_prepare = Some(self.wall),
-            UpdateAction::Activate | UpdateAction::Deactivate => self.witness.turned(self.wall),
         }
     }
 

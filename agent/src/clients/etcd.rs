@@ -1,10 +1,11 @@
 //! The one client of etcd: its v3 API by the JSON gateway, reads and compare-and-swaps, each one transaction.
 //!
-//! Owns which member answered last; that one is asked first. A member that cannot be reached, or cannot serve, is passed
-//! over for the next. By JSON, since etcd's gRPC would want a protobuf compiler wherever meshdog is built.
+//! Owns which member answered last; that one is asked first. A member that cannot be reached, or cannot serve, is
+//! passed over for the next. By JSON, since etcd's gRPC would want a protobuf compiler wherever meshdog is built.
 //!
-//! Format: <https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/>, the same from 3.4 on: bytes are base64, 64-bit numbers
-//! are strings, and fields that are zero or empty are left out. Errors have a `message`; only before 3.6 an `error` too.
+//! Format: <https://etcd.io/docs/v3.6/dev-guide/api_grpc_gateway/>, the same from 3.4 on: bytes are base64, 64-bit
+//! numbers are strings, and fields that are zero or empty are left out. Errors have a `message`; only before 3.6 an
+//! `error` too.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -76,8 +76,8 @@ impl Task {
     /// Runs until told to stop. What the host was told to do by then, it goes on doing; the next start finds out.
     pub async fn run(mut self, stop: CancellationToken) {
         let Some(Work { executor, mut journal }) = self.work.take() else {
-            // Nobody takes commands, and what is shown stays.
-            self.requests.close();
+            // Nobody takes commands, those that wait included, and what is shown stays.
+            drop(self.requests);
             return stop.cancelled().await;
         };
         stop.run_until_cancelled(Box::pin(self.follow(&executor, &mut journal))).await;
@@ -214,3 +214,6 @@ impl Task {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

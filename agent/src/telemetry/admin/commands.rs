@@ -7,8 +7,8 @@
 //! | POST /update/check | updates are looked for now |
 //! | POST /update/allow?version=VERSION | a refused version may be taken again |
 //!
-//! The answer to a command that was carried out is the update's status after it. 400: it makes no sense; 409: nobody looks
-//! after updates here; 503: it was not carried out, or not yet; 500: it was, and a restart will forget it.
+//! The answer to a command that was carried out is the update's status after it. 400: it makes no sense; 409: nobody
+//! looks after updates here; 503: it was not carried out, or not yet; 500: it was, and a restart will forget it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,7 +23,7 @@ use crate::telemetry::status;
 use crate::update::CommandError;
 use crate::update::machine::{Command, Phase};
 
-/// How long a command may take: less than its connection lives. It is written to the disk, and may wait for one before it.
+/// How long a command may take: less than its connection lives. It is written to the disk, and may wait for one before.
 const PATIENCE: Duration = Duration::from_secs(4);
 /// The longest reason for a hold, in characters.
 const MAX_WHY: usize = 200;

@@ -17,7 +17,7 @@ fn shown(state: &State) -> Value {
 }
 
 /// Phase, reason and end of it.
-fn stands(state: &State) -> (String, String, Value) {
+fn seen_as(state: &State) -> (String, String, Value) {
     let shown = shown(state);
     let text = |key: &str| shown[key].as_str().unwrap().to_owned();
     assert_eq!(text("phase"), state.phase().as_str());
@@ -42,7 +42,7 @@ fn every_place_has_its_word_and_its_reason() {
         State { progress: Progress::Locking { intent: intent(), standby: Standby::default() }, ..idle("automatic") };
     let unsupported = State { progress: Progress::Unsupported("one bank".into()), ..idle("automatic") };
     let just = |state: &State, word: &str, why: &str| {
-        let (phase, found, until) = stands(state);
+        let (phase, found, until) = seen_as(state);
         assert_eq!((&*phase, until), (word, Value::Null), "{found}");
         assert!(found.contains(why), "{found}");
     };
@@ -70,7 +70,7 @@ fn every_place_has_its_word_and_its_reason() {
     just(&restarted(Checkpoint::Unknown), "verifying", "what became of");
     just(&restarted(Checkpoint::RollingBack), "rolling-back", "what became of");
 
-    let (phase, why, until) = stands(&waiting("no window is open", Some(later)));
+    let (phase, why, until) = seen_as(&waiting("no window is open", Some(later)));
     assert_eq!((&*phase, &*why, until), ("waiting", "no window is open", json!("2026-01-03T00:00:00Z")));
 }
 
@@ -78,7 +78,7 @@ fn every_place_has_its_word_and_its_reason() {
 fn a_drain_ends_when_it_is_over_at_the_latest() {
     let draining = |left| updating(Step::Draining { since: Duration::from_secs(40), left });
     // Begun 60 s ago, for 5 min.
-    let (phase, why, until) = stands(&draining(Some(3)));
+    let (phase, why, until) = seen_as(&draining(Some(3)));
     assert_eq!((&*phase, until), ("draining", json!("2026-01-02T03:08:05Z")));
     assert!(why.ends_with("3 left"), "{why}");
     assert_eq!(shown(&draining(Some(3)))["connections"], 3);
@@ -88,7 +88,7 @@ fn a_drain_ends_when_it_is_over_at_the_latest() {
 #[test]
 fn what_is_verified_shows_every_check_and_the_deadline() {
     // Begun 40 s ago, for 10 min.
-    let (phase, why, until) = stands(&verifying());
+    let (phase, why, until) = seen_as(&verifying());
     assert_eq!((&*phase, until), ("verifying", json!("2026-01-02T03:13:25Z")));
     assert!(why.starts_with("1 of 2 checks fail on 1.21.1: http http://127.0.0.1:8080/healthz: status 503"), "{why}");
     let status = shown(&verifying());
@@ -102,7 +102,7 @@ fn what_is_verified_shows_every_check_and_the_deadline() {
         panic!()
     };
     report.checks.truncate(1);
-    assert!(stands(&well).1.starts_with("every check holds on 1.21.1"));
+    assert!(seen_as(&well).1.starts_with("every check holds on 1.21.1"));
 }
 
 #[test]
@@ -129,13 +129,13 @@ fn what_ran_is_not_told_before_the_host_was_looked_at() {
 fn what_is_held_says_so_before_anything_else() {
     let mut state = waiting("no window is open", Some(moment()));
     state.memory.held = Some(Hold { why: "by hand".into(), since: moment() });
-    assert_eq!(stands(&state), ("held".to_owned(), "by hand".to_owned(), Value::Null));
+    assert_eq!(seen_as(&state), ("held".to_owned(), "by hand".to_owned(), Value::Null));
     assert_eq!(shown(&state)["held"], json!({"why": "by hand", "since": "2026-01-02T03:04:05Z"}));
     // An update that is beyond recall goes on.
     let under_way = State { memory: state.memory.clone(), ..verifying() };
-    assert_eq!(stands(&under_way).0, "verifying");
+    assert_eq!(seen_as(&under_way).0, "verifying");
     let off = State { settings: starting("off").settings, ..state };
-    assert_eq!(stands(&off).1, "no window is open", "where updates are off, a hold is not the reason");
+    assert_eq!(seen_as(&off).1, "no window is open", "where updates are off, a hold is not the reason");
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn what_is_remembered_is_shown() {
 
     // Why it is taken back is why it was found bad.
     state.progress = updating(Step::RollingBack { failed: 1, failure: Some("signpost failed".into()) }).progress;
-    assert_eq!(stands(&state).1, "takes 1.21.1 back: docker: down");
+    assert_eq!(seen_as(&state).1, "takes 1.21.1 back: docker: down");
     assert_eq!(shown(&state)["trouble"], "signpost failed");
 }
 
@@ -197,7 +197,7 @@ fn whoever_asks_for_a_look_can_tell_when_it_is_over() {
     assert!(!looking(&before));
     let (asked, _) = obey(&before, Command::Check, then());
     assert!(looking(&asked) && shown(&asked)["looking"] == true);
-    assert_eq!(stands(&asked).1, "looking at the host");
+    assert_eq!(seen_as(&asked).1, "looking at the host");
     assert!(looking(&starting("automatic")));
     assert!(!looking(&verifying()));
 }

@@ -193,7 +193,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         part("the host's name servers", Box::pin(resolv_conf.run()));
         part("the resolver", Box::pin(resolver));
     }
-    part("the update", Box::pin(update.run()));
+    part("the update", Box::pin(update.run(stop.clone())));
     part("telemetry", Box::pin(telemetry::run(admin, settings.telemetry.metrics, api, stop.clone())));
     info!(version = env!("CARGO_PKG_VERSION"), namespace = %settings.mesh.namespace, "started");
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::Finding;
+use super::report::Finding;
 use crate::model::{AliasName, Desired, Family, Frontend, L4, View, error_chain};
 use crate::names::dns::{LEASE_NAME, SelfQuery};
 

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::{EACH, Finding, first_of};
+use super::report::{EACH, Finding, first_of};
 use crate::model::{Desired, Endpoints, Frontend, L4, View};
 
 /// How many are dialled at once.

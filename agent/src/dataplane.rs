@@ -209,7 +209,7 @@ pub async fn uninstall(vip_cidr: VipCidr) -> Result<(), Error> {
     Ok(links::remove_address(vip_cidr.resolver()).await?)
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "kernel"))]
+mod kernel_tests;
+#[cfg(all(test, feature = "kernel"))]
 pub(crate) mod netns;
-#[cfg(test)]
-mod tests;

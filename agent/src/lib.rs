@@ -17,6 +17,8 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod dataplane;
+#[cfg(test)]
+mod frozen_clock;
 pub mod health;
 pub mod mesh;
 pub mod model;

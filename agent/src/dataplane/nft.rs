@@ -287,5 +287,5 @@ impl fmt::Display for Found {
     }
 }
 
-#[cfg(test)]
-mod tests;
+#[cfg(all(test, feature = "kernel"))]
+mod kernel_tests;

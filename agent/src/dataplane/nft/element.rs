@@ -152,3 +152,6 @@ fn read_ifname(bytes: &[u8]) -> Option<IfName> {
     let bytes = bytes.split(|byte| *byte == 0).next()?;
     IfName::new(std::str::from_utf8(bytes).ok()?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
+//! The tables as the kernel takes and lists them.
+
 use std::net::Ipv4Addr;
 use std::time::Instant;
-
-use proptest::prelude::*;
 
 use super::*;
 use crate::dataplane::netns::Netns;
@@ -142,30 +142,6 @@ fn a_refused_change_names_its_element_and_takes_its_transaction_along() {
         assert_eq!((*errno, what.as_str()), (nix::errno::Errno::EEXIST, "add element bridges { br-0123456789ab }"));
         assert_eq!(*others, 4 + 2 + 1 + 3 + 104 - 1, "all but the first");
     });
-}
-
-proptest! {
-    #[test]
-    fn no_elements_make_the_reader_fail(
-        set in prop::sample::select(&element::RULESET[..]),
-        key in prop::collection::vec(any::<u8>(), 0..40),
-        value in prop::collection::vec(any::<u8>(), 0..12),
-    ) {
-        let mut batch = Batch::new();
-        batch.push(msg::NEWSETELEM, 0, abi::IPV4, |w| {
-            w.text(abi::elem::LIST_SET, set);
-            w.nest(abi::elem::LIST_ELEMENTS, |w| w.nest(abi::LIST_ELEM, |w| {
-                w.nest(abi::elem::KEY, |w| w.attr(abi::data::VALUE, &key));
-                w.nest(abi::elem::DATA, |w| w.attr(abi::data::VALUE, &value));
-            }));
-        });
-        for element in messages(batch.messages()).flat_map(|message| element::read(&message)).flatten() {
-            let mut again = Batch::new();
-            element::write(&mut again, &Op::Add(element.clone()));
-            let read: Vec<_> = messages(again.messages()).flat_map(|message| element::read(&message)).collect();
-            prop_assert_eq!(read, vec![Some(element)], "what is taken for an element is one");
-        }
-    }
 }
 
 #[test]

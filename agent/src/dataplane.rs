@@ -209,7 +209,9 @@ pub async fn uninstall(vip_cidr: VipCidr) -> Result<(), Error> {
     Ok(links::remove_address(vip_cidr.resolver()).await?)
 }
 
-#[cfg(all(test, feature = "kernel"))]
+#[cfg(test)]
+#[cfg(feature = "kernel")]
 mod kernel_tests;
-#[cfg(all(test, feature = "kernel"))]
+#[cfg(test)]
+#[cfg(feature = "kernel")]
 pub(crate) mod netns;

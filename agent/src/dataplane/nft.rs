@@ -287,5 +287,6 @@ impl fmt::Display for Found {
     }
 }
 
-#[cfg(all(test, feature = "kernel"))]
+#[cfg(test)]
+#[cfg(feature = "kernel")]
 mod kernel_tests;

@@ -190,5 +190,6 @@ pub async fn uninstall(vip_ranges: VipRanges) -> Result<(), Error> {
 
 #[cfg(test)]
 mod behaviour;
-#[cfg(all(test, feature = "kernel"))]
+#[cfg(test)]
+#[cfg(feature = "kernel")]
 pub(crate) mod kernel_tests;

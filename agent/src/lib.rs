@@ -18,6 +18,8 @@ pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod dataplane;
+#[cfg(test)]
+mod frozen_clock;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz_entry;
 pub mod health;

@@ -294,5 +294,6 @@ fn describe(batch: &[u8], seq: u32) -> String {
     }
 }
 
-#[cfg(all(test, feature = "kernel"))]
+#[cfg(test)]
+#[cfg(feature = "kernel")]
 mod kernel_tests;

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use super::*;
 use crate::model::{DualStack, Network, State};
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 
 struct Bench {
     containers: watch::Sender<Option<Containers>>,

@@ -6,6 +6,7 @@ use std::path::Path;
 use bottlerocket_settings::{
     Client, CommandKind, CommandOutcome, Ecs, HostContainer, Settings, UpdateAction, UpdateState,
 };
+use jiff::Timestamp;
 use reqwest::Method;
 use tempfile::TempDir;
 
@@ -335,7 +336,7 @@ async fn a_version_lock_chooses_even_downwards() {
 
 #[tokio::test]
 async fn busy_while_an_action_runs() {
-    let bench = bench_with(|options| options.takes = Duration::from_millis(300)).await;
+    let bench = bench_with(|options| options.takes = Duration::from_secs(3600)).await;
     bench.client.act(UpdateAction::Refresh).await.unwrap();
     let locked =
         "Unable to obtain shared lock for reading update status: Resource temporarily unavailable (os error 11)";
@@ -344,7 +345,7 @@ async fn busy_while_an_action_runs() {
     assert_eq!(bench.ask(Method::POST, "/actions/prepare-update").await, held);
     assert!(bench.client.settings().await.is_ok(), "the rest of the API keeps working");
     bench.client.reboot().await.unwrap();
-    tokio::time::sleep(Duration::from_millis(350)).await;
+    bench.host.state.lock().updater.settle(Timestamp::MAX);
     assert_eq!(bench.state().await, UpdateState::Available);
 
     bench.host.state.lock().updater.foreign = ForeignLock::Shared;

@@ -122,6 +122,26 @@ fn a_table_of_other_settings_is_not_adopted() {
 }
 
 #[test]
+fn a_large_table_is_written_read_and_changed() {
+    let ns = Netns::new();
+    run(&ns, || {
+        let mut nft = open();
+        let frontends = (0..5000).map(|i| (frontend(i, L4::Tcp, 80), endpoints(4)));
+        let before = Ruleset { frontends: frontends.collect(), ..sample() };
+        // First by chunks, then in one transaction that replaces it.
+        for _ in 0..2 {
+            nft.install(&before, None).unwrap();
+            assert_eq!(adopted(&mut nft), before);
+        }
+        // Another number of slots, and so another chain.
+        let mut after = before.clone();
+        after.frontends.insert(frontend(9, L4::Tcp, 80), endpoints(3));
+        nft.apply(&Plan::new(&after, &before)).unwrap();
+        assert_eq!(adopted(&mut nft), after);
+    });
+}
+
+#[test]
 fn a_refused_change_names_its_element_and_takes_its_transaction_along() {
     let ns = Netns::new();
     run(&ns, || {

@@ -4,6 +4,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
 
 use super::*;
+use crate::frozen_clock::FrozenClock;
 
 /// Answers every connection with these bytes; gives what was asked.
 async fn server(answer: &'static [u8]) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
@@ -36,6 +37,7 @@ fn refusing() -> (TcpSocket, SocketAddr) {
 
 #[tokio::test]
 async fn tcp_is_an_accepted_connection() {
+    let _standstill = FrozenClock::new();
     let (address, _asked) = server(b"").await;
     assert!(probe(&HealthCheck::Tcp, address).await.is_ok());
     let (_socket, refusing) = refusing();
@@ -44,6 +46,7 @@ async fn tcp_is_an_accepted_connection() {
 
 #[tokio::test]
 async fn http_judges_the_status_and_follows_nothing() {
+    let _standstill = FrozenClock::new();
     for (answer, healthy) in [
         (&b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"[..], true),
         (b"HTTP/1.1 204 No Content\r\n\r\n", true),
@@ -66,6 +69,7 @@ async fn http_judges_the_status_and_follows_nothing() {
 
 #[tokio::test]
 async fn a_head_without_end_is_refused() {
+    let _standstill = FrozenClock::new();
     let head = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(MAX_HEAD));
     let (address, _asked) = server(head.leak().as_bytes()).await;
     assert!(matches!(probe(&HealthCheck::Http("/".into()), address).await, Err(Failure::Http(_))));
@@ -82,6 +86,7 @@ async fn silence_is_a_failure() {
 
 #[tokio::test]
 async fn grpc_asks_the_service() {
+    let _standstill = FrozenClock::new();
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("shop.Orders", tonic_health::ServingStatus::NotServing).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -107,12 +112,15 @@ async fn a_task_reports_changes_only() {
     let service = crate::model::ServiceId { namespace: "prod".parse().unwrap(), name: "web".parse().unwrap() };
     let key = (service, crate::model::EndpointId::first());
     let slots = Arc::new(Semaphore::new(1));
+    let clock = FrozenClock::new();
     let task = tokio::spawn(run(key, 7, address, HealthCheck::Tcp, slots, send));
     let first = reports.recv().await.unwrap();
     assert_eq!((first.life, first.state), (7, State::Starting));
     assert!(first.reason.contains("tcp check yet: Connection refused"), "{}", first.reason);
     let _listener = socket.listen(8).unwrap();
     // Further failures said the same, so the next report is the success.
+    let pauses = Duration::from_millis(100);
+    clock.advance_until(pauses, "a success", || !reports.is_empty()).await;
     let second = reports.recv().await.unwrap();
     assert_eq!((second.state, &*second.reason), (State::Healthy, "answers its tcp check"));
     task.abort();

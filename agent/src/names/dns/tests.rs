@@ -1,8 +1,8 @@
-//! The whole resolver on loopback sockets, with upstream servers of the tests' own.
+//! The whole resolver on loopback sockets, with upstream servers of the tests' own. What promises haste is tried with
+//! the clock at a standstill: an answer that comes then has waited for nobody.
 
 use std::convert::Infallible;
-use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::{A, NULL, opt::EdnsOption};
@@ -11,20 +11,36 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::metrics::Kind;
 use super::*;
+use crate::frozen_clock::FrozenClock;
 use crate::model::DualStack;
 
-const SOON: Duration = Duration::from_secs(1);
+/// For what must come; no promise.
+const LONG: Duration = Duration::from_secs(60);
+/// How long one upstream server may take.
+const EACH: Duration = Duration::from_secs(2);
+/// How long a connection may be idle.
+const IDLE: Duration = Duration::from_secs(5);
+/// More than lies between two renewals of the lease.
+const RENEWED: Duration = Duration::from_secs(2);
 
-type Seen = Arc<Mutex<Vec<(Transport, Vec<u8>)>>>;
+type Seen = Vec<(Transport, Vec<u8>)>;
 
 /// An upstream server that answers as told and remembers what it was asked.
 struct Upstream {
     address: SocketAddr,
-    seen: Seen,
+    seen: watch::Receiver<Seen>,
+}
+
+impl Upstream {
+    /// Waits until it has been asked so often.
+    async fn asked(&self, times: usize) {
+        let mut seen = self.seen.clone();
+        timeout(LONG, seen.wait_for(|seen| seen.len() == times)).await.expect("not asked").unwrap();
+    }
 }
 
 /// `reply` makes the messages that a query is answered with, in order.
@@ -37,10 +53,9 @@ async fn upstream(reply: impl Fn(Transport, &[u8]) -> Vec<Vec<u8>> + Send + Sync
         }
     };
     let address = tcp.local_addr().unwrap();
-    let seen = Seen::default();
-    let note = Arc::clone(&seen);
+    let (note, seen) = watch::channel(Seen::default());
     let answer = Arc::new(move |transport, query: &[u8]| {
-        note.lock().unwrap().push((transport, query.to_vec()));
+        note.send_modify(|seen| seen.push((transport, query.to_vec())));
         reply(transport, query)
     });
     let answers = Arc::clone(&answer);
@@ -148,7 +163,7 @@ fn query(name: &str, kind: RecordType) -> Message {
 async fn ask_raw(client: &UdpSocket, query: &[u8]) -> Vec<u8> {
     client.send(query).await.unwrap();
     let mut answer = vec![0; 65535];
-    let length = timeout(Duration::from_secs(6), client.recv(&mut answer)).await.expect("no answer").unwrap();
+    let length = timeout(LONG, client.recv(&mut answer)).await.expect("no answer").unwrap();
     answer.truncate(length);
     answer
 }
@@ -168,6 +183,11 @@ async fn read_frame(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut message = vec![0; length.into()];
     stream.read_exact(&mut message).await.ok()?;
     Some(message)
+}
+
+/// Reads a frame that has to come, or the end that has to.
+async fn read_soon(stream: &mut TcpStream) -> Option<Vec<u8>> {
+    timeout(Duration::from_secs(1), read_frame(stream)).await.expect("neither answered nor closed")
 }
 
 #[tokio::test]
@@ -219,7 +239,7 @@ async fn other_queries_pass_byte_for_byte() {
     stream.write_all(&framed(&asked)).await.unwrap();
     let over_tcp = read_frame(&mut stream).await.unwrap();
 
-    let seen = upstream.seen.lock().unwrap();
+    let seen = upstream.seen.borrow();
     assert_eq!(seen.iter().map(|(transport, _)| *transport).collect::<Vec<_>>(), [Transport::Udp, Transport::Tcp]);
     let expected = &reply(Transport::Udp, &asked)[0];
     for ((_, query), answer) in seen.iter().zip([over_udp, over_tcp]) {
@@ -256,12 +276,9 @@ async fn the_next_server_is_asked_when_one_is_down_or_refuses() {
     let good = upstream_saying(ResponseCode::NXDomain).await;
     let code = async |servers: &[SocketAddr]| {
         let resolver = resolver(config(servers)).await;
-        let query = query("example.com.", RecordType::A);
-        let begin = Instant::now();
-        let code = ask(&resolver.client().await, &query).await.metadata.response_code;
-        assert!(begin.elapsed() < SOON, "{servers:?} took {:?}", begin.elapsed());
-        code
+        ask(&resolver.client().await, &query("example.com.", RecordType::A)).await.metadata.response_code
     };
+    let _standstill = FrozenClock::new();
     assert_eq!(code(&[down, good.address]).await, ResponseCode::NXDomain);
     assert_eq!(code(&[refusing.address, good.address]).await, ResponseCode::NXDomain);
     assert_eq!(code(&[refusing.address, down]).await, ResponseCode::ServFail);
@@ -274,29 +291,38 @@ async fn silent_servers_are_given_up_in_time() {
     let silent = upstream(|_, _| vec![]).await;
     let good = upstream_saying(ResponseCode::NoError).await;
     let query = query("example.com.", RecordType::A);
+    let (second, none) = (config(&[silent.address, good.address]), config(&[silent.address]));
+    let (second, none) = (resolver(second).await, resolver(none).await);
+    let clock = FrozenClock::new();
 
-    let second = async {
-        let resolver = resolver(config(&[silent.address, good.address])).await;
-        let begin = Instant::now();
-        assert_eq!(ask(&resolver.client().await, &query).await.metadata.response_code, ResponseCode::NoError);
-        assert!(begin.elapsed() < Duration::from_millis(2500));
+    let client = second.client().await;
+    let given_up_once = async {
+        silent.asked(1).await;
+        clock.advance(EACH).await;
     };
-    let none = async {
-        let resolver = resolver(config(&[silent.address])).await;
-        let begin = Instant::now();
-        assert_eq!(ask(&resolver.client().await, &query).await.metadata.response_code, ResponseCode::ServFail);
-        assert!(begin.elapsed() < Duration::from_millis(4900), "conntrack keeps the flow for 5 s");
-        assert_eq!(resolver.metrics.get(Kind::Unanswered, ResponseCode::ServFail), 1);
+    let (answer, ()) = tokio::join!(ask(&client, &query), given_up_once);
+    assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
+
+    // A datagram may get lost, so each server is asked twice.
+    let begin = Instant::now();
+    let client = none.client().await;
+    let given_up_twice = async |before: usize| {
+        silent.asked(before + 1).await;
+        clock.advance(EACH).await;
+        silent.asked(before + 2).await;
+        clock.advance(EACH).await;
     };
-    let none_over_tcp = async {
-        let resolver = resolver(config(&[silent.address])).await;
-        let mut stream = TcpStream::connect(resolver.address).await.unwrap();
-        stream.write_all(&framed(&query.to_vec().unwrap())).await.unwrap();
-        let answer = timeout(Duration::from_millis(4900), read_frame(&mut stream)).await.unwrap().unwrap();
-        assert_eq!(Message::from_vec(&answer).unwrap().metadata.response_code, ResponseCode::ServFail);
-    };
-    tokio::join!(second, none, none_over_tcp);
-    assert!(silent.seen.lock().unwrap().len() == 5, "a lost datagram is sent again");
+    let (answer, ()) = tokio::join!(ask(&client, &query), given_up_twice(1));
+    assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
+    assert_eq!(none.metrics.get(Kind::Unanswered, ResponseCode::ServFail), 1);
+    assert!(begin.elapsed() < Duration::from_millis(4900), "conntrack keeps the flow for 5 s");
+
+    let begin = Instant::now();
+    let mut stream = TcpStream::connect(none.address).await.unwrap();
+    stream.write_all(&framed(&query.to_vec().unwrap())).await.unwrap();
+    let (answer, ()) = tokio::join!(read_frame(&mut stream), given_up_twice(3));
+    assert_eq!(Message::from_vec(&answer.unwrap()).unwrap().metadata.response_code, ResponseCode::ServFail);
+    assert!(begin.elapsed() < Duration::from_millis(4900), "clients wait no longer than for UDP");
 }
 
 #[tokio::test]
@@ -330,7 +356,7 @@ async fn spoofed_answers_are_ignored() {
     stream.write_all(&framed(&asked.to_vec().unwrap())).await.unwrap();
     let answer = Message::from_vec(&read_frame(&mut stream).await.unwrap()).unwrap();
     assert_eq!((answer.metadata.response_code, answer.answers.len()), (ResponseCode::NXDomain, 0));
-    let seen = upstream.seen.lock().unwrap();
+    let seen = upstream.seen.borrow();
     assert!(seen.iter().any(|(_, query)| query[..2] != asked.metadata.id.to_be_bytes()), "ids are our own");
 }
 
@@ -347,9 +373,10 @@ async fn garbage_is_survived_and_responses_are_never_answered() {
     // Loopback keeps the order: an answer to anything before would come first.
     assert_eq!(ask(&client, &good).await.answers.len(), 1);
 
+    let _standstill = FrozenClock::new();
     let mut stream = TcpStream::connect(resolver.address).await.unwrap();
     stream.write_all(&[0xff; 70_000]).await.ok();
-    assert_eq!(timeout(SOON, read_frame(&mut stream)).await.unwrap(), None, "closed at once");
+    assert_eq!(read_soon(&mut stream).await, None, "closed at once");
 }
 
 #[tokio::test]
@@ -357,27 +384,34 @@ async fn a_connection_carries_many_queries_and_is_closed_when_idle() {
     let silent = upstream(|_, _| vec![]).await;
     let resolver = resolver(config(&[silent.address])).await;
     resolver.publish(&["orders", "payments"]);
+    let clock = FrozenClock::new();
     let mut stream = TcpStream::connect(resolver.address).await.unwrap();
     let queries = ["slow.com.", "orders.", "payments."].map(|name| query(name, RecordType::A));
     let bytes: Vec<u8> = queries.iter().flat_map(|query| framed(&query.to_vec().unwrap())).collect();
-    // Cut where it hurts: within a length.
+    // Cut where it hurts: within a length, which is read by the time that a later query is answered.
     stream.write_all(&bytes[..1]).await.unwrap();
-    sleep(Duration::from_millis(20)).await;
+    ask(&resolver.client().await, &queries[1]).await;
     stream.write_all(&bytes[1..]).await.unwrap();
     for query in &queries[1..] {
-        let answer = timeout(SOON, read_frame(&mut stream)).await.unwrap().unwrap();
+        let answer = read_soon(&mut stream).await.unwrap();
         assert_eq!(answer[..2], query.metadata.id.to_be_bytes(), "the slow one holds nobody up");
     }
     // A client that has said all it wants still gets its answer.
     stream.shutdown().await.unwrap();
-    let last = Message::from_vec(&read_frame(&mut stream).await.unwrap()).unwrap();
+    for attempt in 1..=2 {
+        silent.asked(attempt).await;
+        clock.advance(EACH).await;
+    }
+    let last = Message::from_vec(&read_soon(&mut stream).await.unwrap()).unwrap();
     assert_eq!((last.metadata.id, last.metadata.response_code), (queries[0].metadata.id, ResponseCode::ServFail));
-    assert_eq!(timeout(SOON, read_frame(&mut stream)).await.unwrap(), None);
+    assert_eq!(read_soon(&mut stream).await, None);
 
     let mut idle = TcpStream::connect(resolver.address).await.unwrap();
+    idle.write_all(&framed(&queries[1].to_vec().unwrap())).await.unwrap();
+    read_soon(&mut idle).await.expect("an answer");
     idle.write_all(&[0]).await.unwrap();
-    let closed = timeout(Duration::from_secs(7), read_frame(&mut idle)).await.expect("still open");
-    assert_eq!(closed, None);
+    clock.advance(IDLE).await;
+    assert_eq!(read_soon(&mut idle).await, None);
 }
 
 #[tokio::test]
@@ -385,22 +419,21 @@ async fn overload_is_refused_at_once_and_hurts_one_client_only() {
     let silent = upstream(|_, _| vec![]).await;
     let resolver = resolver(config(&[silent.address])).await;
     resolver.publish(&["orders"]);
+    let _standstill = FrozenClock::new();
     let client = resolver.client().await;
-    for _ in 0..128 {
+    for sent in 1..=128 {
         client.send(&query("slow.com.", RecordType::A).to_vec().unwrap()).await.unwrap();
-        tokio::task::yield_now().await;
+        silent.asked(sent).await;
     }
-    let begin = Instant::now();
     let foreign = query("example.com.", RecordType::A);
     assert_eq!(ask(&client, &foreign).await.metadata.response_code, ResponseCode::ServFail);
     assert_eq!(ask(&client, &query("orders.", RecordType::A)).await.answers.len(), 1, "mesh names need no room");
-    assert!(begin.elapsed() < SOON);
     assert_eq!(resolver.metrics.get(Kind::Overload, ResponseCode::ServFail), 1);
 
     let other = UdpSocket::bind("127.0.0.2:0").await.unwrap();
     other.connect(resolver.address).await.unwrap();
     other.send(&foreign.to_vec().unwrap()).await.unwrap();
-    sleep(Duration::from_millis(200)).await;
+    silent.asked(129).await;
     assert_eq!(resolver.metrics.get(Kind::Overload, ResponseCode::ServFail), 1, "another client has room");
 }
 
@@ -414,9 +447,10 @@ async fn connections_are_limited_for_each_client() {
         socket.bind(from.parse().unwrap()).unwrap();
         let mut stream = socket.connect(resolver.address).await.unwrap();
         stream.write_all(&query).await.ok();
-        let answered = timeout(SOON, read_frame(&mut stream)).await.unwrap().is_some();
+        let answered = read_soon(&mut stream).await.is_some();
         (answered, stream)
     };
+    let _standstill = FrozenClock::new();
     let mut open = Vec::new();
     for _ in 0..32 {
         open.push(connect("127.0.0.3:0").await);
@@ -426,16 +460,28 @@ async fn connections_are_limited_for_each_client() {
     assert!(connect("127.0.0.4:0").await.0);
 }
 
+/// Lets time pass in which leases would be renewed. By the time that a client is answered, an earlier query of our own
+/// has been, too.
+async fn pass(clock: &FrozenClock, client: &UdpSocket) {
+    for _ in 0..10 {
+        clock.advance(RENEWED).await;
+        ask(client, &query("orders.", RecordType::A)).await;
+    }
+}
+
 #[tokio::test]
 async fn leased_only_once_names_are_known() {
-    let mut resolver = resolver(config(&["127.0.0.1:1".parse().unwrap()])).await;
-    sleep(Duration::from_millis(300)).await;
+    let upstream = upstream_saying(ResponseCode::NXDomain).await;
+    let mut resolver = resolver(config(&[upstream.address])).await;
+    let clock = FrozenClock::new();
+    pass(&clock, &resolver.client().await).await;
     assert_eq!(*resolver.renewals.borrow(), 0);
     resolver.publish(&[]);
-    timeout(SOON, resolver.renewals.wait_for(|count| *count == 1)).await.expect("not renewed at once").unwrap();
+    clock.advance_until(Duration::ZERO, "renewed at once", || *resolver.renewals.borrow() == 1).await;
     let leased = |state: &State| matches!(state, State::Listening { leased: true, .. });
-    timeout(SOON, resolver.state.wait_for(leased)).await.unwrap().unwrap();
-    timeout(2 * SOON, resolver.renewals.wait_for(|count| *count == 2)).await.expect("not renewed again").unwrap();
+    timeout(LONG, resolver.state.wait_for(leased)).await.unwrap().unwrap();
+    clock.advance(RENEWED).await;
+    timeout(LONG, resolver.renewals.wait_for(|count| *count == 2)).await.expect("not renewed again").unwrap();
     let mesh = resolver.metrics.get(Kind::Mesh, ResponseCode::NoError);
     assert_eq!(mesh, 0, "our own queries are not counted");
 }
@@ -444,7 +490,8 @@ async fn leased_only_once_names_are_known() {
 async fn nothing_is_captured_that_could_not_be_forwarded() {
     let resolver = resolver(config(&[])).await;
     resolver.publish(&["orders"]);
-    sleep(SOON / 2).await;
+    let clock = FrozenClock::new();
+    pass(&clock, &resolver.client().await).await;
     assert_eq!(*resolver.renewals.borrow(), 0);
     assert!(matches!(*resolver.state.borrow(), State::Listening { leased: false, .. }));
 }
@@ -468,5 +515,5 @@ async fn an_address_that_is_taken_or_missing_is_tried_again() {
     assert!(matches!(&failing, State::Failing { listen: at, error } if *at == listen && error.contains("in use")));
     drop(taken);
     let up = seen.wait_for(|state| matches!(state, State::Listening { .. }));
-    timeout(2 * SOON, up).await.expect("not tried again").unwrap();
+    timeout(LONG, up).await.expect("not tried again").unwrap();
 }

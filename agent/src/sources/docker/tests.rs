@@ -16,13 +16,14 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use super::*;
+use crate::frozen_clock::FrozenClock;
 use crate::model::{Container, DualStack, Network};
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
 struct World {
@@ -30,8 +31,10 @@ struct World {
     subscribers: Vec<mpsc::UnboundedSender<String>>,
     /// Told to every new subscriber before anything else, and before the list: what raced with it.
     replay: Vec<String>,
-    list_takes: Duration,
-    inspect_takes: Duration,
+    /// How many lists were made. Where there is a gate, one is handed out once that opens.
+    lists: usize,
+    list_gate: Option<Arc<Notify>>,
+    inspect_hangs: bool,
     silent: bool,
 }
 
@@ -157,11 +160,7 @@ type Body = BoxBody<Bytes, Infallible>;
 async fn answer(world: Arc<Mutex<World>>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let path = request.uri().path().to_owned();
     let path = path.split_once("/v1.44").map_or(path.as_str(), |(_, rest)| rest);
-    let (silent, list_takes, inspect_takes) = {
-        let world = world.lock().unwrap();
-        (world.silent, world.list_takes, world.inspect_takes)
-    };
-    if silent {
+    if world.lock().unwrap().silent {
         std::future::pending::<()>().await;
     }
     let known = match path {
@@ -181,8 +180,14 @@ async fn answer(world: Arc<Mutex<World>>, request: Request<Incoming>) -> Result<
             return Ok(Response::new(BodyExt::boxed(StreamBody::new(Box::pin(lines) as BoxLines))));
         }
         "/containers/json" => {
-            let list: Vec<Value> = world.lock().unwrap().containers.keys().map(|id| json!({"Id": id})).collect();
-            sleep(list_takes).await;
+            let (list, gate) = {
+                let mut world = world.lock().unwrap();
+                world.lists += 1;
+                (world.containers.keys().map(|id| json!({"Id": id})).collect::<Vec<_>>(), world.list_gate.clone())
+            };
+            if let Some(gate) = gate {
+                gate.notified().await;
+            }
             Some(json!(list))
         }
         "/networks" => {
@@ -190,8 +195,13 @@ async fn answer(world: Arc<Mutex<World>>, request: Request<Incoming>) -> Result<
         }
         _ => {
             let id = path.trim_start_matches("/containers/").trim_end_matches("/json");
-            let found = world.lock().unwrap().containers.get(id).cloned();
-            sleep(inspect_takes).await;
+            let (found, hangs) = {
+                let world = world.lock().unwrap();
+                (world.containers.get(id).cloned(), world.inspect_hangs)
+            };
+            if hangs {
+                std::future::pending::<()>().await;
+            }
             found
         }
     };
@@ -241,7 +251,7 @@ async fn a_stop_waits_for_no_inspection() {
     dockerd.start();
     let mut watch = dockerd.watch();
     watch.until_ids(&[1]).await;
-    dockerd.world().inspect_takes = Duration::from_secs(3600);
+    dockerd.world().inspect_hangs = true;
     for n in 10..30 {
         dockerd.event("start", n, json!({}));
     }
@@ -253,20 +263,18 @@ async fn a_stop_waits_for_no_inspection() {
 #[tokio::test]
 async fn events_that_race_with_the_list_are_not_lost() {
     let mut dockerd = Dockerd::new().holding(&[1, 2, 3]);
-    {
-        let mut world = dockerd.world();
-        world.list_takes = Duration::from_millis(200);
-        // 1 dies and 3 begins to stop while the list, which holds both, is on its way; 4 starts too late to be in it.
-        world.replay =
-            vec![event("die", 1, json!({})), event("kill", 3, json!({"signal": "9"})), event("start", 4, json!({}))];
-    }
+    let gate = Arc::new(Notify::new());
+    dockerd.world().list_gate = Some(Arc::clone(&gate));
+    // 1 dies and 3 begins to stop while the list, which holds both, is on its way; 4 starts too late to be in it.
+    dockerd.world().replay =
+        vec![event("die", 1, json!({})), event("kill", 3, json!({"signal": "9"})), event("start", 4, json!({}))];
     dockerd.start();
     let mut watch = dockerd.watch();
-    let inspected_late = dockerd.world.clone();
-    tokio::spawn(async move {
-        sleep(Duration::from_millis(100)).await;
-        inspected_late.lock().unwrap().containers.insert(name(4), inspection(4));
-    });
+    let clock = FrozenClock::new();
+    let under_way = || dockerd.world().lists == 1 && dockerd.world().replay.is_empty();
+    clock.advance_until(Duration::ZERO, "list and events", under_way).await;
+    dockerd.run(4);
+    gate.notify_one();
     let snapshot = watch.until_ids(&[2, 3, 4]).await;
     assert!(of(&snapshot, 3).stopping);
 }
@@ -344,6 +352,7 @@ async fn a_line_without_end_ends_the_connection() {
     let mut dockerd = Dockerd::new().holding(&[1]);
     dockerd.start();
     let mut watch = dockerd.watch();
+    let clock = FrozenClock::new();
     watch.until_source("up").await;
     for subscriber in &dockerd.world().subscribers {
         for _ in 0..17 {
@@ -352,7 +361,8 @@ async fn a_line_without_end_ends_the_connection() {
     }
     let SourceState::Down(reason) = watch.until_source("down").await else { panic!() };
     assert!(reason.contains("longer than"), "{reason}");
-    watch.until_source("up").await;
+    let again = || watch.source.borrow().state == SourceState::Up;
+    clock.advance_until(Duration::from_millis(100), "up again", again).await;
 }
 
 #[tokio::test(start_paused = true)]

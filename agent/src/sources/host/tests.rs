@@ -7,18 +7,20 @@ use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::frozen_clock::FrozenClock;
 
 const GIVEN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
 
-/// Fast, since the sockets are real and so must be the clock.
-const FAST: Pace = Pace {
-    poll: Duration::from_millis(50),
-    grace: Duration::from_millis(300),
-    retry: Duration::from_millis(10),
-    answer: Duration::from_millis(200),
+/// What answers at all does so long before its time is up, however often the clock is moved meanwhile.
+const PACE: Pace = Pace {
+    poll: Duration::from_secs(1),
+    grace: Duration::from_secs(6),
+    retry: Duration::from_millis(200),
+    answer: Duration::from_secs(60),
 };
 
 struct Bench {
+    clock: FrozenClock,
     _dir: TempDir,
     host: SimHost,
     node: watch::Receiver<Option<Node>>,
@@ -46,20 +48,32 @@ impl Bench {
         let host = SimHost::start(options).await.unwrap();
         host.state.present(presence).await.unwrap();
         let mut watch = HostWatch::new(settings, &paths(&host)).unwrap();
-        watch.pace = FAST;
+        watch.pace = PACE;
+        let clock = FrozenClock::new();
         let (node, source) = (watch.node(), watch.source());
         let task = tokio::spawn(watch.run());
-        Self { _dir: dir, host, node, source, task }
+        Self { clock, _dir: dir, host, node, source, task }
     }
 
+    /// Lets time pass until such a node is published.
     async fn node(&mut self, holds: impl Fn(&Node) -> bool) -> Node {
-        let found = self.node.wait_for(|node| node.as_ref().is_some_and(&holds));
-        timeout(Duration::from_secs(5), found).await.expect("such a node").unwrap().clone().unwrap()
+        let found = || self.node.borrow().as_ref().is_some_and(&holds);
+        self.clock.advance_until(PACE.retry, "such a node", found).await;
+        self.node.borrow_and_update().clone().unwrap()
     }
 
     async fn source(&mut self, word: &str) -> SourceState {
-        let found = self.source.wait_for(|source| source.state.as_str() == word);
-        timeout(Duration::from_secs(5), found).await.expect(word).unwrap().state.clone()
+        let found = || self.source.borrow().state.as_str() == word;
+        self.clock.advance_until(PACE.poll, word, found).await;
+        self.source.borrow_and_update().state.clone()
+    }
+
+    /// Lets the API be polled so often, and one poll's answers be taken before the next.
+    async fn polls(&self, times: usize) {
+        let polled = || self.asked(Server::Api, "/os");
+        for before in (polled()..).take(times) {
+            self.clock.advance_until(PACE.poll, "another poll", || polled() > before).await;
+        }
     }
 
     /// Changes settings on the host, as an operator would.
@@ -68,9 +82,15 @@ impl Bench {
         client.change(&serde_json::from_value(change).unwrap()).await.unwrap();
     }
 
+    /// How often a server of the host was asked for what begins so.
+    fn asked(&self, server: Server, uri: &str) -> usize {
+        let state = self.host.state.lock();
+        state.asked.iter().filter(|asked| asked.server == server && asked.uri.starts_with(uri)).count()
+    }
+
     /// How often the metadata service was asked anything.
     fn imds_asked(&self) -> usize {
-        self.host.state.lock().asked.iter().filter(|asked| asked.server == Server::Imds).count()
+        self.asked(Server::Imds, "")
     }
 }
 
@@ -103,7 +123,7 @@ async fn the_host_and_the_instance_say_who_this_is() {
     assert_eq!((&*node.name, node.address), ("simhost", IpAddr::from([10, 0, 12, 34])));
     assert_eq!((node.zone.as_deref(), node.os_version.as_deref()), (Some("us-west-2a"), Some("1.20.5")));
     assert_eq!(bench.source("up").await, SourceState::Up);
-    sleep(FAST.poll * 3).await;
+    bench.polls(3).await;
     assert_eq!(bench.imds_asked(), 3, "token, address and zone, once");
 }
 
@@ -116,7 +136,7 @@ async fn off_aws_the_metadata_service_is_never_asked() {
     };
     let mut bench = Bench::with(settings, Presence::Up, off_aws).await;
     assert_eq!(bench.node(|_| true).await.zone, None);
-    sleep(FAST.poll * 3).await;
+    bench.polls(3).await;
     assert_eq!(bench.imds_asked(), 0);
 }
 
@@ -129,11 +149,11 @@ async fn on_aws_it_is_not_asked_for_what_is_given() {
 
 #[tokio::test]
 async fn without_the_api_the_node_comes_after_the_grace_and_is_amended_later() {
-    let started = Instant::now();
     let mut bench = Bench::new(given(), Presence::Away).await;
+    let started = Instant::now();
     let node = bench.node(|_| true).await;
-    assert!(started.elapsed() >= FAST.grace, "the API had its time");
-    assert!(started.elapsed() < FAST.grace * 3, "but not more");
+    assert!(started.elapsed() >= PACE.grace, "the API had its time");
+    assert!(started.elapsed() < PACE.grace * 3, "but not more");
     assert_eq!((node.address, &node.os_version), (GIVEN, &None));
     let SourceState::Down(reason) = bench.source("down").await else { panic!("down without a reason") };
     assert!(reason.contains("api.sock") && reason.contains("No such file"), "{reason}");
@@ -146,10 +166,10 @@ async fn without_the_api_the_node_comes_after_the_grace_and_is_amended_later() {
 
 #[tokio::test]
 async fn an_api_that_never_answers_is_given_up_on_in_time() {
-    let started = Instant::now();
     let mut bench = Bench::new(given(), Presence::Hung).await;
+    let started = Instant::now();
     bench.node(|_| true).await;
-    assert!(started.elapsed() < FAST.grace * 3);
+    assert!(started.elapsed() < PACE.grace * 3);
     bench.source("down").await;
 }
 
@@ -160,7 +180,8 @@ async fn what_was_known_stays_while_the_api_is_away() {
     for presence in [Presence::Dead, Presence::Hung, Presence::Away] {
         bench.host.state.present(presence).await.unwrap();
         bench.source("down").await;
-        sleep(FAST.answer).await;
+        bench.clock.advance(PACE.answer).await;
+        bench.clock.settle().await;
         assert_eq!(bench.node.borrow().as_ref(), Some(&known), "{presence:?}");
         bench.host.state.present(Presence::Up).await.unwrap();
         bench.source("up").await;
@@ -172,7 +193,7 @@ async fn only_changes_are_published() {
     let mut bench = Bench::new(given(), Presence::Up).await;
     bench.node(|_| true).await;
     bench.source("up").await;
-    sleep(FAST.poll * 4).await;
+    bench.polls(4).await;
     assert!(!bench.node.has_changed().unwrap() && !bench.source.has_changed().unwrap(), "polls publish nothing");
     bench.change(json!({"network": {"hostname": "renamed"}})).await;
     assert_eq!(&*bench.node(|node| &*node.name != "simhost").await.name, "renamed");

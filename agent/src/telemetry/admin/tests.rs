@@ -3,6 +3,7 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::frozen_clock::FrozenClock;
 use crate::telemetry::inputs::tests::Fixture;
 use crate::telemetry::metrics::Handles;
 
@@ -134,7 +135,7 @@ async fn the_socket_is_its_owners_and_goes_at_the_end() {
     assert!(!path.exists());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     let server = Server::start(Fixture::working()).await;
     assert!(matches!(Admin::bind(&server.path()).await, Err(AdminError::InUse(_))));
@@ -159,13 +160,15 @@ async fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
 async fn the_socket_of_an_agent_that_is_just_dying_is_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("admin.sock");
-    let dying = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let dead = tokio::spawn(async move {
-        sleep(Duration::from_millis(100)).await;
+    let dying = UnixListener::bind(&path).unwrap();
+    let _standstill = FrozenClock::new();
+    let dead = async {
+        // Drops whoever has come, and answers nobody any more.
+        drop(dying.accept().await.unwrap());
         drop(dying);
-    });
-    let admin = Admin::bind(&path).await.unwrap();
-    dead.await.unwrap();
+    };
+    let (admin, ()) = tokio::join!(Admin::bind(&path), dead);
+    let admin = admin.unwrap();
     UnixStream::connect(&path).await.unwrap();
     drop(admin);
 }
@@ -179,15 +182,22 @@ async fn a_socket_that_cannot_be_made_names_its_path() {
     assert!(error.to_string().contains("file/admin.sock"));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn the_metrics_port_is_waited_for_and_serves_metrics_only() {
     let server = Server::start(Fixture::working()).await;
-    let holder = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let clock = FrozenClock::new();
+    // An address that no other test takes a port of.
+    let holder = std::net::TcpListener::bind("127.0.0.11:0").unwrap();
     let address = holder.local_addr().unwrap();
     let port = tokio::spawn(serve_metrics(address, Arc::clone(&server.api), server.stop.clone()));
-    sleep(BIND_AGAIN * 3).await;
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+        clock.advance(BIND_AGAIN).await;
+    }
     drop(holder);
-    sleep(BIND_AGAIN * 2).await;
+    while TcpStream::connect(address).await.is_err() {
+        clock.advance(BIND_AGAIN).await;
+    }
 
     let ask = async |path: &str| {
         let mut stream = TcpStream::connect(address).await.unwrap();

@@ -9,12 +9,21 @@ fn free_port() -> u16 {
 fn serve(port: u16, udp: bool) {
     let serve = Serve { name: "anna".to_owned(), port, udp, linger: 0, delay: 0, sick_while: None };
     thread::spawn(move || serve.run(&Stop::default()));
-    thread::sleep(Duration::from_millis(100));
+    let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+    client.connect(("127.0.0.1", port)).unwrap();
+    let answers = || match udp {
+        // An error is the word that nobody is there yet.
+        true => client.send(b"?").and_then(|_| client.recv(&mut [0; 64])).is_ok(),
+        false => TcpStream::connect(("127.0.0.1", port)).is_ok(),
+    };
+    while !answers() {
+        thread::yield_now();
+    }
 }
 
 fn dial(port: u16, udp: bool) -> Calls {
     let target = format!("127.0.0.1:{port}");
-    let dial = Dial { target, count: Some(20), concurrency: 3, rate: None, udp, resolve_once: false, timeout: 500 };
+    let dial = Dial { target, count: Some(20), concurrency: 3, rate: None, udp, resolve_once: false, timeout: 60_000 };
     dial.run(&Stop::default()).unwrap()
 }
 

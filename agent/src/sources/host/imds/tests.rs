@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use tokio::net::TcpListener;
 
 use super::*;
+use crate::frozen_clock::FrozenClock;
 
 const BOTH: Wanted = Wanted { address: true, zone: true };
 
@@ -42,6 +43,7 @@ async fn service() -> (Imds, Answers, Arc<Mutex<Vec<String>>>) {
 
 #[tokio::test]
 async fn learns_once() {
+    let _standstill = FrozenClock::new();
     let (mut imds, _, asked) = service().await;
     for _ in 0..3 {
         imds.ask(BOTH).await.unwrap();
@@ -53,6 +55,7 @@ async fn learns_once() {
 
 #[tokio::test]
 async fn asks_only_for_what_is_wanted() {
+    let _standstill = FrozenClock::new();
     let (mut imds, _, asked) = service().await;
     imds.ask(Wanted { address: false, zone: false }).await.unwrap();
     assert!(asked.lock().unwrap().is_empty());
@@ -62,19 +65,21 @@ async fn asks_only_for_what_is_wanted() {
 
 #[tokio::test]
 async fn waits_after_a_failure_and_asks_again() {
+    let clock = FrozenClock::new();
     let (mut imds, answers, asked) = service().await;
     answers.lock().unwrap().0 = StatusCode::FORBIDDEN;
     assert!(matches!(imds.ask(BOTH).await, Err(Error::Refused { status: StatusCode::FORBIDDEN, .. })));
     imds.ask(BOTH).await.unwrap();
     assert_eq!(asked.lock().unwrap().len(), 1, "not asked again at once");
     answers.lock().unwrap().0 = StatusCode::OK;
-    tokio::time::sleep(RETRY_FIRST).await;
+    clock.advance(RETRY_FIRST).await;
     imds.ask(BOTH).await.unwrap();
     assert!(imds.facts().address.is_some() && imds.facts().zone.is_some());
 }
 
 #[tokio::test]
 async fn believes_no_nonsense() {
+    let _standstill = FrozenClock::new();
     for (address, zone) in [("::1", "z"), ("0.0.0.0", "z"), ("<html>", "z"), ("10.0.0.1", "a b"), ("10.0.0.1", "")] {
         let (mut imds, answers, _) = service().await;
         *answers.lock().unwrap() = (StatusCode::OK, address.to_owned(), zone.to_owned());
@@ -86,11 +91,11 @@ async fn believes_no_nonsense() {
     assert!(imds.facts().address.is_some(), "what was learnt before stays");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_silent_service_costs_one_timeout() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut imds = Imds::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap()).unwrap();
     let started = Instant::now();
     assert!(matches!(imds.ask(BOTH).await, Err(Error::NoAnswer { .. })));
-    assert!(started.elapsed() < TIMEOUT * 2);
+    assert!(started.elapsed() < TIMEOUT * 2, "and no more than one");
 }

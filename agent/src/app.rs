@@ -1,13 +1,13 @@
 //! Wiring only: makes every part and connects them, in the order in which data flows.
 
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -15,10 +15,11 @@ use tracing_subscriber::util::TryInitError;
 
 use crate::config::update::UpdateMode;
 use crate::config::{self, Settings};
-use crate::dataplane::{self, DataplaneConfig};
+use crate::dataplane::netns::Netns;
+use crate::dataplane::{self, DataplaneConfig, conntrack};
 use crate::health::{Health, passive};
 use crate::mesh;
-use crate::model::error_chain;
+use crate::model::View;
 use crate::names::{dns, served};
 use crate::registry::local::Local;
 use crate::registry::{Membership, Registry};
@@ -35,6 +36,8 @@ use crate::update::{self, drain, verify};
 
 /// The host's resolv.conf, as a host container sees it.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// The network namespace of the host, which a host container is in.
+const HOST_NETNS: &str = "/proc/self/ns/net";
 /// What parts that have something to finish are given for it.
 const GRACE: Duration = Duration::from_millis(250);
 
@@ -87,7 +90,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let (node, host_api) = (host.node(), host.source());
     let url = settings.paths.ecs_introspection.clone();
     let (ecs, ecs_source) = Ecs::new(url.clone()).map_err(|source| Error::Ecs { url, source })?;
-    let resolv_conf = ResolvConf::new(Path::new(RESOLV_CONF), settings.mesh.vip_cidr);
+    let resolv_conf = ResolvConf::new(Path::new(RESOLV_CONF), settings.mesh.vip_ranges);
     let resolvers = resolv_conf.servers();
     let (docker, containers, docker_source) = Docker::new(settings.paths.docker_socket.clone(), ecs.clone());
 
@@ -104,7 +107,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     // What is wanted.
     let (ejections, ejected) = watch::channel(Default::default());
     let (desired_out, desired) = watch::channel(None);
-    let (ruleset_out, ruleset) = watch::channel(None);
+    let (rulesets_out, rulesets) = watch::channel(None);
     let feeds = mesh::task::Feeds {
         catalog: catalog.clone(),
         ejections: ejected,
@@ -112,7 +115,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         containers: containers.clone(),
         resolvers: resolvers.clone(),
     };
-    let outputs = mesh::task::Outputs { desired: desired_out, ruleset: ruleset_out };
+    let outputs = mesh::task::Outputs { desired: desired_out, rulesets: rulesets_out };
     let mesh = mesh::task::run(settings.mesh.clone(), settings.paths.state_dir.clone(), feeds, outputs, stop.clone());
 
     // What people see. Bound before the kernel is touched: a second agent ends here.
@@ -120,19 +123,23 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let handles = Handles::default();
 
     // The kernel.
-    let range = settings.mesh.vip_cidr;
-    let kernel = DataplaneConfig { vip_cidr: range, capture: settings.dns.capture, metrics: handles.dataplane.clone() };
-    let dataplane = dataplane::spawn(kernel, ruleset).await?;
+    // No container is offered over IPv6 yet: a table for it would only make the kernel track what it does not now.
+    let vip_ranges = settings.mesh.vip_ranges.only_v4();
+    let kernel = DataplaneConfig { vip_ranges, capture: settings.dns.capture, metrics: handles.dataplane.clone() };
+    let host_netns = Netns::open(Path::new(HOST_NETNS)).map_err(dataplane::Error::from)?;
+    let (_namespaces, namespaces) = watch::channel([(host_netns.id(), (host_netns, View::Node))].into());
+    let (tables, dataplane) = dataplane::start(kernel, rulesets, namespaces).await?;
+    let (flows_out, flows) = mpsc::channel(conntrack::WAITING_EVENTS);
     let mut traffic = Traffic::new(desired.clone(), handles.flows.clone());
-    let passive = passive::run(range, catalog.clone(), ejections, move |seen| traffic.observe(seen));
+    let passive = passive::run(flows, catalog.clone(), ejections, move |seen| traffic.observe(seen));
 
     // Names.
     let (names_out, names) = watch::channel(None);
-    let dns_at = SocketAddrV4::new(range.resolver(), dataplane::RESOLVER_PORT);
+    let dns_at = SocketAddr::new(vip_ranges.v4().resolver(), dataplane::RESOLVER_PORT);
     let dns_config = dns::Config {
         listen: dns_at,
         upstream: settings.dns.upstream.clone(),
-        vips: range,
+        vips: settings.mesh.vip_ranges,
         mark: Some(dataplane::AGENT_MARK),
     };
     let resolver = dns::run(
@@ -178,21 +185,19 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     }
     part("the registry", membership);
     part("the mesh", Box::pin(mesh));
+    part("the data plane", Box::pin(tables.run(stop.clone())));
+    part("flow events", Box::pin(conntrack::follow(vip_ranges, flows_out)));
     part("passive health", Box::pin(passive));
     part("names", Box::pin(served::follow(desired, dataplane.state(), names_out)));
     if settings.dns.capture {
         part("the host's name servers", Box::pin(resolv_conf.run()));
         part("the resolver", Box::pin(resolver));
     }
-    part("the update", Box::pin(update.run()));
+    part("the update", Box::pin(update.run(stop.clone())));
     part("telemetry", Box::pin(telemetry::run(admin, settings.telemetry.metrics, api, stop.clone())));
     info!(version = env!("CARGO_PKG_VERSION"), namespace = %settings.mesh.namespace, "started");
 
     let ended = supervise(&mut parts).await;
-    // Containers' queries go to their own servers before nobody answers them here.
-    if let Err(error) = dataplane.end_lease().await {
-        tracing::warn!(error = %error_chain(&error), "DNS falls open when its lease is over");
-    }
     // Queries that were captured just before are still answered, the VIPs written, the admin socket unlinked.
     stop.cancel();
     tokio::time::sleep(GRACE).await;

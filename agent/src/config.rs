@@ -25,12 +25,11 @@ mod window;
 
 use std::fs::File;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ipnet::Ipv6Net;
 use tracing_subscriber::filter::Targets;
 use url::Url;
 
@@ -39,7 +38,7 @@ pub use glob::Glob;
 pub use update::UpdateSettings;
 pub use window::{Window, WindowError};
 
-use crate::model::{Alias, AppProtocol, DiscoveryName, HealthCheck, Namespace, VipCidr};
+use crate::model::{Alias, AppProtocol, DiscoveryName, HealthCheck, Namespace, VipRanges};
 
 /// A setting that is either given or found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +76,7 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeSettings {
     /// The address other nodes reach this one at.
-    pub advertise: Auto<Ipv4Addr>,
+    pub advertise: Auto<IpAddr>,
     /// The availability zone; `Set(None)` where there is none.
     pub zone: Auto<Option<Arc<str>>>,
 }
@@ -89,10 +88,8 @@ pub struct MeshSettings {
     pub namespace: Namespace,
     /// Further namespaces that clients here may dial, in order of precedence.
     pub import: Vec<Namespace>,
-    /// Where IPv4 VIPs come from.
-    pub vip_cidr: VipCidr,
-    /// Where IPv6 VIPs come from.
-    pub vip_cidr6: Ipv6Net,
+    /// Where VIPs come from: `vip_cidr` and `vip_cidr6`.
+    pub vip_ranges: VipRanges,
     /// What programs the kernel.
     pub backend: Backend,
     /// Which endpoints are preferred.
@@ -246,3 +243,6 @@ pub fn read(path: &Path) -> Result<String, Errors> {
 pub fn parse(path: &Path, text: &str) -> Result<Settings, Errors> {
     validate::settings(path, text)
 }
+
+#[cfg(test)]
+mod tests;

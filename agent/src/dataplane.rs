@@ -1,15 +1,15 @@
 //! The data plane: makes the kernel spread connections to VIPs over their endpoints, and answer DNS queries here while
 //! the agent lives.
 //!
-//! Owns our nftables table, the resolver's address on `lo`, and hairpin mode of bridge ports. Receives [`Ruleset`]s and
-//! lease renewals, emits [`DataplaneState`]. Never touches anybody else's tables, and leaves its own in force when the
-//! agent ends: only [`uninstall`] removes them.
+//! Owns our tables, the resolver's address on `lo`, and hairpin mode of bridge ports, in every network namespace that has
+//! clients. Receives [`Rulesets`], the namespaces and lease renewals, emits [`DataplaneState`] and the kernel's flow events.
+//! Never touches anybody else's tables, and leaves its own in force when the agent ends: only [`uninstall`] removes them.
 //!
-//! `plan` (pure) says what to change, `nft` makes the kernel change it, `owner` is the task in between; `fake` stands
-//! for the kernel in tests and walks packets. A later data plane (a hook at `connect()`, say) takes the same plans.
+//! `plan` (pure) says what to change, a [`backend`](self) makes the kernel change it: `nft`, or `memory`, which stands for
+//! the kernel in tests and walks packets. `owner` is the task in between, one for each namespace; `namespaces` starts and
+//! ends owners; `netns` is a namespace as a value.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -17,21 +17,30 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::model::{Ruleset, VipCidr};
+use self::backend::Backend;
+use self::netns::NetnsError;
+use self::nft::Nft;
+use crate::model::{Rulesets, VipRanges};
 
+mod backend;
 pub mod conntrack;
-#[cfg(test)]
-mod fake;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod links;
+#[cfg(test)]
+mod memory;
+mod namespaces;
 mod netlink;
+pub mod netns;
 mod nft;
 mod owner;
 mod plan;
-mod size;
+mod state;
 
 pub use links::LinkError;
-pub use nft::NftError;
-pub use nft::probe::{Capability, probe};
+pub use namespaces::{Dataplane, Namespaces};
+pub use nft::{Capability, NftError, probe};
+pub use state::{DataplaneState, NamespaceState};
 
 /// Packets of the agent's own sockets carry this mark (`SO_MARK`), so that its DNS queries are not captured. No bit of
 /// the lower half, where others keep flags.
@@ -46,14 +55,14 @@ pub const DNS_ZONE: u16 = 0x6d64;
 /// How long queries are captured after a renewal of the lease.
 pub const LEASE: Duration = Duration::from_secs(5);
 
-/// Orders about the lease that may wait for the owner.
-const LEASE_ORDERS: usize = 4;
+/// Requests about the lease that may wait.
+const LEASE_REQUESTS: usize = 4;
 
 /// What the data plane needs to know once.
 #[derive(Debug, Clone)]
 pub struct DataplaneConfig {
-    /// Where VIPs come from. Every address of it that nobody serves refuses.
-    pub vip_cidr: VipCidr,
+    /// Where VIPs come from. Every address of them that nobody serves refuses. Each range has a table of its own.
+    pub vip_ranges: VipRanges,
     /// Whether DNS queries are captured, while the lease is renewed.
     pub capture: bool,
     /// Where it counts.
@@ -89,55 +98,34 @@ impl Metrics {
     }
 }
 
-/// What the data plane says of itself.
-#[derive(Debug, Clone, Default)]
-pub struct DataplaneState {
-    /// Whether the kernel holds the latest ruleset.
-    pub in_sync: bool,
-    /// The ruleset that the kernel is known to hold.
-    pub applied: Option<Arc<Ruleset>>,
-    /// How long the latest successful write took.
-    pub last_apply: Option<Duration>,
-    /// Successful writes.
-    pub applies: u64,
-    /// How often others' changes were undone.
-    pub repairs: u64,
-    /// Transactions that failed.
-    pub failures: u64,
-}
-
-impl DataplaneState {
-    /// What programs the kernel.
-    pub const BACKEND: &str = "nftables";
-    /// How many network namespaces are programmed: the host's.
-    pub const NAMESPACES: u32 = 1;
-}
-
 /// Why the data plane cannot start, or could not be removed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The kernel's tables.
     #[error(transparent)]
-    Nft(#[from] NftError),
+    Backend(Box<dyn std::error::Error + Send + Sync>),
+    /// A network namespace.
+    #[error(transparent)]
+    Netns(#[from] NetnsError),
     /// The resolver's address.
     #[error(transparent)]
     Link(#[from] LinkError),
     /// Connection tracking.
     #[error("cannot open a conntrack socket; the agent needs CAP_NET_ADMIN and the kernel nf_conntrack_netlink")]
     Conntrack(#[source] io::Error),
-    /// The owner's thread.
+    /// An owner's runtime.
     #[error("cannot start the data plane's thread")]
     Thread(#[source] io::Error),
-    /// The owner's thread has ended.
+    /// It has ended.
     #[error("the data plane has stopped")]
     Stopped,
 }
 
-/// The running data plane. It ends when the rulesets' sender is gone.
+/// What others have of the running data plane.
 #[derive(Debug, Clone)]
 pub struct Handle {
     state: watch::Receiver<DataplaneState>,
-    leases: mpsc::Sender<owner::LeaseOrder>,
+    leases: mpsc::Sender<owner::LeaseRequest>,
 }
 
 impl Handle {
@@ -147,8 +135,8 @@ impl Handle {
         self.state.clone()
     }
 
-    /// Lets DNS queries be captured for another [`LEASE`]; returns when the kernel has it. To be called about once a
-    /// second by whoever answers the queries, and only while it can.
+    /// Lets DNS queries be captured for another [`LEASE`], in every namespace; returns when the kernel has it. To be called
+    /// about once a second by whoever answers the queries, and only while it can.
     ///
     /// # Errors
     /// The kernel refused, or the data plane has stopped.
@@ -165,53 +153,43 @@ impl Handle {
     }
 
     async fn set_lease(&self, lease: Option<Duration>) -> Result<(), Error> {
-        let (tell, told) = oneshot::channel();
-        self.leases.send(owner::LeaseOrder { lease, tell }).await.map_err(|_| Error::Stopped)?;
-        Ok(told.await.map_err(|_| Error::Stopped)??)
+        let (answer, answered) = oneshot::channel();
+        self.leases.send(owner::LeaseRequest { lease, answer }).await.map_err(|_| Error::Stopped)?;
+        answered.await.map_err(|_| Error::Stopped)?
     }
 }
 
-/// Starts the data plane in the calling thread's network namespace. Returns when its sockets are open, a former agent's
-/// table is adopted, and the resolver's address is there to be bound. The kernel is not changed before the first
-/// ruleset.
+/// Starts the data plane in every namespace that is there already; the part that is to be run, and what others have of it.
 ///
 /// # Errors
 /// The kernel lacks something, or the agent the right to it.
-pub async fn spawn(config: DataplaneConfig, rulesets: watch::Receiver<Option<Arc<Ruleset>>>) -> Result<Handle, Error> {
-    let (publish, state) = watch::channel(DataplaneState::default());
-    let (leases, inbox) = mpsc::channel(LEASE_ORDERS);
-    let (tell, started) = oneshot::channel();
-    let inputs = owner::Inputs { rulesets, leases: inbox };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
-    let owner = move || {
-        runtime.block_on(async {
-            match owner::Owner::start(config, inputs, publish).await {
-                Ok(owner) => {
-                    let _ = tell.send(Ok(()));
-                    owner.run().await;
-                }
-                Err(error) => drop(tell.send(Err(error))),
-            }
-        });
-    };
-    std::thread::Builder::new().name("dataplane".to_owned()).spawn(owner).map_err(Error::Thread)?;
-    started.await.map_err(|_| Error::Stopped)??;
-    Ok(Handle { state, leases })
+pub async fn start(
+    config: DataplaneConfig,
+    rulesets: watch::Receiver<Option<Rulesets>>,
+    namespaces: watch::Receiver<Namespaces>,
+) -> Result<(Dataplane, Handle), Error> {
+    let (leases, inbox) = mpsc::channel(LEASE_REQUESTS);
+    let (dataplane, state) = Dataplane::start(config, rulesets, namespaces, inbox).await?;
+    Ok((dataplane, Handle { state, leases }))
 }
 
-/// Removes our table and the resolver's address. Open connections go on while anybody else (Docker) translates
-/// addresses on this host; where nobody does, the kernel stops translating altogether.
+/// Removes our tables and the resolver's addresses from the calling thread's network namespace. Open connections go on
+/// while anybody else (Docker) translates addresses on this host; where nobody does, the kernel stops translating
+/// altogether.
 ///
 /// # Errors
 /// What could not be removed.
-pub async fn uninstall(vip_cidr: VipCidr) -> Result<(), Error> {
-    nft::delete_table()?;
-    Ok(links::remove_address(vip_cidr.resolver()).await?)
+pub async fn uninstall(vip_ranges: VipRanges) -> Result<(), Error> {
+    let removed = Nft::open(vip_ranges, false).and_then(|mut tables| tables.remove());
+    removed.map_err(|error| Error::Backend(Box::new(error)))?;
+    for range in vip_ranges.iter() {
+        links::remove_address(range.resolver()).await?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
-#[cfg(feature = "kernel")]
-mod kernel_tests;
+mod behaviour;
 #[cfg(test)]
 #[cfg(feature = "kernel")]
-pub(crate) mod netns;
+pub(crate) mod kernel_tests;

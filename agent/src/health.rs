@@ -147,7 +147,7 @@ impl Health {
             info!(endpoints = ledger.changes.len(), "endpoints changed; only the first are named");
         }
         for endpoint in ledger.changes.drain(..).take(LOGGED) {
-            info!(service = %endpoint.service, endpoint = %endpoint.id, address = %endpoint.address,
+            info!(service = %endpoint.service, endpoint = %endpoint.id, address = %endpoint.addresses.first(),
                 state = %endpoint.state, reason = %endpoint.reason, "endpoint");
         }
     }
@@ -276,7 +276,7 @@ impl Ledger {
 
     fn probe(&mut self, key: &EndpointKey, offer: &Offer, check: &HealthCheck) -> Probed {
         self.births += 1;
-        let (address, slots, report) = (offer.endpoint.address, self.probes.clone(), self.report.clone());
+        let (address, slots, report) = (offer.endpoint.addresses.first(), self.probes.clone(), self.report.clone());
         let task = probe::run(key.clone(), self.births, address, check.clone(), slots, report);
         let probe = AbortOnDropHandle::new(tokio::spawn(task));
         Probed { number: self.births, check: check.clone(), found: None, _probe: probe }
@@ -300,7 +300,7 @@ impl Ledger {
 /// Whether an endpoint is offered in the same life as an earlier one of the same key: what its health was found to be
 /// still holds.
 fn same_life(a: &Endpoint, b: &Endpoint) -> bool {
-    a.started_ms == b.started_ms && a.container == b.container && a.address == b.address
+    a.started_ms == b.started_ms && a.container == b.container && a.addresses == b.addresses
 }
 
 #[cfg(test)]

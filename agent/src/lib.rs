@@ -11,14 +11,17 @@
 //!
 //! Pure functions decide (`sources::offers`, `mesh`, `dataplane::plan`), thin tasks act. Snapshots travel as
 //! persistent maps over `tokio::sync::watch`; each resource has one owner task. What more than one module speaks of is
-//! in `model`. `app` connects the modules; `cli` starts it, and asks the running agent over its admin socket.
+//! in `model`; how the agent reaches the outside is in `clients`. `app` connects the modules; `cli` starts it, and asks the running agent over its admin socket.
 
 pub mod app;
 pub mod cli;
+pub mod clients;
 pub mod config;
 pub mod dataplane;
 #[cfg(test)]
 mod frozen_clock;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz_entry;
 pub mod health;
 pub mod mesh;
 pub mod model;

@@ -2,7 +2,9 @@
 //!
 //! Everything here is pure but for [`task`], which feeds it and keeps the VIPs on disk.
 
+mod claims;
 pub mod desired;
+mod lanes;
 pub mod select;
 pub mod slots;
 pub mod task;

@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -86,7 +86,7 @@ impl Check {
 
 /// What the data plane finds of the kernel; the reason, where it cannot even ask.
 fn kernel(settings: &Settings) -> Vec<Capability> {
-    dataplane::probe(settings.mesh.vip_cidr)
+    dataplane::probe(settings.mesh.vip_ranges.v4())
         .unwrap_or_else(|error| vec![Capability { name: "nftables", ok: false, why: error_chain(&error) }])
 }
 
@@ -137,7 +137,7 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<Check> {
         ),
         Check::new(
             "route to VIPs",
-            procfs::net::route().map_err(|e| e.to_string()).and_then(|all| route(&all, settings.mesh.vip_cidr)),
+            procfs::net::route().map_err(|e| e.to_string()).and_then(|all| route(&all, settings.mesh.vip_ranges.v4())),
             "give the host a default route: its own processes' packets to a VIP need one, to be sent at all",
         )
         .wanted(),
@@ -230,7 +230,7 @@ fn forwarding(switch: &Path) -> Result<String, String> {
 fn route(routes: &[RouteEntry], vips: VipCidr) -> Result<String, String> {
     let covers = |route: &&RouteEntry| {
         let mask = u32::from(route.mask);
-        let same = |vip: Ipv4Addr| u32::from(vip) & mask == u32::from(route.destination);
+        let same = |vip| matches!(vip, IpAddr::V4(vip) if u32::from(vip) & mask == u32::from(route.destination));
         same(vips.net().network()) && same(vips.net().broadcast())
     };
     match routes.iter().filter(covers).max_by_key(|route| u32::from(route.mask).count_ones()) {

@@ -1,7 +1,7 @@
 //! Text for terminals: nothing that a stranger wrote moves the cursor, and no line is longer than a hundred columns.
 
 use std::fmt::Write;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 
@@ -69,7 +69,7 @@ pub(super) fn percent(share: f64) -> String {
 }
 
 /// A VIP, or what stands for one where there is none.
-pub(super) fn vip(vip: Option<Ipv4Addr>) -> String {
+pub(super) fn vip(vip: Option<IpAddr>) -> String {
     vip.map_or_else(|| "no VIP".to_owned(), |vip| vip.to_string())
 }
 

@@ -30,7 +30,7 @@ impl UninstallArgs {
         let socket = settings.paths.admin_socket;
         let gone = block_on(async {
             match client::get(&socket, "/healthz").await {
-                Err(client::Error::Connect { .. }) => Ok(dataplane::uninstall(settings.mesh.vip_cidr).await?),
+                Err(client::Error::Connect { .. }) => Ok(dataplane::uninstall(settings.mesh.vip_ranges).await?),
                 _ => Err(Refused::Running(socket)),
             }
         });

@@ -1,4 +1,4 @@
-//! `meshdog update`: where this node's update stands, and what a person wants of it.
+//! `meshdog update`: where this node's update is, and what a person asks of it.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -9,7 +9,7 @@ use semver::Version;
 use tokio::time::{sleep, timeout};
 
 use super::{ConfigFile, Error, Output, block_on, client, text};
-use crate::telemetry::admin::orders;
+use crate::telemetry::admin::commands;
 use crate::telemetry::status::UpdateStatus;
 
 mod render;
@@ -39,7 +39,7 @@ enum UpdateCommand {
         #[command(flatten)]
         config: ConfigFile,
         /// The version, such as 1.50.0
-        #[arg(value_parser = orders::version)]
+        #[arg(value_parser = commands::version)]
         version: Version,
     },
     /// Let no update begin until `resume`; one that has not rebooted yet is called off
@@ -47,7 +47,7 @@ enum UpdateCommand {
         #[command(flatten)]
         config: ConfigFile,
         /// Why, for whoever looks at the status
-        #[arg(long, value_name = "TEXT", value_parser = orders::reason)]
+        #[arg(long, value_name = "TEXT", value_parser = commands::reason)]
         why: Option<std::sync::Arc<str>>,
     },
     /// Let updates go on; forgets how many were taken back, and lets the fleet go on as well
@@ -79,15 +79,15 @@ impl UpdateCommand {
             Self::Check(_) => (check(socket).await?, None),
             Self::Allow { version, .. } => {
                 let version = version.to_string();
-                let status = order(socket, "allow", &[("version", &version)]).await?;
+                let status = command(socket, "allow", &[("version", &version)]).await?;
                 (status, Some(format!("{version} may be taken")))
             }
             Self::Hold { why, .. } => {
                 let why = why.as_deref().map(|why| ("why", why));
-                let status = order(socket, "hold", why.as_slice()).await?;
+                let status = command(socket, "hold", why.as_slice()).await?;
                 (status, Some("no update begins until meshdog update resume".to_owned()))
             }
-            Self::Resume(_) => (order(socket, "resume", &[]).await?, Some("updates go on".to_owned())),
+            Self::Resume(_) => (command(socket, "resume", &[]).await?, Some("updates go on".to_owned())),
         };
         let mut out = String::new();
         match said {
@@ -103,16 +103,16 @@ async fn status(socket: &Path) -> Result<UpdateStatus, client::Error> {
     client::parse(socket, &client::get(socket, "/update").await?)
 }
 
-/// The status after an order was carried out.
-async fn order(socket: &Path, order: &str, values: &[(&str, &str)]) -> Result<UpdateStatus, client::Error> {
+/// The status after a command was carried out.
+async fn command(socket: &Path, command: &str, values: &[(&str, &str)]) -> Result<UpdateStatus, client::Error> {
     let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(values).finish();
-    client::parse(socket, &client::post(socket, &format!("/update/{order}?{query}")).await?)
+    client::parse(socket, &client::post(socket, &format!("/update/{command}?{query}")).await?)
 }
 
 /// Has updates looked for; the status once that is over.
 async fn check(socket: &Path) -> Result<UpdateStatus, Error> {
     let looked = async {
-        let mut now = order(socket, "check", &[]).await?;
+        let mut now = command(socket, "check", &[]).await?;
         while now.looking {
             sleep(POLL).await;
             now = status(socket).await?;

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration: every fault of a file, each at its line and column.
+//! What is wrong with a configuration: every fault of a file, each at its line and column, up to a thousand.
 //!
 //! The reader hands in faults by byte offset, in any order; [`Errors`] is what the operator sees. Never empty.
 
@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::MAX_BYTES;
+
+/// The most faults of one file that are told. A file of the largest size could have half a million.
+const MAX_TOLD: usize = 1000;
 
 /// One fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -110,7 +113,13 @@ impl Faults {
             Kind::Wrong => !broken.contains(&error.line),
             Kind::Missing => broken.is_empty(),
         });
-        Errors { path: path.to_owned(), list: believed.map(|(_, error)| error).collect() }
+        let mut believed = believed.map(|(_, error)| error);
+        let mut list: Vec<Error> = believed.by_ref().take(MAX_TOLD).collect();
+        if let Some(first) = believed.next() {
+            let message = format!("{} more faults from here on; mend those above first", 1 + believed.count());
+            list.push(Error { message, ..first });
+        }
+        Errors { path: path.to_owned(), list }
     }
 }
 

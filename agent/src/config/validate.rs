@@ -1,9 +1,8 @@
 //! A text to [`Settings`]: what each table means, its defaults, and what must hold between tables.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use ipnet::Ipv6Net;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -15,11 +14,10 @@ use super::{
     Auto, Backend, DnsSettings, Errors, EtcdSettings, Locality, MAX_BYTES, MeshSettings, NodeSettings, Paths, Registry,
     Settings, TelemetrySettings, services, update,
 };
-use crate::model::{Namespace, VipCidr};
+use crate::model::{Namespace, VipRanges};
 
 /// The version of the language that this program reads.
 const VERSION: u32 = 1;
-const DEFAULT_VIP_CIDR6: Ipv6Net = Ipv6Net::new_assert(Ipv6Addr::new(0xfd6d, 0x6573, 0x6864, 0, 0, 0, 0, 0), 108);
 const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 const DEFAULT_ECS_INTROSPECTION: &str = "http://127.0.0.1:51678";
 const DEFAULT_IMDS: &str = "http://169.254.169.254";
@@ -69,8 +67,8 @@ fn root(table: &mut Table<'_, '_>) -> Option<Settings> {
     table.get("version", version);
     let mesh = table.table("mesh", "[mesh]", mesh);
     let (registry, etcd) = table.table("registry", "[registry]", registry);
-    let node = table.table("node", "[node]", |table| node(table, mesh.vip_cidr));
-    let dns = table.table("dns", "[dns]", |table| dns(table, mesh.vip_cidr));
+    let node = table.table("node", "[node]", |table| node(table, mesh.vip_ranges));
+    let dns = table.table("dns", "[dns]", |table| dns(table, mesh.vip_ranges));
     let services = services::read(table, &mesh.namespace);
     let update = table.table("update", "[update]", |table| update::read(table, etcd.as_ref()));
     let telemetry = table.table("telemetry", "[telemetry]", telemetry);
@@ -95,11 +93,16 @@ fn mesh(table: &mut Table<'_, '_>) -> MeshSettings {
     MeshSettings {
         namespace: namespace.unwrap_or_default(),
         import: import.into_iter().map(Spanned::into_inner).collect(),
-        vip_cidr: table.get("vip_cidr", parsed::<VipCidr>).unwrap_or_default(),
-        vip_cidr6: table.get("vip_cidr6", values::vip_cidr6).unwrap_or(DEFAULT_VIP_CIDR6),
+        vip_ranges: vip_ranges(table),
         backend: table.get("backend", backend).unwrap_or(Backend::Auto),
         locality: table.get("locality", word(&LOCALITIES)).unwrap_or(Locality::PreferZone),
     }
+}
+
+fn vip_ranges(table: &mut Table<'_, '_>) -> VipRanges {
+    let v4 = table.get("vip_cidr", values::vip_cidr).unwrap_or_default();
+    let v6 = table.get("vip_cidr6", values::vip_cidr6).unwrap_or(VipRanges::DEFAULT_V6);
+    VipRanges::new(v4, Some(v6)).unwrap_or_default()
 }
 
 fn backend(value: &DeValue<'_>) -> Result<Backend, String> {
@@ -132,21 +135,21 @@ fn registry_kind(value: &DeValue<'_>) -> Result<Registry, String> {
     }
 }
 
-fn node(table: &mut Table<'_, '_>, vips: VipCidr) -> NodeSettings {
+fn node(table: &mut Table<'_, '_>, vips: VipRanges) -> NodeSettings {
     let advertise = table.get("advertise", values::auto(values::host_address)).unwrap_or(Auto::Auto);
     if let Auto::Set(address) = advertise
-        && vips.net().contains(&address)
+        && let Some(range) = vips.range_of(address)
     {
-        table.fault("advertise", format!("{address} lies within the VIP range {vips}; write the node's own address"));
+        table.fault("advertise", format!("{address} lies within the VIP range {range}; write the node's own address"));
     }
     NodeSettings { advertise, zone: table.get("zone", values::auto(values::zone)).unwrap_or(Auto::Auto) }
 }
 
-fn dns(table: &mut Table<'_, '_>, vips: VipCidr) -> DnsSettings {
+fn dns(table: &mut Table<'_, '_>, vips: VipRanges) -> DnsSettings {
     DnsSettings { capture: table.get("capture", boolean).unwrap_or(true), upstream: upstream(table, vips) }
 }
 
-fn upstream(table: &mut Table<'_, '_>, vips: VipCidr) -> Auto<Vec<SocketAddr>> {
+fn upstream(table: &mut Table<'_, '_>, vips: VipRanges) -> Auto<Vec<SocketAddr>> {
     if let Some(word) = table.if_text("upstream") {
         if word != "auto" {
             let word = shown(word);
@@ -156,8 +159,9 @@ fn upstream(table: &mut Table<'_, '_>, vips: VipCidr) -> Auto<Vec<SocketAddr>> {
     }
     let Some(servers) = table.list("upstream", 1..=MAX_UPSTREAMS, values::name_server) else { return Auto::Auto };
     for server in &servers {
-        if matches!(server.get_ref().ip(), IpAddr::V4(address) if vips.net().contains(&address)) {
-            let problem = format!("{} lies within the VIP range {vips}; write a resolver outside it", server.get_ref());
+        if let Some(range) = vips.range_of(server.get_ref().ip()) {
+            let problem =
+                format!("{} lies within the VIP range {range}; write a resolver outside it", server.get_ref());
             table.fault_at(server, "upstream", problem);
         }
     }

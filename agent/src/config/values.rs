@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::Ipv6Net;
 use jiff::SignedDuration;
 use toml::de::DeValue;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -14,7 +13,7 @@ use url::Url;
 
 use super::Auto;
 use super::reader::{parsed, text};
-use crate::model::DNS_PORT;
+use crate::model::{DNS_PORT, VipCidr};
 
 /// Longest path of a Unix socket, in bytes (`sun_path` less its final zero, linux/un.h).
 const MAX_SOCKET_PATH: usize = 107;
@@ -56,11 +55,12 @@ pub(super) fn auto<T>(
 }
 
 /// An IPv4 address that one host can have.
-pub(super) fn host_address(value: &DeValue<'_>) -> Result<Ipv4Addr, String> {
+pub(super) fn host_address(value: &DeValue<'_>) -> Result<IpAddr, String> {
     let written = text(value)?;
     let address: Option<Ipv4Addr> = written.parse().ok();
     address
         .filter(|a| a.octets()[0] != 0 && !a.is_multicast() && !a.is_broadcast())
+        .map(IpAddr::V4)
         .ok_or_else(|| format!("{written:?} is not this node's IPv4 address; write one such as 10.0.1.5, or \"auto\""))
 }
 
@@ -75,23 +75,14 @@ pub(super) fn zone(value: &DeValue<'_>) -> Result<Option<Arc<str>>, String> {
     Ok((!zone.is_empty()).then(|| zone.into()))
 }
 
+/// The range that IPv4 VIPs are taken from.
+pub(super) fn vip_cidr(value: &DeValue<'_>) -> Result<VipCidr, String> {
+    VipCidr::parse_v4(text(value)?).map_err(|error| error.to_string())
+}
+
 /// The range that IPv6 VIPs are taken from.
-pub(super) fn vip_cidr6(value: &DeValue<'_>) -> Result<Ipv6Net, String> {
-    let written = text(value)?;
-    let net: Ipv6Net = written
-        .parse()
-        .map_err(|_| format!("{written:?} is not an IPv6 range; write ADDRESS/BITS, such as fd6d:6573:6864::/108"))?;
-    let net = net.trunc();
-    if !(48..=120).contains(&net.prefix_len()) {
-        return Err(format!("{net} is not usable as a VIP range; take between /48 and /120"));
-    }
-    let first = net.network();
-    if first.is_loopback() || first.is_unspecified() || first.is_multicast() || first.is_unicast_link_local() {
-        return Err(format!(
-            "{net} cannot leave a container (loopback, link-local, multicast or reserved); take one of fd00::/8"
-        ));
-    }
-    Ok(net)
+pub(super) fn vip_cidr6(value: &DeValue<'_>) -> Result<VipCidr, String> {
+    VipCidr::parse_v6(text(value)?).map_err(|error| error.to_string())
 }
 
 /// A name server: an address, with a port where it is not 53.

@@ -5,28 +5,28 @@
 //! tells how far a drain has come. Numbers come from `linux/netfilter/nfnetlink_conntrack.h`. TCP connections to an
 //! endpoint are never removed: they end by themselves, and gracefully.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
-use super::netlink::{Message, attrs, be32, find};
+use super::netlink::{Message, attrs, find};
 use crate::model::{Counters, Flow, Frontend, L4, TcpState};
 
 mod clean;
 mod count;
 mod dump;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzz;
 
 pub(super) use clean::Cleaner;
 pub use count::count;
-pub use events::FlowEvents;
+pub use events::{FlowEvents, WAITING_EVENTS, follow};
 
 /// `NFNL_SUBSYS_CTNETLINK << 8` (linux/netfilter/nfnetlink.h) and `enum cntl_msg_types`.
 const SUBSYS: u16 = 1 << 8;
 const MSG_NEW: u16 = SUBSYS;
 const MSG_GET: u16 = SUBSYS | 1;
 const MSG_DELETE: u16 = SUBSYS | 2;
-/// `AF_INET`.
-const IPV4: u8 = 2;
 
 /// `enum ctattr_type`.
 const TUPLE_ORIG: u16 = 1;
@@ -40,8 +40,9 @@ const ZONE: u16 = 18;
 /// `enum ctattr_tuple`, `enum ctattr_ip`, `enum ctattr_l4proto`.
 const TUPLE_IP: u16 = 1;
 const TUPLE_PROTO: u16 = 2;
-const IP_SOURCE: u16 = 1;
-const IP_DESTINATION: u16 = 2;
+/// `CTA_IP_V4_SRC` or `CTA_IP_V6_SRC`, then the destination's.
+const IP_SOURCE: [u16; 2] = [1, 3];
+const IP_DESTINATION: [u16; 2] = [2, 4];
 const PROTO_NUMBER: u16 = 1;
 const PROTO_SOURCE: u16 = 2;
 const PROTO_DESTINATION: u16 = 3;
@@ -54,22 +55,25 @@ const BYTES: u16 = 2;
 /// `IPS_SEEN_REPLY` (linux/netfilter/nf_conntrack_common.h).
 const SEEN_REPLY: u32 = 1 << 1;
 
-/// The flow in a ctnetlink message; `None` for another protocol or family.
+/// The flow in a ctnetlink message; `None` for another protocol.
 fn read_flow(message: &Message<'_>) -> Option<Flow> {
     let (l4, client, dialled) = read_tuple(attr(message, TUPLE_ORIG)?)?;
     let (_, endpoint, _) = read_tuple(attr(message, TUPLE_REPLY)?)?;
     let port = NonZeroU16::new(dialled.port())?;
-    Some(Flow { client, frontend: Frontend { vip: *dialled.ip(), l4, port }, endpoint })
+    Some(Flow { client, frontend: Frontend { vip: dialled.ip(), l4, port }, endpoint })
 }
 
 /// Protocol, source, destination.
-fn read_tuple(tuple: &[u8]) -> Option<(L4, SocketAddrV4, SocketAddrV4)> {
+fn read_tuple(tuple: &[u8]) -> Option<(L4, SocketAddr, SocketAddr)> {
     let (ip, proto) = (find(tuple, TUPLE_IP)?, find(tuple, TUPLE_PROTO)?);
-    let address = |kind| find(ip, kind).and_then(be32).map(Ipv4Addr::from);
+    let address = |[v4, v6]: [u16; 2]| {
+        let v4 = find(ip, v4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(IpAddr::from);
+        v4.or_else(|| find(ip, v6).and_then(|bytes| <[u8; 16]>::try_from(bytes).ok()).map(IpAddr::from))
+    };
     let port = |kind| find(proto, kind)?.first_chunk().copied().map(u16::from_be_bytes);
     let l4 = L4::from_number(*find(proto, PROTO_NUMBER)?.first()?)?;
-    let source = SocketAddrV4::new(address(IP_SOURCE)?, port(PROTO_SOURCE)?);
-    let destination = SocketAddrV4::new(address(IP_DESTINATION)?, port(PROTO_DESTINATION)?);
+    let source = SocketAddr::new(address(IP_SOURCE)?, port(PROTO_SOURCE)?);
+    let destination = SocketAddr::new(address(IP_DESTINATION)?, port(PROTO_DESTINATION)?);
     Some((l4, source, destination))
 }
 

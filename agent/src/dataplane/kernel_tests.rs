@@ -1,26 +1,34 @@
 //! The data plane on the real kernel: a node with a bridge, containers and neighbours in network namespaces.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Frontend, IfName, L4, Ruleset, Slots, VipCidr};
+use crate::model::{Frontend, IfName, L4, Ruleset, Slots, VipCidr, VipRanges};
 
+mod behaviour;
 mod capture;
 mod connections;
 mod flows;
+mod namespaces;
+pub(crate) mod netns;
 mod node;
 mod ownership;
 mod traffic;
 
+/// The ranges of both families, each of which has a table.
+fn ranges() -> VipRanges {
+    VipRanges::default()
+}
+
 fn range() -> VipCidr {
-    "198.19.0.0/16".parse().unwrap()
+    ranges().v4()
 }
 
 fn frontend(index: u32, l4: L4, port: u16) -> Frontend {
     Frontend { vip: range().nth(index), l4, port: port.try_into().unwrap() }
 }
 
-fn slots(endpoints: &[(Ipv4Addr, u16)]) -> Slots {
-    endpoints.iter().map(|(address, port)| SocketAddrV4::new(*address, *port)).collect()
+fn slots(endpoints: &[(IpAddr, u16)]) -> Slots {
+    endpoints.iter().map(|(address, port)| SocketAddr::new(*address, *port)).collect()
 }
 
 /// A ruleset of a node with the bridge `br0`.

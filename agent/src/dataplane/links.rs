@@ -5,19 +5,19 @@
 //! being bridged and must leave by the port it came in by, which a bridge refuses unless the port is in hairpin mode.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt};
 use imbl::OrdSet;
 use nix::libc;
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use rtnetlink::packet_route::link::{InfoBridgePort, InfoPortData, LinkAttribute, LinkInfo, LinkMessage};
 use rtnetlink::{Handle, LinkBridgePort, MulticastGroup};
 use tokio::sync::watch;
 
-use crate::model::{IfName, error_chain};
+use crate::model::{Family, IfName, error_chain};
 
 /// `lo` is the first interface of every network namespace.
 const LOOPBACK: u32 = 1;
@@ -25,8 +25,16 @@ const LOOPBACK: u32 = 1;
 const SETTLE: Duration = Duration::from_millis(20);
 /// How often ports are looked at without being told.
 const SWEEP: Duration = Duration::from_secs(60);
-/// Whether bridged IPv4 packets go through netfilter in this network namespace (br_netfilter).
-const BRIDGE_NF: &str = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+/// Says whether bridged packets of a family go through netfilter in this network namespace (br_netfilter).
+fn bridge_nf(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "/proc/sys/net/bridge/bridge-nf-call-iptables",
+        Family::V6 => "/proc/sys/net/bridge/bridge-nf-call-ip6tables",
+    }
+}
+
+/// How often the resolver's address is looked at: somebody may have taken it away.
+const ADDRESS_CHECK: Duration = Duration::from_secs(60);
 
 /// Why an interface could not be changed.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +43,8 @@ pub enum LinkError {
     #[error("cannot open an rtnetlink socket")]
     Socket(#[source] std::io::Error),
     /// The address on `lo`.
-    #[error("cannot change {0}/32 on lo; the agent needs CAP_NET_ADMIN in the host's network namespace")]
-    Address(Ipv4Addr, #[source] rtnetlink::Error),
+    #[error("cannot change {0} on lo; the agent needs CAP_NET_ADMIN in the host's network namespace")]
+    Address(IpAddr, #[source] rtnetlink::Error),
     /// The list of interfaces.
     #[error("cannot list network interfaces")]
     List(#[source] rtnetlink::Error),
@@ -53,32 +61,52 @@ fn connect() -> Result<Handle, LinkError> {
 }
 
 /// Adds the address to `lo` if it is not there.
-pub(crate) async fn add_address(address: Ipv4Addr) -> Result<(), LinkError> {
-    let request = connect()?.address().add(LOOPBACK, address.into(), 32).replace();
+pub(crate) async fn add_address(address: IpAddr) -> Result<(), LinkError> {
+    let mut request = connect()?.address().add(LOOPBACK, address, Family::of(address).bits()).replace();
+    // An IPv6 address could not be bound while the kernel looks for duplicates of it.
+    request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
     request.execute().await.map_err(|source| LinkError::Address(address, source))
 }
 
+/// Keeps the address on `lo`. Never returns.
+pub(crate) async fn keep_address(address: IpAddr) {
+    loop {
+        tokio::time::sleep(ADDRESS_CHECK).await;
+        if let Err(error) = add_address(address).await {
+            tracing::warn!(error = %error_chain(&error), "cannot keep the resolver's address: DNS queries are not answered");
+        }
+    }
+}
+
 /// Removes the address from `lo` if it is there.
-pub(crate) async fn remove_address(address: Ipv4Addr) -> Result<(), LinkError> {
+pub(crate) async fn remove_address(address: IpAddr) -> Result<(), LinkError> {
     let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.prefix_len = 32;
+    let family = Family::of(address);
+    message.header.family = if family == Family::V4 { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.prefix_len = family.bits();
     message.header.index = LOOPBACK;
-    message.attributes.push(AddressAttribute::Local(address.into()));
+    message.attributes.push(match family {
+        Family::V4 => AddressAttribute::Local(address),
+        Family::V6 => AddressAttribute::Address(address),
+    });
     match connect()?.address().del(message).execute().await {
         Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::EADDRNOTAVAIL => Ok(()),
         result => result.map_err(|source| LinkError::Address(address, source)),
     }
 }
 
-/// Keeps every port of these bridges in hairpin mode while bridged packets go through netfilter. Ends with its input.
-pub(crate) async fn keep_hairpins(mut bridges: watch::Receiver<OrdSet<IfName>>) -> Result<(), LinkError> {
+/// Keeps every port of these bridges in hairpin mode while bridged packets of one of the families go through netfilter.
+/// Ends with its input.
+pub(crate) async fn keep_hairpins(
+    families: Vec<Family>,
+    mut bridges: watch::Receiver<OrdSet<IfName>>,
+) -> Result<(), LinkError> {
     let (connection, handle, mut events) =
         rtnetlink::new_multicast_connection(&[MulticastGroup::Link]).map_err(LinkError::Socket)?;
     tokio::spawn(connection);
     loop {
         let names = bridges.borrow_and_update().clone();
-        if let Err(error) = sweep(&handle, &names).await {
+        if let Err(error) = sweep(&handle, &families, &names).await {
             tracing::warn!(error = %error_chain(&error), "bridge ports were not all set");
         }
         tokio::select! {
@@ -96,8 +124,9 @@ pub(crate) async fn keep_hairpins(mut bridges: watch::Receiver<OrdSet<IfName>>) 
 }
 
 /// Sets what is not set yet; goes on past a port that is gone by then.
-async fn sweep(handle: &Handle, bridges: &OrdSet<IfName>) -> Result<(), LinkError> {
-    if bridges.is_empty() || std::fs::read_to_string(BRIDGE_NF).is_ok_and(|on| on.trim() != "1") {
+async fn sweep(handle: &Handle, families: &[Family], bridges: &OrdSet<IfName>) -> Result<(), LinkError> {
+    let is_off = |family: &Family| std::fs::read_to_string(bridge_nf(*family)).is_ok_and(|on| on.trim() != "1");
+    if bridges.is_empty() || families.iter().all(is_off) {
         return Ok(());
     }
     let links: Vec<LinkMessage> = handle.link().get().execute().try_collect().await.map_err(LinkError::List)?;

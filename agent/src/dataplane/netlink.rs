@@ -8,4 +8,4 @@ pub(crate) mod wire;
 
 pub(crate) use listener::{Listener, bpf};
 pub(crate) use socket::{BatchError, NfSocket};
-pub(crate) use wire::{Batch, Message, Writer, attrs, be32, find, messages};
+pub(crate) use wire::{Batch, Message, Writer, attrs, be32, find, messages, nfproto};

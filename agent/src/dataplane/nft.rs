@@ -1,32 +1,35 @@
-//! nftables over netlink: one table of our own, programmed by one socket.
+//! nftables over netlink: one table of our own for each address family, programmed by one socket.
 //!
-//! Owns the encoding and the table. Receives plans and whole rulesets, applies each as one transaction of the kernel.
+//! Owns the encoding and the tables. Receives plans and whole rulesets, applies each as one transaction of the kernel.
 //! Never touches another table, never decides what is desired.
 
 mod abi;
 mod chain;
-mod element;
+mod contents;
+pub(super) mod element;
 mod expr;
-pub(crate) mod monitor;
-pub(crate) mod probe;
+mod monitor;
+mod ops;
+mod probe;
 mod set;
+mod size;
 mod skeleton;
 mod table;
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::io;
-use std::net::SocketAddrV4;
 use std::time::Duration;
 
-use imbl::OrdMap;
+pub use self::probe::{Capability, probe};
 
 use self::abi::{comment, msg};
+use self::contents::Contents;
+use self::element::Op;
+use self::monitor::Monitor;
 use self::skeleton::Skeleton;
-use super::netlink::{Batch, BatchError, NfSocket, find, messages};
-use super::plan::{Element, Op, Plan, plan};
-use super::size::{ChainSize, chain_for};
-use crate::model::{Frontend, Ruleset, Slots, VipCidr};
+use super::backend::{Backend, ForeignChange, Found};
+use super::netlink::{Batch, BatchError, NfSocket, find, messages, nfproto};
+use super::plan::Plan;
+use crate::model::{Family, Ruleset, VipRanges};
 
 /// Elements in one transaction while a table is filled that no packet reaches yet. A transaction holds nf_tables' lock.
 const CHUNK: usize = 1000;
@@ -55,150 +58,205 @@ pub enum NftError {
     Unanswered,
 }
 
-/// What was found in the kernel at start.
-#[derive(Debug)]
-pub(crate) enum Found {
-    /// No table.
-    Nothing,
-    /// A table that this agent would not have made, and why.
-    Other(&'static str),
-    /// Our table, whole.
-    Ours(Ruleset),
-}
-
-/// The table and the socket that programs it.
+/// The tables and the socket that programs them.
 #[derive(Debug)]
 pub(crate) struct Nft {
     socket: NfSocket,
+    monitor: Monitor,
+    tables: Vec<Table>,
+}
+
+/// One family's table.
+#[derive(Debug)]
+struct Table {
     skeleton: Skeleton,
     fingerprint: String,
 }
 
 impl Nft {
-    /// Opens the socket in the calling thread's network namespace; changes nothing.
-    pub(crate) fn open(range: VipCidr, capture: bool) -> Result<Self, NftError> {
-        let skeleton = Skeleton::new(range, capture);
-        let fingerprint = skeleton.fingerprint();
-        Ok(Self { socket: NfSocket::open().map_err(NftError::Socket)?, skeleton, fingerprint })
+    /// Opens the sockets in the calling thread's network namespace; changes nothing. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// No netlink socket could be had.
+    pub(crate) fn open(ranges: VipRanges, capture: bool) -> Result<Self, NftError> {
+        let tables = ranges.iter().map(|range| {
+            let skeleton = Skeleton::new(range, capture);
+            Table { fingerprint: skeleton.fingerprint(), skeleton }
+        });
+        let tables = tables.collect();
+        let socket = NfSocket::open().map_err(NftError::Socket)?;
+        let monitor = Monitor::open(socket.port()).map_err(NftError::Socket)?;
+        Ok(Self { socket, monitor, tables })
     }
+}
 
-    /// By which id others see our changes.
-    pub(crate) fn port(&self) -> u32 {
-        self.socket.port()
-    }
+impl Backend for Nft {
+    type Error = NftError;
 
-    /// Reads the table that a former agent left.
-    pub(crate) fn adopt(&mut self) -> Result<Found, NftError> {
-        match self.table_comment()? {
-            None => return Ok(Found::Nothing),
-            Some(comment) if comment != self.fingerprint => return Ok(Found::Other("it has another skeleton")),
-            Some(_) => {}
-        }
-        let mut rules = self.rules()?;
-        let mut expected = self.skeleton.rules();
-        rules.sort_by(|(a, _), (b, _)| a.cmp(b));
-        expected.sort_by(|(a, _), (b, _)| a.cmp(b));
-        if !rules
-            .iter()
-            .map(|(chain, text)| (chain, text.as_str()))
-            .eq(expected.iter().map(|(chain, text)| (chain, *text)))
-        {
-            return Ok(Found::Other("rules are missing or strange"));
-        }
-        let mut contents = Contents::default();
-        for set in element::RULESET {
-            let dump = self.socket.dump(abi::SUBSYS | msg::GETSETELEM, abi::IPV4, |w| {
-                table::name(w);
-                w.text(abi::elem::LIST_SET, set);
-            });
-            let dump = dump.map_err(NftError::Socket)?;
-            for element in
-                messages(&dump).filter(|message| message.kind & 0xff00 == abi::SUBSYS).flat_map(|m| element::read(&m))
-            {
-                let Some(element) = element else { return Ok(Found::Other("an element is strange")) };
-                contents.take(element);
+    const NAME: &'static str = "nftables";
+
+    fn adopt(&mut self) -> Result<Found, NftError> {
+        let (mut contents, mut present) = (Contents::default(), 0);
+        for table in &self.tables {
+            let family = table.skeleton.family();
+            match comment_of(&mut self.socket, family)? {
+                None => continue,
+                Some(comment) if comment != table.fingerprint => return Ok(Found::Other("it has another skeleton")),
+                Some(_) => present += 1,
             }
+            if !table.has_its_rules(&mut self.socket)? {
+                return Ok(Found::Other("rules are missing or strange"));
+            }
+            if !read_elements(&mut self.socket, family, &mut contents)? {
+                return Ok(Found::Other("an element is strange"));
+            }
+        }
+        if present == 0 {
+            return Ok(Found::Nothing);
+        }
+        if present < self.tables.len() {
+            return Ok(Found::Other("a family's table is missing"));
         }
         Ok(contents.ruleset().map_or(Found::Other("its elements contradict each other"), Found::Ours))
     }
 
-    /// Whether our table, by its comment, is there.
-    pub(crate) fn present(&mut self) -> Result<bool, NftError> {
-        Ok(self.table_comment()?.is_some_and(|comment| comment == self.fingerprint))
-    }
-
-    /// Makes the changes, all at once.
-    pub(crate) fn apply(&mut self, plan: &Plan) -> Result<(), NftError> {
+    fn apply(&mut self, plan: &Plan) -> Result<(), NftError> {
+        let families = self.tables.iter().map(|table| table.skeleton.family());
+        let ops: Vec<(Family, Op)> =
+            families.flat_map(|family| ops::ops(plan, family).into_iter().map(move |op| (family, op))).collect();
+        if ops.is_empty() {
+            return Ok(());
+        }
         let mut batch = Batch::new();
-        plan.ops.iter().for_each(|op| element::write(&mut batch, op));
+        ops.iter().for_each(|(family, op)| element::write(&mut batch, *family, op));
         let bytes = batch.commit();
         // Messages are numbered from one, after the batch's own.
-        let op = |seq: u32| plan.ops.get(usize::try_from(seq).ok()?.checked_sub(1)?);
+        let op = |seq: u32| ops.get(usize::try_from(seq).ok()?.checked_sub(1)?);
         self.socket
             .transact(&bytes)
-            .map_err(|error| refused(error, |seq| op(seq).map_or("begin".to_owned(), Op::to_string)))
+            .map_err(|error| refused(error, |seq| op(seq).map_or("begin".to_owned(), |(_, op)| op.to_string())))
     }
 
-    /// Writes the whole table. One that is there is replaced in one transaction; otherwise packets enter last, when all
-    /// elements are in place.
-    pub(crate) fn install(&mut self, ruleset: &Ruleset, lease: Option<Duration>) -> Result<(), NftError> {
-        let replaces = self.table_comment()?.is_some();
-        let mut batch = Batch::new();
-        if replaces {
-            table::delete(&mut batch);
+    /// A table that is there is replaced in one transaction; otherwise packets enter last, when all elements are in
+    /// place.
+    fn install(&mut self, ruleset: &Ruleset, lease: Option<Duration>) -> Result<(), NftError> {
+        self.monitor.forget();
+        let plan = Plan::new(ruleset, &Ruleset::default());
+        for table in &self.tables {
+            table.install(&mut self.socket, &plan, lease)?;
         }
-        self.skeleton.write_foundation(&mut batch);
-        element::write_lease(&mut batch, lease);
-        for op in plan(ruleset, &Ruleset::default()).ops {
-            element::write(&mut batch, &op);
-            if !replaces && batch.len() >= CHUNK {
-                self.commit(std::mem::replace(&mut batch, Batch::new()))?;
+        Ok(())
+    }
+
+    fn audit(&mut self) -> Result<bool, NftError> {
+        for table in &self.tables {
+            let comment = comment_of(&mut self.socket, table.skeleton.family())?;
+            if comment.is_none_or(|comment| comment != table.fingerprint) {
+                return Ok(false);
             }
         }
-        self.skeleton.write_entrances(&mut batch);
-        self.commit(batch)
+        Ok(true)
     }
 
-    /// Lets queries be captured for so long from now, or no longer.
-    pub(crate) fn set_lease(&mut self, lease: Option<Duration>) -> Result<(), NftError> {
+    async fn foreign_change(&mut self) -> Result<ForeignChange, NftError> {
+        self.monitor.foreign_change().await.map_err(NftError::Socket)
+    }
+
+    fn set_lease(&mut self, lease: Option<Duration>) -> Result<(), NftError> {
         let mut batch = Batch::new();
-        element::write_lease(&mut batch, lease);
-        self.commit(batch)
+        for table in &self.tables {
+            element::write_lease(&mut batch, table.skeleton.family(), lease);
+        }
+        commit(&mut self.socket, batch)
     }
 
-    fn table_comment(&mut self) -> Result<Option<String>, NftError> {
-        let mut found = String::new();
-        let table = self.socket.get(abi::SUBSYS | msg::GETTABLE, abi::IPV4, table::name, |message| {
-            let userdata = message.attrs().find(|(kind, _)| *kind == abi::table::USERDATA).map(|(_, bytes)| bytes);
-            found = userdata.and_then(comment::decode).unwrap_or_default().to_owned();
-        });
-        Ok(table.map_err(NftError::Socket)?.map(|()| found))
-    }
-
-    /// Each rule of the table as (its chain, its comment).
-    fn rules(&mut self) -> Result<Vec<(String, String)>, NftError> {
-        let dump = self.socket.dump(abi::SUBSYS | msg::GETRULE, abi::IPV4, table::name);
-        let dump = dump.map_err(NftError::Socket)?;
-        let rules = messages(&dump).filter(|message| message.kind & 0xff00 == abi::SUBSYS).map(|message| {
-            let of = |kind| message.attrs().find(|(found, _)| *found == kind).map(|(_, bytes)| bytes);
-            let chain = of(abi::rule::CHAIN).and_then(|name| name.strip_suffix(&[0])).unwrap_or_default();
-            let comment = of(abi::rule::USERDATA).and_then(comment::decode).unwrap_or_default();
-            (String::from_utf8_lossy(chain).into_owned(), comment.to_owned())
-        });
-        Ok(rules.collect())
-    }
-
-    fn commit(&mut self, batch: Batch) -> Result<(), NftError> {
-        let bytes = batch.commit();
-        self.socket.transact(&bytes).map_err(|error| refused(error, |seq| describe(&bytes, seq)))
+    fn remove(&mut self) -> Result<(), NftError> {
+        for family in Family::ALL {
+            if comment_of(&mut self.socket, family)?.is_some() {
+                let mut batch = Batch::new();
+                table::delete(&mut batch, family);
+                commit(&mut self.socket, batch)?;
+            }
+        }
+        Ok(())
     }
 }
 
-/// Deletes our table, if it is there.
-pub(crate) fn delete_table() -> Result<(), NftError> {
-    let mut batch = Batch::new();
-    table::delete(&mut batch);
-    let mut socket = NfSocket::open().map_err(NftError::Socket)?;
+impl Table {
+    fn install(&self, socket: &mut NfSocket, plan: &Plan, lease: Option<Duration>) -> Result<(), NftError> {
+        let family = self.skeleton.family();
+        let replaces = comment_of(socket, family)?.is_some();
+        let mut batch = Batch::new();
+        if replaces {
+            table::delete(&mut batch, family);
+        }
+        self.skeleton.write_foundation(&mut batch);
+        element::write_lease(&mut batch, family, lease);
+        for op in ops::ops(plan, family) {
+            element::write(&mut batch, family, &op);
+            if !replaces && batch.len() >= CHUNK {
+                commit(socket, std::mem::replace(&mut batch, Batch::new()))?;
+            }
+        }
+        self.skeleton.write_entrances(&mut batch);
+        commit(socket, batch)
+    }
+
+    /// Whether the kernel's table has the skeleton's rules, and no others, by their comments.
+    fn has_its_rules(&self, socket: &mut NfSocket) -> Result<bool, NftError> {
+        let mut rules = rules_of(socket, self.skeleton.family())?;
+        let mut expected = self.skeleton.rules();
+        rules.sort_by(|(a, _), (b, _)| a.cmp(b));
+        expected.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let rules = rules.iter().map(|(chain, text)| (chain, text.as_str()));
+        Ok(rules.eq(expected.iter().map(|(chain, text)| (chain, *text))))
+    }
+}
+
+/// The comment of our table; `None` where there is no table, as on a kernel that does not know the family.
+fn comment_of(socket: &mut NfSocket, family: Family) -> Result<Option<String>, NftError> {
+    let mut found = String::new();
+    let table = socket.get(abi::SUBSYS | msg::GETTABLE, nfproto(family), table::name, |message| {
+        let userdata = message.attrs().find(|(kind, _)| *kind == abi::table::USERDATA).map(|(_, bytes)| bytes);
+        found = userdata.and_then(comment::decode).unwrap_or_default().to_owned();
+    });
+    Ok(table.map_err(NftError::Socket)?.map(|()| found))
+}
+
+/// Each rule of our table as (its chain, its comment).
+fn rules_of(socket: &mut NfSocket, family: Family) -> Result<Vec<(String, String)>, NftError> {
+    let dump = socket.dump(abi::SUBSYS | msg::GETRULE, nfproto(family), table::name);
+    let dump = dump.map_err(NftError::Socket)?;
+    let rules = messages(&dump).filter(|message| message.kind & 0xff00 == abi::SUBSYS).map(|message| {
+        let of = |kind| message.attrs().find(|(found, _)| *found == kind).map(|(_, bytes)| bytes);
+        let chain = of(abi::rule::CHAIN).and_then(|name| name.strip_suffix(&[0])).unwrap_or_default();
+        let comment = of(abi::rule::USERDATA).and_then(comment::decode).unwrap_or_default();
+        (String::from_utf8_lossy(chain).into_owned(), comment.to_owned())
+    });
+    Ok(rules.collect())
+}
+
+/// Takes up the elements of our table. False where one is not as this agent writes them.
+fn read_elements(socket: &mut NfSocket, family: Family, contents: &mut Contents) -> Result<bool, NftError> {
+    contents.begin(family);
+    for set in element::RULESET {
+        let dump = socket.dump(abi::SUBSYS | msg::GETSETELEM, nfproto(family), |w| {
+            table::name(w);
+            w.text(abi::elem::LIST_SET, set);
+        });
+        let dump = dump.map_err(NftError::Socket)?;
+        let ours = messages(&dump).filter(|message| message.kind & 0xff00 == abi::SUBSYS);
+        for element in ours.flat_map(|message| element::read(&message)) {
+            match element {
+                Some(element) if element.family().is_none_or(|of| of == family) => contents.take(family, element),
+                _ => return Ok(false),
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn commit(socket: &mut NfSocket, batch: Batch) -> Result<(), NftError> {
     let bytes = batch.commit();
     socket.transact(&bytes).map_err(|error| refused(error, |seq| describe(&bytes, seq)))
 }
@@ -232,57 +290,6 @@ fn describe(batch: &[u8], seq: u32) -> String {
             let comment = find(message.payload.get(4..).unwrap_or_default(), abi::rule::USERDATA);
             let comment = comment.and_then(comment::decode).unwrap_or_default();
             format!("{what} {} {comment}", names.join(" ")).replace('\0', "").trim_end().to_owned()
-        }
-    }
-}
-
-/// Elements as they come out of the kernel, in any order.
-#[derive(Debug, Default)]
-struct Contents {
-    services: OrdMap<Frontend, ChainSize>,
-    slots: BTreeMap<(Frontend, u32), SocketAddrV4>,
-    ruleset: Ruleset,
-    same_bridge: imbl::OrdSet<crate::model::IfName>,
-}
-
-impl Contents {
-    fn take(&mut self, element: Element) {
-        match element {
-            Element::Service(frontend, size) => drop(self.services.insert(frontend, size)),
-            Element::Slot(frontend, slot, to) => drop(self.slots.insert((frontend, slot), to)),
-            Element::Bridge(name) => drop(self.ruleset.bridges.insert(name)),
-            Element::SameBridge(name) => drop(self.same_bridge.insert(name)),
-            Element::Hairpin(address) => drop(self.ruleset.locals.insert(address)),
-            Element::Resolver(address) => drop(self.ruleset.resolvers.insert(address)),
-        }
-    }
-
-    /// The ruleset that has just these elements, if there is one.
-    fn ruleset(mut self) -> Option<Ruleset> {
-        let mut frontends: BTreeMap<Frontend, Vec<SocketAddrV4>> = BTreeMap::new();
-        for ((frontend, slot), to) in self.slots {
-            let slots = frontends.entry(frontend).or_default();
-            if usize::try_from(slot).ok()? != slots.len() {
-                return None;
-            }
-            slots.push(to);
-        }
-        let sizes = frontends.iter().map(|(frontend, slots)| (*frontend, chain_for(slots.len())));
-        if self.same_bridge != self.ruleset.bridges || sizes.collect::<OrdMap<_, _>>() != self.services {
-            return None;
-        }
-        let frontends = frontends.into_iter().map(|(frontend, slots)| (frontend, Slots::from(slots)));
-        self.ruleset.frontends = frontends.collect();
-        Some(self.ruleset)
-    }
-}
-
-impl fmt::Display for Found {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing => f.write_str("no table"),
-            Self::Other(why) => write!(f, "a table of another's: {why}"),
-            Self::Ours(ruleset) => write!(f, "our table with {} frontends", ruleset.frontends.len()),
         }
     }
 }

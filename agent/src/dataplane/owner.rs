@@ -1,9 +1,8 @@
-//! The task that owns the kernel's tables: keeps what is applied equal to what is desired.
+//! The task that owns what one network namespace is programmed with: keeps what is applied equal to what is desired.
 //!
-//! Lives on a thread of its own, so that a change reaches the kernel at once however busy the rest of the agent is.
-//! Receives rulesets (the latest counts), orders about the lease, and news of others' changes; emits the state. Any
-//! doubt about what the kernel holds ends in one transaction that writes the whole table; until it succeeds the kernel
-//! goes on with what it has.
+//! Receives rulesets (the latest counts, of its view alone), requests about the lease, and news of others' changes; emits
+//! its part of the state, the bridges whose ports matter, and what conntrack is to be cleaned of. Any doubt about what the
+//! backend holds ends in one transaction that writes it whole; until it succeeds the kernel goes on with what it has.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +12,15 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
-use super::nft::monitor::{ForeignChange, Monitor};
-use super::nft::{Found, Nft, NftError};
-use super::plan::plan;
-use super::{DataplaneConfig, DataplaneState, Error, conntrack, links};
-use crate::model::{IfName, Ruleset, error_chain};
+use super::backend::{Backend, ForeignChange, Found};
+use super::conntrack::Cleaner;
+use super::netns::Netns;
+use super::plan::Plan;
+use super::state::{DataplaneState, NamespaceState};
+use super::{Error, Metrics};
+use crate::model::{IfName, Ruleset, Rulesets, View, error_chain};
 
-/// How often the kernel's table is looked at without a reason.
+/// How often what is held is looked at without a reason.
 const AUDIT: Duration = Duration::from_secs(60);
 /// Pauses before another attempt double between these bounds, and begin anew after this much calm. The shortest lets a
 /// foreign transaction finish telling what it did.
@@ -29,70 +30,81 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Asks for the lease to last so long from now, or to end; answered when the kernel has it.
 #[derive(Debug)]
-pub(super) struct LeaseOrder {
+pub(super) struct LeaseRequest {
     pub(super) lease: Option<Duration>,
-    pub(super) tell: oneshot::Sender<Result<(), NftError>>,
+    pub(super) answer: oneshot::Sender<Result<(), Error>>,
 }
 
 /// What the owner is fed with.
 #[derive(Debug)]
 pub(super) struct Inputs {
-    pub(super) rulesets: watch::Receiver<Option<Arc<Ruleset>>>,
-    pub(super) leases: mpsc::Receiver<LeaseOrder>,
+    pub(super) rulesets: watch::Receiver<Option<Rulesets>>,
+    pub(super) leases: mpsc::Receiver<LeaseRequest>,
+}
+
+/// Where the owner tells of what it does.
+#[derive(Debug)]
+pub(super) struct Outputs {
+    pub(super) state: watch::Sender<DataplaneState>,
+    /// Bridges that have clients: their ports may have to send a frame back.
+    pub(super) bridges: watch::Sender<OrdSet<IfName>>,
+    pub(super) cleaner: Cleaner,
+    pub(super) metrics: Metrics,
+}
+
+/// Why an owner ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// It was told to, or nobody can send rulesets any more. The kernel keeps what it has.
+    Stopped,
+    /// Nobody uses its namespace any more.
+    NamespaceGone,
 }
 
 /// The owner.
 #[derive(Debug)]
-pub(super) struct Owner {
-    config: DataplaneConfig,
+pub(super) struct Owner<B> {
+    netns: Netns,
+    view: View,
+    /// Whether DNS queries are captured while the lease lasts.
+    capture: bool,
     inputs: Inputs,
-    nft: Nft,
-    monitor: Monitor,
-    state: watch::Sender<DataplaneState>,
-    bridges: watch::Sender<OrdSet<IfName>>,
-    cleaner: conntrack::Cleaner,
-    /// What the kernel is known to hold.
+    outputs: Outputs,
+    backend: B,
+    /// What the backend is known to hold.
     applied: Option<Arc<Ruleset>>,
-    /// What the kernel should hold: the latest ruleset, or until there is one, what was found there.
+    /// What it should hold: the latest ruleset, or until there is one, what was found there.
     target: Option<Arc<Ruleset>>,
     lease_ends: Option<Instant>,
     attempt: Option<Instant>,
     trouble: Trouble,
 }
 
-impl Owner {
-    /// Opens everything in the calling thread's network namespace, and adopts a table that a former agent left.
-    pub(super) async fn start(
-        config: DataplaneConfig,
+impl<B: Backend> Owner<B> {
+    /// Adopts what a former agent left.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub(super) fn start(
+        mut backend: B,
+        (netns, view): (Netns, View),
+        capture: bool,
         inputs: Inputs,
-        state: watch::Sender<DataplaneState>,
-    ) -> Result<Self, Error> {
-        let mut nft = Nft::open(config.vip_cidr, config.capture)?;
-        let monitor = Monitor::open(nft.port()).map_err(NftError::Socket)?;
-        if config.capture {
-            links::add_address(config.vip_cidr.resolver()).await?;
-        }
-        let found = nft.adopt()?;
-        info!(%found, "looked at the kernel's tables");
+        outputs: Outputs,
+    ) -> Result<Self, B::Error> {
+        let found = backend.adopt()?;
+        info!(%found, netns = %netns.id(), "looked at the kernel's tables");
         let applied = match found {
             Found::Ours(ruleset) => Some(Arc::new(ruleset)),
             Found::Nothing | Found::Other(_) => None,
         };
-        let (bridges, ports) = watch::channel(OrdSet::new());
-        tokio::spawn(async move {
-            if let Err(error) = links::keep_hairpins(ports).await {
-                warn!(error = %error_chain(&error), "bridge ports are left alone");
-            }
-        });
-        let cleaner = conntrack::Cleaner::start(config.vip_cidr).map_err(Error::Conntrack)?;
         let mut owner = Self {
-            config,
+            netns,
+            view,
+            capture,
             inputs,
-            nft,
-            monitor,
-            state,
-            bridges,
-            cleaner,
+            outputs,
+            backend,
             target: applied.clone(),
             applied,
             lease_ends: None,
@@ -103,8 +115,8 @@ impl Owner {
         Ok(owner)
     }
 
-    /// Runs until nobody can send rulesets any more. The kernel keeps what it has.
-    pub(super) async fn run(mut self) {
+    /// Runs until nobody can send rulesets or requests any more, or nobody uses the namespace.
+    pub(super) async fn run(mut self) -> Ended {
         let mut audit = tokio::time::interval_at(Instant::now() + AUDIT, AUDIT);
         audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.inputs.rulesets.mark_changed();
@@ -114,66 +126,58 @@ impl Owner {
                 biased;
                 changed = self.inputs.rulesets.changed() => match changed {
                     Ok(()) => self.take_ruleset(),
-                    Err(_) => return,
+                    Err(_) => return Ended::Stopped,
                 },
-                Some(order) = self.inputs.leases.recv() => self.set_lease(order),
-                change = self.monitor.foreign_change() => match change {
+                request = self.inputs.leases.recv() => match request {
+                    Some(request) => self.set_lease(request),
+                    None => return Ended::Stopped,
+                },
+                change = self.backend.foreign_change() => match change {
                     Ok(change) => self.repair(&change),
                     Err(error) => {
-                        warn!(error = %error_chain(&error), "cannot follow changes of nf_tables");
+                        warn!(error = %error_chain(&error), netns = %self.netns.id(),
+                            "cannot follow others' changes of nf_tables; writing our table anew");
                         self.doubt(|_| ());
                     }
                 },
                 () = until(attempt) => self.reconcile(),
-                _ = audit.tick() => self.audit().await,
+                _ = audit.tick() => {
+                    if !self.netns.is_there() {
+                        return Ended::NamespaceGone;
+                    }
+                    self.audit();
+                }
             }
         }
     }
 
     fn take_ruleset(&mut self) {
-        let latest = self.inputs.rulesets.borrow_and_update().clone();
-        if let Some(latest) = latest {
-            let bridges = latest.bridges.clone();
-            self.target = Some(latest);
-            self.bridges.send_if_modified(|now| std::mem::replace(now, bridges) != *now);
-            self.reconcile();
-        }
+        let view = self.view;
+        let latest = self.inputs.rulesets.borrow_and_update().as_ref().and_then(|all| all.get(&view).cloned());
+        let Some(latest) = latest else { return };
+        let bridges = latest.bridges.clone();
+        self.target = Some(latest);
+        self.outputs.bridges.send_if_modified(|now| std::mem::replace(now, bridges) != *now);
+        self.reconcile();
     }
 
-    /// Makes the kernel hold the target, by a plan if it is known what it holds, else as a whole.
+    /// Makes the backend hold the target, by a plan if it is known what it holds, else as a whole.
     fn reconcile(&mut self) {
         self.attempt = None;
         let Some(target) = self.target.clone() else { return };
         let start = Instant::now();
-        // Whether a plan took endpoints away; none: the whole table was written.
-        let mut retires = None;
-        let mut result = match &self.applied {
-            Some(applied) => {
-                let plan = plan(&target, applied);
-                if plan.is_empty() {
-                    self.applied = Some(target);
-                    return self.publish(|_| ());
-                }
-                retires = Some(plan.retires_slots());
-                self.nft.apply(&plan)
-            }
-            None => self.install(&target),
+        let Some((result, retires)) = self.program(&target) else {
+            self.applied = Some(target);
+            return self.publish(|_| ());
         };
-        if let (Err(error), Some(_)) = (&result, self.applied.take()) {
-            warn!(error = %error_chain(error), "a change failed; writing the whole table");
-            self.config.metrics.failures.inc();
-            self.publish(|state| state.failures += 1);
-            retires = None;
-            result = self.install(&target);
-        }
         match result {
             Ok(()) => {
                 let took = start.elapsed();
-                self.config.metrics.reconcile.observe(took.as_secs_f64());
+                self.outputs.metrics.reconcile.observe(took.as_secs_f64());
                 match retires {
-                    Some(true) => self.cleaner.clean(Arc::clone(&target)),
+                    Some(true) => self.outputs.cleaner.clean(Arc::clone(&target)),
                     Some(false) => {}
-                    None => self.cleaner.clean_all(Arc::clone(&target)),
+                    None => self.outputs.cleaner.clean_all(Arc::clone(&target)),
                 }
                 self.applied = Some(target);
                 self.publish(|state| {
@@ -182,17 +186,33 @@ impl Owner {
                 });
             }
             Err(error) => {
-                self.config.metrics.failures.inc();
-                warn!(error = %error_chain(&error), "cannot write the whole table; trying again");
+                self.outputs.metrics.failures.inc();
+                warn!(error = %error_chain(&error), netns = %self.netns.id(),
+                    "cannot write the whole table; trying again");
                 self.doubt(|state| state.failures += 1);
             }
         }
     }
 
-    fn install(&mut self, target: &Ruleset) -> Result<(), NftError> {
-        self.monitor.forget();
+    /// What came of it, and whether a plan took endpoints away (`None`: all was written). `None` where nothing is to be
+    /// done.
+    fn program(&mut self, target: &Ruleset) -> Option<(Result<(), B::Error>, Option<bool>)> {
+        let Some(applied) = &self.applied else { return Some((self.install(target), None)) };
+        let plan = Plan::new(target, applied);
+        if plan.is_empty() {
+            return None;
+        }
+        let Err(error) = self.backend.apply(&plan) else { return Some((Ok(()), Some(plan.retires_slots()))) };
+        warn!(error = %error_chain(&error), netns = %self.netns.id(), "a change failed; writing the whole table");
+        self.applied = None;
+        self.outputs.metrics.failures.inc();
+        self.publish(|state| state.failures += 1);
+        Some((self.install(target), None))
+    }
+
+    fn install(&mut self, target: &Ruleset) -> Result<(), B::Error> {
         let lease = self.lease_ends.map(|end| end.saturating_duration_since(Instant::now()));
-        self.nft.install(target, lease.filter(|lease| !lease.is_zero()))
+        self.backend.install(target, lease.filter(|lease| !lease.is_zero()))
     }
 
     fn repair(&mut self, change: &ForeignChange) {
@@ -200,13 +220,14 @@ impl Owner {
         if self.applied.is_none() {
             return;
         }
-        warn!(what = change.what, who = change.who, "somebody else changed our table; writing it anew");
-        self.config.metrics.repairs.inc();
+        warn!(what = change.what, who = change.who, netns = %self.netns.id(),
+            "somebody else changed our table; writing it anew");
+        self.outputs.metrics.repairs.inc();
         self.doubt(|state| state.repairs += 1);
     }
 
-    /// What the kernel holds is not known any more: the whole table is written, soon.
-    fn doubt(&mut self, count: impl FnOnce(&mut DataplaneState)) {
+    /// What the backend holds is not known any more: all of it is written, soon.
+    fn doubt(&mut self, count: impl FnOnce(&mut NamespaceState)) {
         self.applied = None;
         // More trouble does not put off an attempt that is due.
         let trouble = &mut self.trouble;
@@ -214,41 +235,40 @@ impl Owner {
         self.publish(count);
     }
 
-    fn set_lease(&mut self, LeaseOrder { lease, tell }: LeaseOrder) {
+    fn set_lease(&mut self, LeaseRequest { lease, answer }: LeaseRequest) {
         self.lease_ends = lease.map(|lease| Instant::now() + lease);
-        let result = match (self.config.capture, &self.applied) {
-            (true, Some(_)) => self.nft.set_lease(lease),
+        let result = match (self.capture, &self.applied) {
+            (true, Some(_)) => self.backend.set_lease(lease),
             // A table to come is written with it.
             _ => Ok(()),
         };
         if result.is_err() {
-            self.config.metrics.failures.inc();
+            self.outputs.metrics.failures.inc();
             self.doubt(|state| state.failures += 1);
         }
         // Whoever asked may have gone.
-        let _ = tell.send(result);
+        let _ = answer.send(result.map_err(|error| Error::Backend(Box::new(error))));
     }
 
-    /// Looks whether the table and the resolver's address are there, and sweeps conntrack.
-    async fn audit(&mut self) {
+    /// Looks whether what was installed is there, and sweeps conntrack.
+    fn audit(&mut self) {
         let Some(applied) = self.applied.clone() else { return };
-        match self.nft.present() {
-            Ok(true) => self.cleaner.clean(applied),
+        match self.backend.audit() {
+            Ok(true) => self.outputs.cleaner.clean(applied),
             Ok(false) => self.repair(&ForeignChange { what: "delete table".to_owned(), who: "unknown".to_owned() }),
-            Err(error) => warn!(error = %error_chain(&error), "cannot look at our table"),
-        }
-        if self.config.capture
-            && let Err(error) = links::add_address(self.config.vip_cidr.resolver()).await
-        {
-            warn!(error = %error_chain(&error), "DNS queries cannot be answered");
+            Err(error) => {
+                warn!(error = %error_chain(&error), netns = %self.netns.id(), "cannot look at our table");
+            }
         }
     }
 
-    fn publish(&mut self, change: impl FnOnce(&mut DataplaneState)) {
+    fn publish(&mut self, change: impl FnOnce(&mut NamespaceState)) {
         let applied = self.applied.clone();
-        let desired = self.inputs.rulesets.borrow().clone();
+        let desired = self.inputs.rulesets.borrow().as_ref().and_then(|all| all.get(&self.view).cloned());
         let in_sync = matches!((&applied, &desired), (Some(applied), Some(desired)) if Arc::ptr_eq(applied, desired));
-        self.state.send_modify(|state| {
+        let (id, view) = (self.netns.id(), self.view);
+        self.outputs.state.send_modify(|state| {
+            let state = state.of(id, view, B::NAME);
             change(state);
             state.in_sync = in_sync;
             state.applied = applied;

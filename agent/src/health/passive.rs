@@ -1,36 +1,32 @@
 //! Passive outlier detection: reads what the kernel tells of connections to VIPs and says which endpoints to avoid.
 //!
-//! Owns the event socket and the [`Tracker`]. Receives the catalog, to forget endpoints that are gone; emits
-//! [`Ejections`]; shows every event to one observer, for counting. Sees a connection's begin and end, never its
-//! packets.
+//! Owns the [`Tracker`]. Receives flow events, and the catalog, to forget endpoints that are gone; emits [`Ejections`];
+//! shows every event to one observer, for counting. Sees a connection's begin and end, never its packets.
 
 use std::time::Duration;
 
 use imbl::ordmap::DiffItem;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::info;
 
 use super::outlier::{Failure, Tracker};
-use crate::dataplane::conntrack::FlowEvents;
-use crate::model::{Ejections, Endpoints, Flow, FlowKind, L4, Target, TcpState, VipCidr};
+use crate::model::{Ejections, Endpoints, Flow, FlowEvent, FlowKind, L4, Target, TcpState};
 
-/// How long to wait before the kernel is asked for events again.
-const REOPEN: Duration = Duration::from_secs(5);
 /// How often failures that are too old to count are forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
 
 /// What an observer is shown.
 #[derive(Debug, Clone, Copy)]
-pub enum Seen<'a> {
+pub enum Observation<'a> {
     /// A flow began or ended.
-    Flow(&'a FlowKind, &'a Flow),
+    Flow(&'a FlowEvent),
     /// The endpoint of this flow is avoided from now on, because of it.
-    Ejected(&'a Flow),
+    Ejection(&'a Flow),
 }
 
 /// The failure in what happened to a flow, if it is one. UDP has none: nobody need answer a datagram.
-fn failure(kind: &FlowKind, flow: &Flow) -> Option<Failure> {
+fn failure(FlowEvent { kind, flow }: &FlowEvent) -> Option<Failure> {
     match *kind {
         FlowKind::Destroyed { replied: false, tcp, .. } if flow.frontend.l4 == L4::Tcp => {
             Some(if tcp == Some(TcpState::CLOSE) { Failure::Refused } else { Failure::Unanswered })
@@ -41,68 +37,35 @@ fn failure(kind: &FlowKind, flow: &Flow) -> Option<Failure> {
 
 /// The addresses whose endpoints are there no more, or are another container's.
 fn gone<'a>(before: &'a Endpoints, now: &'a Endpoints) -> impl Iterator<Item = Target> + 'a {
-    before.diff(now).filter_map(|change| match change {
-        DiffItem::Remove(_, old) => Some((old.protocol.l4(), old.address)),
-        DiffItem::Update { old: (_, old), new: (_, new) } if old.started_ms != new.started_ms => {
-            Some((old.protocol.l4(), old.address))
-        }
+    let ended = before.diff(now).filter_map(|change| match change {
+        DiffItem::Remove(_, old) => Some(old),
+        DiffItem::Update { old: (_, old), new: (_, new) } if old.started_ms != new.started_ms => Some(old),
         DiffItem::Add(..) | DiffItem::Update { .. } => None,
-    })
+    });
+    ended.flat_map(|endpoint| endpoint.targets())
 }
 
-/// Runs until dropped. Without events nobody is ejected, and nothing else is lost.
+/// Runs until nobody tells of flows any more.
 pub async fn run(
-    range: VipCidr,
+    mut flows: mpsc::Receiver<FlowEvent>,
     mut catalog: watch::Receiver<Option<Endpoints>>,
     ejections: watch::Sender<Ejections>,
-    mut observe: impl FnMut(Seen<'_>),
+    mut observe: impl FnMut(Observation<'_>),
 ) {
     let mut tracker = Tracker::default();
     let mut known = Endpoints::new();
-    loop {
-        match FlowEvents::open(range) {
-            Ok(mut events) => {
-                let error = follow(&mut events, &mut catalog, &mut known, &mut tracker, &ejections, &mut observe).await;
-                warn!(%error, "conntrack events broke off; asking again");
-            }
-            Err(error) => {
-                warn!(%error, "no conntrack events: endpoints are not ejected; allow the module nf_conntrack_netlink");
-            }
-        }
-        tokio::time::sleep(REOPEN).await;
-    }
-}
-
-async fn follow(
-    events: &mut FlowEvents,
-    catalog: &mut watch::Receiver<Option<Endpoints>>,
-    known: &mut Endpoints,
-    tracker: &mut Tracker,
-    ejections: &watch::Sender<Ejections>,
-    observe: &mut impl FnMut(Seen<'_>),
-) -> std::io::Error {
     let mut sweep = Instant::now() + SWEEP;
     loop {
         let due = tracker.due().map_or(sweep, |due| due.min(sweep));
         let changed = tokio::select! {
-            event = events.next() => match event {
-                Ok((kind, flow)) => {
-                    observe(Seen::Flow(&kind, &flow));
-                    let target = (flow.frontend.l4, flow.endpoint);
-                    let failed = failure(&kind, &flow);
-                    let ejected = failed.is_some_and(|failure| tracker.observe(Instant::now(), target, failure));
-                    if ejected && let Some(ejection) = tracker.ejected().get(&target) {
-                        info!(endpoint = %flow.endpoint, reason = %ejection.reason, "ejected");
-                        observe(Seen::Ejected(&flow));
-                    }
-                    ejected
-                }
-                Err(error) => return error,
+            event = flows.recv() => match event {
+                Some(event) => take(&mut tracker, &event, &mut observe),
+                None => return,
             },
             Ok(()) = catalog.changed() => {
                 let now = catalog.borrow_and_update().clone().unwrap_or_default();
-                let ended = gone(known, &now).filter(|target| tracker.forget(target)).count();
-                *known = now;
+                let ended = gone(&known, &now).filter(|target| tracker.forget(target)).count();
+                known = now;
                 ended > 0
             }
             () = sleep_until(due) => {
@@ -117,6 +80,19 @@ async fn follow(
             ejections.send_replace(tracker.ejected().clone());
         }
     }
+}
+
+/// Takes note of an event; true when it ejected an endpoint.
+fn take(tracker: &mut Tracker, event: &FlowEvent, observe: &mut impl FnMut(Observation<'_>)) -> bool {
+    observe(Observation::Flow(event));
+    let flow = &event.flow;
+    let target = (flow.frontend.l4, flow.endpoint);
+    let ejected = failure(event).is_some_and(|failure| tracker.observe(Instant::now(), target, failure));
+    if ejected && let Some(ejection) = tracker.ejected().get(&target) {
+        info!(endpoint = %flow.endpoint, reason = %ejection.reason, "ejected");
+        observe(Observation::Ejection(flow));
+    }
+    ejected
 }
 
 #[cfg(test)]

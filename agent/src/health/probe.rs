@@ -3,7 +3,7 @@
 //! Asks from the host's network namespace by plain sockets. Whatever answers is a stranger: time, headers and messages
 //! are bounded, bodies are not read, redirects not followed.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ pub(super) struct Report {
 pub(super) async fn run(
     key: EndpointKey,
     life: u64,
-    address: SocketAddrV4,
+    address: SocketAddr,
     check: HealthCheck,
     slots: Arc<Semaphore>,
     reports: mpsc::Sender<Report>,
@@ -113,7 +113,7 @@ fn word(
 }
 
 /// Asks once.
-pub(super) async fn probe(check: &HealthCheck, address: SocketAddrV4) -> Result<(), Failure> {
+pub(super) async fn probe(check: &HealthCheck, address: SocketAddr) -> Result<(), Failure> {
     let asked = async {
         match check {
             HealthCheck::None => Ok(()),
@@ -125,7 +125,7 @@ pub(super) async fn probe(check: &HealthCheck, address: SocketAddrV4) -> Result<
     timeout(TIMEOUT, asked).await.unwrap_or(Err(Failure::Timeout))
 }
 
-async fn http(address: SocketAddrV4, path: &str) -> Result<(), Failure> {
+async fn http(address: SocketAddr, path: &str) -> Result<(), Failure> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await?;
@@ -142,7 +142,7 @@ async fn http(address: SocketAddrV4, path: &str) -> Result<(), Failure> {
 }
 
 /// `grpc.health.v1.Health/Check` (gRPC health checking protocol).
-async fn grpc(address: SocketAddrV4, service: &str) -> Result<(), Failure> {
+async fn grpc(address: SocketAddr, service: &str) -> Result<(), Failure> {
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
     let mut client = HealthClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
     let answer = client.check(HealthCheckRequest { service: service.to_owned() }).await;

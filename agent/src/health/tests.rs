@@ -7,7 +7,7 @@ use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use super::*;
-use crate::model::{Network, State};
+use crate::model::{DualStack, Network, State};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -34,7 +34,7 @@ fn container(n: u8, labels: &[(&str, &str)]) -> Container {
         name: format!("web-{n}").into(),
         image: "web".into(),
         labels: Arc::new(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
-        network: Network::Bridge { address: Ipv4Addr::LOCALHOST },
+        network: Network::Bridge { address: DualStack::V4(Ipv4Addr::LOCALHOST), published: Arc::default() },
         health: DockerHealth::None,
         started_ms: 1,
         stopping: false,
@@ -160,9 +160,9 @@ async fn labels_that_change_their_meaning_change_the_endpoints() {
     bench.until("test/web", |all| matches!(all, [one] if one.service.to_string() == "test/web")).await;
     // Another address of the node, for what runs in the host's network.
     bench.put(Container { network: Network::Host { ports: [].into() }, ..container(1, &[WEB]) });
-    bench.until("host", |all| matches!(all, [one] if one.address.to_string() == "10.0.0.1:8080")).await;
+    bench.until("host", |all| matches!(all, [one] if one.addresses.first().to_string() == "10.0.0.1:8080")).await;
     bench.node.send_replace(node([10, 0, 0, 2]));
-    bench.until("moved", |all| matches!(all, [one] if one.address.to_string() == "10.0.0.2:8080")).await;
+    bench.until("moved", |all| matches!(all, [one] if one.addresses.first().to_string() == "10.0.0.2:8080")).await;
     bench.put(container(1, &[]));
     bench.until("none", <[Endpoint]>::is_empty).await;
     assert!(bench.offered.borrow()["c1"].why_not.is_some());

@@ -4,40 +4,53 @@
 //! are skipped) and recomputes only the services that a difference touches.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use imbl::OrdSet;
 use imbl::ordmap::DiffItem;
-use imbl::{OrdMap, OrdSet};
 
-use super::select::select;
-use super::slots;
+use super::claims::{Claim, claims};
+use super::lanes::{Lane, share_out};
+use super::select::judge;
 use super::vip::{Remembered, Vips};
 use crate::config::MeshSettings;
 use crate::model::endpoint::of_service;
 use crate::model::{
-    Alias, AliasName, Conflict, Desired, Ejections, Endpoint, Endpoints, Frontend, IfName, L4, Ruleset, ServiceId,
-    ServiceView, Slots,
+    Alias, AliasName, Conflict, Desired, DesiredService, DualStack, Ejections, Endpoint, EndpointAddresses, Endpoints,
+    Family, Frontend, IfName, L4, LocalNetwork, Ruleset, ServiceId, Slots, Target, View,
 };
 
 /// What the desired state is computed from.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Inputs {
     /// Endpoints of every namespace that is known here.
     pub catalog: Endpoints,
     /// Endpoints avoided because connections to them failed.
     pub ejections: Ejections,
-    /// This node's name: its bridge endpoints need care when they dial themselves.
-    pub node: Arc<str>,
-    /// This node's address, which its host-network endpoints share.
-    pub address: Option<Ipv4Addr>,
     /// This node's zone.
     pub zone: Option<Arc<str>>,
+    /// The views that have clients.
+    pub views: BTreeSet<View>,
     /// Docker's bridges.
     pub bridges: OrdSet<IfName>,
     /// Name servers whose queries are captured from the host's own processes.
-    pub resolvers: OrdSet<Ipv4Addr>,
+    pub resolvers: OrdSet<IpAddr>,
+}
+
+impl Default for Inputs {
+    /// A node without endpoints, whose own clients are the only ones.
+    fn default() -> Self {
+        Self {
+            catalog: Endpoints::default(),
+            ejections: Ejections::default(),
+            zone: None,
+            views: BTreeSet::from([View::Node]),
+            bridges: OrdSet::default(),
+            resolvers: OrdSet::default(),
+        }
+    }
 }
 
 /// The desired state and everything needed to bring it up to date.
@@ -53,45 +66,30 @@ pub struct Mesh {
     services: BTreeMap<ServiceId, Service>,
     claims: BTreeMap<(AliasName, ServiceId), Claim>,
     at: BTreeSet<(Target, ServiceId)>,
+    local_at: BTreeSet<(IpAddr, ServiceId)>,
     conflicts: BTreeMap<ServiceId, Vec<Conflict>>,
 }
-
-/// Where an endpoint is reached.
-type Target = (Ipv4Addr, u16, L4);
 
 /// What was derived from one service's endpoints. Slices are sorted and hold nothing twice.
 #[derive(Debug, Default)]
 struct Service {
-    vip: Option<Ipv4Addr>,
-    slots: Box<[(L4, Slots)]>,
+    vips: Option<DualStack>,
+    slots: Box<[(Lane, Slots)]>,
     names: Box<[AliasName]>,
     targets: Box<[Target]>,
-    locals: Box<[Ipv4Addr]>,
+    /// Addresses of their own that endpoints have on this node's bridges.
+    locals: Box<[IpAddr]>,
     frontends: Box<[Frontend]>,
 }
 
 impl Service {
-    fn slots(&self, l4: L4) -> Option<&Slots> {
-        self.slots.iter().find(|(of, _)| *of == l4).map(|(_, slots)| slots)
+    fn slots(&self, lane: Lane) -> Option<&Slots> {
+        self.slots.iter().find(|(of, _)| *of == lane).map(|(_, slots)| slots)
     }
-}
 
-/// A service's claim to an alias name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Claim {
-    rank: Rank,
-    /// Sorted, each once.
-    ports: Box<[(L4, NonZeroU16)]>,
-}
-
-/// Who has a name that several services claim; the least has it. First the service whose qualified name it is, then by
-/// order of namespaces, then the one whose discovery name it is, then the one that has claimed it longest.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Rank {
-    unqualified: bool,
-    namespace: usize,
-    borrowed: bool,
-    since_ms: u64,
+    fn vips(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        self.vips.into_iter().flat_map(DualStack::iter)
+    }
 }
 
 /// Computes the desired state from scratch: what [`Mesh::advance`] must come to, however it got there.
@@ -105,13 +103,14 @@ impl Mesh {
     #[must_use]
     pub fn new(settings: MeshSettings, remembered: &Remembered) -> Self {
         Self {
-            vips: Vips::new(settings.vip_cidr, remembered),
+            vips: Vips::new(settings.vip_ranges, remembered),
             settings,
             inputs: Inputs::default(),
             desired: Desired::default(),
             services: BTreeMap::new(),
             claims: BTreeMap::new(),
             at: BTreeSet::new(),
+            local_at: BTreeSet::new(),
             conflicts: BTreeMap::new(),
         }
     }
@@ -135,33 +134,43 @@ impl Mesh {
         for name in names {
             owners.extend(self.name(&name));
         }
-        let mut ruleset = Ruleset::clone(&self.desired.ruleset);
+        let views = self.inputs.views.iter();
+        let mut rulesets: BTreeMap<View, Ruleset> = views
+            .map(|view| (*view, self.desired.ruleset(*view).map(|now| Ruleset::clone(now)).unwrap_or_default()))
+            .collect();
         let mut other_conflicts = false;
         for owner in &owners {
-            other_conflicts |= self.publish(owner, &mut ruleset.frontends);
+            other_conflicts |= self.publish(owner, &mut rulesets);
         }
-        for address in touched {
-            let mut here = self.serving((address, 0, L4::Tcp), (address, u16::MAX, L4::Udp));
-            if here.any(|id| self.services.get(id).is_some_and(|service| service.locals.contains(&address))) {
-                ruleset.locals.insert(address);
-            } else {
-                ruleset.locals.remove(&address);
-            }
-        }
-        ruleset.bridges = self.inputs.bridges.clone();
-        ruleset.resolvers = self.inputs.resolvers.clone();
-        if ruleset != *self.desired.ruleset {
-            self.desired.ruleset = Arc::new(ruleset);
-        }
+        self.desired.rulesets =
+            rulesets.into_iter().map(|(view, ruleset)| self.complete(view, ruleset, &touched)).collect();
         if other_conflicts {
             self.desired.conflicts = self.conflicts.values().flatten().cloned().collect();
         }
         self.desired.clone()
     }
 
+    /// Adds to a view's frontends what its clients need besides. The same ruleset as before where nothing differs.
+    fn complete(&self, view: View, mut ruleset: Ruleset, touched: &BTreeSet<IpAddr>) -> (View, Arc<Ruleset>) {
+        if view == View::Node {
+            for address in touched {
+                match self.local_at.range((*address, ServiceId::first())..).next() {
+                    Some((held, _)) if held == address => ruleset.locals.insert(*address),
+                    _ => ruleset.locals.remove(address),
+                };
+            }
+            ruleset.bridges = self.inputs.bridges.clone();
+            ruleset.resolvers = self.inputs.resolvers.clone();
+        }
+        match self.desired.ruleset(view) {
+            Some(before) if **before == ruleset => (view, Arc::clone(before)),
+            _ => (view, Arc::new(ruleset)),
+        }
+    }
+
     /// The services that a difference between the last inputs and these touches.
     fn changed(&self, inputs: &Inputs) -> BTreeSet<ServiceId> {
-        if inputs.zone != self.inputs.zone || inputs.node != self.inputs.node || inputs.address != self.inputs.address {
+        if inputs.zone != self.inputs.zone || inputs.views != self.inputs.views {
             return inputs.catalog.keys().chain(self.inputs.catalog.keys()).map(|(id, _)| id.clone()).collect();
         }
         let of_catalog = self.inputs.catalog.diff(&inputs.catalog).map(|item| match item {
@@ -170,19 +179,18 @@ impl Mesh {
             }
         });
         let of_ejections = self.inputs.ejections.diff(&inputs.ejections).flat_map(|item| {
-            let (l4, address) = match item {
+            let target = match item {
                 DiffItem::Add(at, _) | DiffItem::Remove(at, _) | DiffItem::Update { new: (at, _), .. } => *at,
             };
-            let target = (*address.ip(), address.port(), l4);
-            self.serving(target, target).cloned()
+            self.serving(target).cloned()
         });
         of_catalog.chain(of_ejections).collect()
     }
 
-    /// The services that have endpoints at these targets, a service once for each.
-    fn serving(&self, first: Target, last: Target) -> impl Iterator<Item = &ServiceId> {
-        let from = (first, ServiceId::first());
-        self.at.range(from..).take_while(move |(target, _)| *target <= last).map(|(_, service)| service)
+    /// The services that have endpoints at a target.
+    fn serving(&self, target: Target) -> impl Iterator<Item = &ServiceId> {
+        let from = (target, ServiceId::first());
+        self.at.range(from..).take_while(move |(at, _)| *at == target).map(|(_, service)| service)
     }
 
     /// The services that claim a name.
@@ -192,17 +200,16 @@ impl Mesh {
         claims.map(|((_, service), claim)| (service, claim))
     }
 
-    /// Brings one service's slots, view, claims and addresses up to date. Adds the names whose claims may have changed,
-    /// and the local addresses that may have come or gone.
-    fn derive(&mut self, id: &ServiceId, names: &mut BTreeSet<AliasName>, touched: &mut BTreeSet<Ipv4Addr>) {
+    /// Brings one service's slots, description, claims and addresses up to date. Adds the names whose claims may have
+    /// changed, and the local addresses that may have come or gone.
+    fn derive(&mut self, id: &ServiceId, names: &mut BTreeSet<AliasName>, touched: &mut BTreeSet<IpAddr>) {
         let old = self.services.remove(id).unwrap_or_default();
         let endpoints: Vec<Arc<Endpoint>> = of_service(&self.inputs.catalog, id).cloned().collect();
         let namespace = self.settings.dialled().position(|namespace| *namespace == id.namespace);
 
         let mut new = Service { frontends: old.frontends, ..Service::default() };
-        if !endpoints.is_empty() && namespace.is_some() {
-            let catalog = &self.inputs.catalog;
-            new.vip = self.vips.assign(id, |service| of_service(catalog, service).next().is_some());
+        if namespace.is_some() {
+            new.vips = self.assign_vips(id, &endpoints);
         }
         let mut all_slots = Vec::new();
         for l4 in [L4::Tcp, L4::Udp] {
@@ -212,12 +219,12 @@ impl Mesh {
                 self.desired.services.remove(&key);
                 continue;
             }
-            let (view, slots) = self.view(id, &own, new.vip, namespace);
-            self.desired.services.insert(key, Arc::new(view));
-            all_slots.extend(slots.map(|slots| (l4, slots)));
+            let (service, slots) = self.describe(id, l4, &own, new.vips, namespace);
+            self.desired.services.insert(key, Arc::new(service));
+            all_slots.extend(slots);
         }
         new.slots = all_slots.into();
-        let claims = match (new.vip, namespace) {
+        let claims = match (new.vips, namespace) {
             (Some(_), Some(namespace)) => claims(id, namespace, &endpoints),
             _ => BTreeMap::new(),
         };
@@ -234,68 +241,84 @@ impl Mesh {
             }
             self.claims.insert(key, claim);
         }
-        let locals = endpoints.iter().filter(|endpoint| self.is_local(endpoint)).map(|e| *e.address.ip());
-        new.locals = sorted(locals);
+        new.locals = sorted(
+            endpoints
+                .iter()
+                .filter(|endpoint| is_on_bridge(endpoint))
+                .flat_map(|endpoint| endpoint.addresses.local().map(|address| address.ip())),
+        );
+        index(&mut self.local_at, id, &old.locals, &new.locals);
         touched.extend(missing(&old.locals, &new.locals).chain(missing(&new.locals, &old.locals)));
-        new.targets = sorted(endpoints.iter().map(|e| (*e.address.ip(), e.address.port(), e.protocol.l4())));
-        for target in missing(&old.targets, &new.targets) {
-            self.at.remove(&(*target, id.clone()));
-        }
-        self.at.extend(missing(&new.targets, &old.targets).map(|target| (*target, id.clone())));
+        new.targets = sorted(endpoints.iter().flat_map(|endpoint| endpoint.targets()));
+        index(&mut self.at, id, &old.targets, &new.targets);
         self.services.insert(id.clone(), new);
     }
 
-    fn view(
+    /// A VIP of each family that any of the endpoints has an address of. `None` where there is no endpoint, or no VIP
+    /// left.
+    fn assign_vips(&mut self, id: &ServiceId, endpoints: &[Arc<Endpoint>]) -> Option<DualStack> {
+        let families =
+            Family::ALL.into_iter().filter(|family| endpoints.iter().any(|endpoint| endpoint.addresses.has(*family)));
+        let catalog = &self.inputs.catalog;
+        let live = |service: &ServiceId| of_service(catalog, service).next().is_some();
+        DualStack::collect(families.filter_map(|family| self.vips.assign(id, family, live)).collect::<Vec<_>>())
+    }
+
+    /// What is to be known of a service over one transport, and the slots for every lane that it has a VIP for.
+    fn describe(
         &self,
         id: &ServiceId,
+        l4: L4,
         endpoints: &[Arc<Endpoint>],
-        vip: Option<Ipv4Addr>,
+        vips: Option<DualStack>,
         namespace: Option<usize>,
-    ) -> (ServiceView, Option<Slots>) {
-        let (mut views, chosen) =
-            select(endpoints, &self.inputs.ejections, self.inputs.zone.as_ref(), self.settings.locality);
-        let slots = vip.and_then(|_| slots::assign(&chosen));
-        let mut taken: BTreeMap<SocketAddrV4, f64> = BTreeMap::new();
-        for slot in slots.iter().flat_map(|slots| slots.iter()) {
-            *taken.entry(*slot).or_default() += 1.0;
+    ) -> (DesiredService, Vec<(Lane, Slots)>) {
+        let mut judged = judge(endpoints, &self.inputs.ejections);
+        let mut lanes: Vec<(Lane, Slots)> = Vec::new();
+        for vip in vips.into_iter().flat_map(DualStack::iter) {
+            for &view in &self.inputs.views {
+                let lane = Lane { view, family: Family::of(vip), l4 };
+                let slots = lane.slots(&judged, self.inputs.zone.as_ref(), self.settings.locality);
+                lanes.extend(slots.map(|slots| (lane, slots)));
+            }
         }
-        let all = slots.as_ref().map_or(0, |slots| slots.len());
-        for view in &mut views {
-            view.share = taken.remove(&view.endpoint.address).map_or(0.0, |slots| slots / all as f64);
-        }
-        let why = match (namespace, vip, all) {
+        let own: Vec<&Slots> =
+            lanes.iter().filter(|(lane, _)| lane.view == View::Node).map(|(_, slots)| slots).collect();
+        share_out(&mut judged, &own);
+        let slots = own.iter().map(|slots| slots.len()).max().unwrap_or_default();
+        let why = match (namespace, vips, slots) {
             (None, ..) => Some(format!(
                 "namespace {} is neither this node's nor imported; add it to mesh.import to dial it from here",
                 id.namespace
             )),
-            (_, None, _) => Some(format!("no VIP is left in {}; widen mesh.vip_cidr", self.settings.vip_cidr)),
+            (_, None, _) => Some(format!("no VIP is left in {}; widen mesh.vip_cidr", self.settings.vip_ranges.v4())),
             (_, _, 0) => Some("no endpoint takes connections: its VIP refuses".to_owned()),
             _ => None,
         };
         let aliases: BTreeSet<&Alias> = endpoints.iter().flat_map(|endpoint| endpoint.aliases.iter()).collect();
         let oldest = endpoints.iter().min_by_key(|endpoint| (endpoint.started_ms, &endpoint.id));
-        let view = ServiceView {
-            vip,
+        let service = DesiredService {
+            vips,
             protocol: oldest.map(|endpoint| endpoint.protocol).unwrap_or_default(),
             aliases: aliases.into_iter().cloned().collect(),
-            endpoints: views,
-            slots: all,
+            endpoints: judged,
+            slots,
             why: why.map(Into::into),
         };
-        (view, slots)
+        (service, lanes)
     }
 
     /// Decides again who has a name. Gives the services whose frontends that may change.
     fn name(&mut self, name: &AliasName) -> Vec<ServiceId> {
         let before = self.desired.names.get(name).copied();
-        let after = self.owner(name).and_then(|owner| self.services.get(owner)?.vip);
+        let after = self.owner(name).and_then(|owner| self.services.get(owner)?.vips);
         // Untouched where nothing changes: whoever follows the names sees by the map's identity that there is no news.
         match after {
             _ if before == after => None,
-            Some(vip) => self.desired.names.insert(name.clone(), vip),
+            Some(vips) => self.desired.names.insert(name.clone(), vips),
             None => self.desired.names.remove(name),
         };
-        let stands_for = |vip: Option<Ipv4Addr>| vip.and_then(|vip| self.vips.holder(vip)).cloned();
+        let stands_for = |vips: Option<DualStack>| vips.and_then(|vips| self.vips.holder(vips.first())).cloned();
         stands_for(before).into_iter().chain(stands_for(after)).collect()
     }
 
@@ -303,52 +326,47 @@ impl Mesh {
         self.claims(name).min_by_key(|(service, claim)| (&claim.rank, *service)).map(|(service, _)| service)
     }
 
-    /// Brings the frontends on a service's VIP up to date: its own ports, and those that other services claim on names
-    /// that this one has. True when other aliases than before are claimed twice.
-    fn publish(&mut self, id: &ServiceId, frontends: &mut OrdMap<Frontend, Slots>) -> bool {
-        let mut wanted: BTreeMap<Frontend, (ServiceId, Option<Slots>)> = BTreeMap::new();
-        let mut conflicts = Vec::new();
-        if let Some((service, vip)) = self.services.get(id).and_then(|service| Some((service, service.vip?))) {
-            let frontend = |&(l4, port): &(L4, NonZeroU16)| Frontend { vip, l4, port };
-            for claim in service.names.iter().filter_map(|name| self.claims.get(&(name.clone(), id.clone()))) {
-                for port in &claim.ports {
-                    wanted.insert(frontend(port), (id.clone(), service.slots(port.0).cloned()));
-                }
+    /// Brings the frontends on a service's VIPs up to date in every view. True when other aliases than before are
+    /// claimed twice.
+    fn publish(&mut self, id: &ServiceId, rulesets: &mut BTreeMap<View, Ruleset>) -> bool {
+        let (servers, conflicts) = self.servers(id);
+        let vips: Vec<IpAddr> = self.services.get(id).into_iter().flat_map(Service::vips).collect();
+        let wanted: BTreeMap<Frontend, &ServiceId> = servers
+            .iter()
+            .flat_map(|(&(l4, port), server)| vips.iter().map(move |&vip| (Frontend { vip, l4, port }, server)))
+            .collect();
+        let old = self.services.get_mut(id).map(|service| std::mem::take(&mut service.frontends)).unwrap_or_default();
+        let mut served: BTreeSet<Frontend> = BTreeSet::new();
+        for (&view, ruleset) in rulesets {
+            for gone in old.iter().filter(|frontend| !wanted.contains_key(frontend)) {
+                ruleset.frontends.remove(gone);
             }
-            let owned = |name: &&AliasName| self.desired.names.get(*name) == Some(&vip);
-            for name in service.names.iter().filter(owned) {
-                let mut guests: Vec<_> = self.claims(name).filter(|(guest, _)| *guest != id).collect();
-                guests.sort_by_key(|(service, claim)| (&claim.rank, *service));
-                for (guest, claim) in guests {
-                    for port in &claim.ports {
-                        let slots = self.services.get(guest).and_then(|guest| guest.slots(port.0)).cloned();
-                        let (owner, _) = wanted.entry(frontend(port)).or_insert_with(|| (guest.clone(), slots));
-                        if owner != guest {
-                            let alias = Alias { name: name.clone(), port: port.1 };
-                            conflicts.push(Conflict { alias, owner: owner.clone(), loser: guest.clone() });
-                        }
+            for (&frontend, server) in &wanted {
+                let lane = Lane { view, family: frontend.family(), l4: frontend.l4 };
+                match self.services.get(*server).and_then(|server| server.slots(lane)) {
+                    Some(slots) if ruleset.frontends.get(&frontend) == Some(slots) => drop(served.insert(frontend)),
+                    Some(slots) => {
+                        served.insert(frontend);
+                        ruleset.frontends.insert(frontend, slots.clone());
                     }
+                    None => drop(ruleset.frontends.remove(&frontend)),
                 }
             }
         }
-        let wanted: BTreeMap<Frontend, (ServiceId, Slots)> =
-            wanted.into_iter().filter_map(|(frontend, (server, slots))| Some((frontend, (server, slots?)))).collect();
-        if let Some(service) = self.services.get_mut(id) {
-            for gone in service.frontends.iter().filter(|frontend| !wanted.contains_key(frontend)) {
-                frontends.remove(gone);
-                self.desired.served.remove(gone);
-            }
-            service.frontends = wanted.keys().copied().collect();
-            if service.vip.is_none() && service.targets.is_empty() {
-                self.services.remove(id);
+        for gone in old.iter().filter(|frontend| !served.contains(frontend)) {
+            self.desired.served.remove(gone);
+        }
+        for frontend in &served {
+            if let Some(&server) = wanted.get(frontend)
+                && self.desired.served.get(frontend) != Some(server)
+            {
+                self.desired.served.insert(*frontend, server.clone());
             }
         }
-        for (frontend, (server, slots)) in wanted {
-            if frontends.get(&frontend) != Some(&slots) {
-                frontends.insert(frontend, slots);
-            }
-            if self.desired.served.get(&frontend) != Some(&server) {
-                self.desired.served.insert(frontend, server);
+        if let Some(service) = self.services.get_mut(id) {
+            service.frontends = served.into_iter().collect();
+            if service.vips.is_none() && service.targets.is_empty() {
+                self.services.remove(id);
             }
         }
         let before = match conflicts.is_empty() {
@@ -358,32 +376,45 @@ impl Mesh {
         before.as_ref() != self.conflicts.get(id)
     }
 
-    /// Whether an endpoint has an address of its own on one of this node's bridges.
-    fn is_local(&self, endpoint: &Endpoint) -> bool {
-        endpoint.node == self.inputs.node && Some(*endpoint.address.ip()) != self.inputs.address
+    /// Who serves which port of a service's VIPs: itself its own ports, and others those that they claim on names that
+    /// this service has. Also which aliases are claimed twice.
+    fn servers(&self, id: &ServiceId) -> (BTreeMap<(L4, NonZeroU16), ServiceId>, Vec<Conflict>) {
+        let mut servers: BTreeMap<(L4, NonZeroU16), ServiceId> = BTreeMap::new();
+        let mut conflicts = Vec::new();
+        let Some(service) = self.services.get(id) else { return (servers, conflicts) };
+        let Some(vips) = service.vips else { return (servers, conflicts) };
+        for claim in service.names.iter().filter_map(|name| self.claims.get(&(name.clone(), id.clone()))) {
+            servers.extend(claim.ports.iter().map(|port| (*port, id.clone())));
+        }
+        let owned = |name: &&AliasName| self.desired.names.get(*name) == Some(&vips);
+        for name in service.names.iter().filter(owned) {
+            let mut guests: Vec<_> = self.claims(name).filter(|(guest, _)| *guest != id).collect();
+            guests.sort_by_key(|(service, claim)| (&claim.rank, *service));
+            for (guest, claim) in guests {
+                for port in &claim.ports {
+                    let owner = servers.entry(*port).or_insert_with(|| guest.clone());
+                    if owner != guest {
+                        let alias = Alias { name: name.clone(), port: port.1 };
+                        conflicts.push(Conflict { alias, owner: owner.clone(), loser: guest.clone() });
+                    }
+                }
+            }
+        }
+        (servers, conflicts)
     }
 }
 
-fn claims(id: &ServiceId, namespace: usize, endpoints: &[Arc<Endpoint>]) -> BTreeMap<AliasName, Claim> {
-    let qualified = id.qualified().ok();
-    let since_ms = endpoints.iter().map(|endpoint| endpoint.started_ms).min().unwrap_or(0);
-    let mut ports: BTreeMap<AliasName, BTreeSet<(L4, NonZeroU16)>> =
-        qualified.iter().map(|name| (name.clone(), BTreeSet::new())).collect();
-    for endpoint in endpoints {
-        for alias in endpoint.aliases.iter() {
-            ports.entry(alias.name.clone()).or_default().insert((endpoint.protocol.l4(), alias.port));
-        }
+/// Whether an endpoint has an address of its own on one of this node's bridges, from which it may dial itself.
+fn is_on_bridge(endpoint: &Endpoint) -> bool {
+    matches!(endpoint.addresses, EndpointAddresses::Own { network: LocalNetwork::Bridge, .. })
+}
+
+/// Keeps an index of services by what they have.
+fn index<T: Ord + Clone>(index: &mut BTreeSet<(T, ServiceId)>, id: &ServiceId, old: &[T], new: &[T]) {
+    for gone in missing(old, new) {
+        index.remove(&(gone.clone(), id.clone()));
     }
-    let claim = |(name, ports): (AliasName, BTreeSet<_>)| {
-        let rank = Rank {
-            unqualified: qualified.as_ref() != Some(&name),
-            namespace,
-            borrowed: id.name.as_str() != name.as_str(),
-            since_ms,
-        };
-        (name, Claim { rank, ports: ports.into_iter().collect() })
-    };
-    ports.into_iter().map(claim).collect()
+    index.extend(missing(new, old).map(|here| (here.clone(), id.clone())));
 }
 
 /// The items in order, each once.

@@ -5,7 +5,7 @@
 //! take three. Kernel memory and programming time follow the endpoints.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use crate::model::{MAX_SLOTS, Slots, Weight};
 
@@ -15,7 +15,7 @@ const TOLERANCE_PERCENT: u64 = 5;
 /// Assigns slots to endpoints. The same endpoints in the same order always give the same slots. `None` where there is
 /// no endpoint. Endpoints beyond [`MAX_SLOTS`] take none.
 #[must_use]
-pub fn assign(endpoints: &[(SocketAddrV4, Weight)]) -> Option<Slots> {
+pub fn assign(endpoints: &[(SocketAddr, Weight)]) -> Option<Slots> {
     let endpoints = &endpoints[..endpoints.len().min(MAX_SLOTS as usize)];
     let weights: Vec<Weight> = endpoints.iter().map(|(_, weight)| *weight).collect();
     let counts = apportion(&weights);

@@ -4,7 +4,7 @@
 //! never programs half a world over a whole one.
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::vip::Remembered;
 use super::{Inputs, Mesh};
 use crate::config::MeshSettings;
-use crate::model::{Containers, DNS_PORT, Desired, Ejections, Endpoints, NameServers, Node, Ruleset, error_chain};
+use crate::model::{Containers, DNS_PORT, Desired, Ejections, Endpoints, NameServers, Node, Rulesets, error_chain};
 
 /// The file in the state directory that remembers VIPs.
 const VIPS_FILE: &str = "vips.json";
@@ -53,11 +53,10 @@ impl Feeds {
         Some(Inputs {
             catalog,
             ejections: self.ejections.borrow_and_update().clone(),
-            node: node.name.clone(),
-            address: Some(node.address),
             zone: node.zone.clone(),
             bridges,
             resolvers: self.resolvers.borrow_and_update().iter().filter_map(plain_dns).collect(),
+            ..Inputs::default()
         })
     }
 
@@ -79,15 +78,15 @@ pub struct Outputs {
     /// Everything that is wanted.
     pub desired: watch::Sender<Option<Arc<Desired>>>,
     /// The part of it that the kernel is to hold; told first, and only where it changed.
-    pub ruleset: watch::Sender<Option<Arc<Ruleset>>>,
+    pub rulesets: watch::Sender<Option<Rulesets>>,
 }
 
 impl Outputs {
     fn publish(&self, desired: Desired) {
-        self.ruleset.send_if_modified(|now| {
-            let news = now.as_ref().is_none_or(|now| !Arc::ptr_eq(now, &desired.ruleset));
+        self.rulesets.send_if_modified(|now| {
+            let news = now.as_ref().is_none_or(|now| !same(now, &desired.rulesets));
             if news {
-                *now = Some(Arc::clone(&desired.ruleset));
+                *now = Some(desired.rulesets.clone());
             }
             news
         });
@@ -95,12 +94,15 @@ impl Outputs {
     }
 }
 
-/// A name server that ordinary resolvers can be pointed at: IPv4, on the usual port.
-fn plain_dns(server: &SocketAddr) -> Option<Ipv4Addr> {
-    match server {
-        SocketAddr::V4(server) if server.port() == DNS_PORT => Some(*server.ip()),
-        _ => None,
-    }
+/// Whether these are the very same rulesets.
+fn same(a: &Rulesets, b: &Rulesets) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|((a, one), (b, other))| a == b && Arc::ptr_eq(one, other))
+}
+
+/// A name server that ordinary resolvers can be pointed at, on the usual port, and whose queries are answered here: our
+/// own resolver listens on IPv4 alone.
+fn plain_dns(server: &SocketAddr) -> Option<IpAddr> {
+    (server.is_ipv4() && server.port() == DNS_PORT).then_some(server.ip())
 }
 
 /// Why VIPs cannot be kept.

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use super::{IfName, L4};
+use super::{DualStack, IfName, L4};
 
 /// A container's full id: 64 hexadecimal digits.
 pub type ContainerId = Arc<str>;
@@ -51,7 +51,9 @@ pub enum Network {
     /// A bridge network: an address of its own on that bridge.
     Bridge {
         /// Its address.
-        address: Ipv4Addr,
+        address: DualStack,
+        /// Its ports that are published on the host.
+        published: Arc<[PublishedPort]>,
     },
     /// The host's own network; ports as the ECS agent or the image names them.
     Host {
@@ -62,10 +64,23 @@ pub enum Network {
     Unsupported(Arc<str>),
 }
 
+/// A container's port that Docker has published on the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PublishedPort {
+    /// The container's port.
+    pub port: NonZeroU16,
+    /// Its transport.
+    pub l4: L4,
+    /// The host's address that it is published on; `None`: all of them.
+    pub host_ip: Option<IpAddr>,
+    /// The host's port.
+    pub host_port: NonZeroU16,
+}
+
 impl fmt::Display for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bridge { address } => write!(f, "bridge, {address}"),
+            Self::Bridge { address, .. } => write!(f, "bridge, {address}"),
             Self::Host { ports } => {
                 f.write_str("host")?;
                 let known = ports.iter().take(8).map(|(port, l4)| format!("{port}/{l4}")).collect::<Vec<_>>();

@@ -1,38 +1,50 @@
-//! The desired state as people look at it: for status, metrics and `explain`.
+//! The desired state: what the mesh wants of this node, for the kernel, for names and for people.
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use super::{Alias, AliasName, AppProtocol, Endpoint, Frontend, L4, Ruleset, ServiceId, State};
+use super::{
+    Alias, AliasName, AppProtocol, DualStack, Endpoint, Frontend, L4, Ruleset, Rulesets, ServiceId, State, View,
+};
+
+/// The mesh's names and the VIPs behind each. Cloning is cheap.
+pub type Names = OrdMap<AliasName, DualStack>;
 
 /// Everything that is wanted of this node, as one snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct Desired {
-    /// What the kernel is to hold.
-    pub ruleset: Arc<Ruleset>,
-    /// What DNS answers.
-    pub names: OrdMap<AliasName, Ipv4Addr>,
+    /// What the kernel is to hold for the clients of each view.
+    pub rulesets: Rulesets,
+    /// What names stand for.
+    pub names: Names,
     /// Every known service; one that is offered over both transports stands here twice.
-    pub services: OrdMap<(ServiceId, L4), Arc<ServiceView>>,
-    /// Which service stands behind each frontend of the ruleset.
+    pub services: OrdMap<(ServiceId, L4), Arc<DesiredService>>,
+    /// Which service stands behind each frontend of the rulesets.
     pub served: OrdMap<Frontend, ServiceId>,
     /// Aliases that more than one service claims.
     pub conflicts: Arc<[Conflict]>,
 }
 
+impl Desired {
+    /// What the kernel is to hold for the clients of a view; nothing where the view has none.
+    #[must_use]
+    pub fn ruleset(&self, view: View) -> Option<&Arc<Ruleset>> {
+        self.rulesets.get(&view)
+    }
+}
+
 /// A service as seen from this node.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ServiceView {
-    /// Its VIP; `None` where it cannot be dialled from here.
-    pub vip: Option<Ipv4Addr>,
+pub struct DesiredService {
+    /// Its VIPs; `None` where it cannot be dialled from here.
+    pub vips: Option<DualStack>,
     /// What it speaks.
     pub protocol: AppProtocol,
     /// What clients dial, sorted.
     pub aliases: Vec<Alias>,
     /// Its endpoints in the order of their ids.
-    pub endpoints: Vec<EndpointView>,
+    pub endpoints: Vec<DesiredEndpoint>,
     /// How many slots the endpoints share; with none, the VIP refuses.
     pub slots: usize,
     /// Why it refuses or cannot be dialled from here, for people.
@@ -41,7 +53,7 @@ pub struct ServiceView {
 
 /// An endpoint as seen from this node.
 #[derive(Debug, Clone, PartialEq)]
-pub struct EndpointView {
+pub struct DesiredEndpoint {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
     /// Its state, ejection considered.

@@ -1,6 +1,6 @@
 //! Endpoints that are avoided because connections to them failed.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::L4;
 
 /// The transport and address of an endpoint, as connections see it.
-pub type Target = (L4, SocketAddrV4);
+pub type Target = (L4, SocketAddr);
 
 /// An endpoint that is to be avoided.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,14 +1,14 @@
 //! One `address:port` of a task behind a service, and the map of them that travels down the road.
 
 use std::fmt;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use imbl::OrdMap;
 use serde::Serialize;
 
-use super::{Alias, AppProtocol, L4, ServiceId, Weight};
+use super::{Alias, AppProtocol, Family, L4, ServiceId, SocketAddrs, Target, View, Weight};
 
 /// What an endpoint is called within its service: `<first 12 characters of the container id>:<port>/<tcp|udp>`.
 /// At most 64 characters of `[0-9a-zA-Z_/:.@-]`, so that it serves as a Cloud Map instance id.
@@ -100,6 +100,82 @@ impl fmt::Display for State {
     }
 }
 
+/// Which of a node's networks an endpoint's local address belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LocalNetwork {
+    /// A bridge of this node: the address is the endpoint's own.
+    Bridge,
+    /// The host's own network: the address is the node's.
+    Host,
+}
+
+/// Where an endpoint is reached. It has a local address where it runs on this very node, and a published one for
+/// everybody else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndpointAddresses {
+    /// It runs on this node.
+    Own {
+        /// The network that its local address belongs to.
+        network: LocalNetwork,
+        /// Its address there.
+        local: SocketAddrs,
+        /// Where the rest of the world reaches it; `None` where nobody does.
+        published: Option<SocketAddrs>,
+    },
+    /// It runs on another node, which published this.
+    Remote {
+        /// Where everybody but its own node reaches it.
+        published: SocketAddrs,
+    },
+}
+
+impl EndpointAddresses {
+    /// Where clients of a view reach it; `None` where they do not.
+    #[must_use]
+    pub fn seen_from(&self, view: View) -> Option<SocketAddrs> {
+        match (view, *self) {
+            (View::Node, Self::Own { local, .. }) => Some(local),
+            (View::Node | View::Elsewhere, Self::Remote { published }) => Some(published),
+            (View::Elsewhere, Self::Own { published, .. }) => published,
+        }
+    }
+
+    /// Its local addresses; none where it runs elsewhere.
+    pub fn local(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        let local = match *self {
+            Self::Own { local, .. } => Some(local),
+            Self::Remote { .. } => None,
+        };
+        local.into_iter().flat_map(SocketAddrs::iter)
+    }
+
+    /// Its published addresses; none where it has not published any.
+    #[must_use]
+    pub fn published(&self) -> Option<SocketAddrs> {
+        self.seen_from(View::Elsewhere)
+    }
+
+    /// All of its addresses, local ones first.
+    pub fn iter(&self) -> impl Iterator<Item = SocketAddr> + use<> {
+        self.local().chain(self.published().into_iter().flat_map(SocketAddrs::iter))
+    }
+
+    /// Whether it has an address of this family, for whichever view.
+    #[must_use]
+    pub fn has(&self, family: Family) -> bool {
+        self.iter().any(|address| Family::of(address.ip()) == family)
+    }
+
+    /// The address that clients of this node use, IPv4 if there is a choice: the one to probe, and to show to people.
+    #[must_use]
+    pub fn first(&self) -> SocketAddr {
+        match *self {
+            Self::Own { local, .. } => local.first(),
+            Self::Remote { published } => published.first(),
+        }
+    }
+}
+
 /// One endpoint with everything that balancing, naming and explaining it needs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -108,7 +184,7 @@ pub struct Endpoint {
     /// Its id within that service.
     pub id: EndpointId,
     /// Where connections go.
-    pub address: SocketAddrV4,
+    pub addresses: EndpointAddresses,
     /// What it speaks.
     pub protocol: AppProtocol,
     /// What clients may dial to reach it. Never empty.
@@ -135,9 +211,33 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Its addresses as connections see them.
+    pub fn targets(&self) -> impl Iterator<Item = Target> + use<> {
+        let l4 = self.protocol.l4();
+        self.addresses.iter().map(move |address| (l4, address))
+    }
+
     /// Its place in [`Endpoints`].
     #[must_use]
     pub fn key(&self) -> EndpointKey {
         (self.service.clone(), self.id.clone())
     }
+}
+
+#[cfg(test)]
+impl EndpointAddresses {
+    /// Of an endpoint on a bridge of this node that is published nowhere.
+    pub(crate) fn on_bridge(local: &str) -> Self {
+        Self::Own { network: LocalNetwork::Bridge, local: at(local), published: None }
+    }
+
+    /// Of an endpoint on another node.
+    pub(crate) fn remote(published: &str) -> Self {
+        Self::Remote { published: at(published) }
+    }
+}
+
+#[cfg(test)]
+fn at(text: &str) -> SocketAddrs {
+    text.parse::<SocketAddr>().unwrap().try_into().unwrap()
 }

@@ -1,6 +1,6 @@
 //! A client's flow to a VIP, as connection tracking tells of it.
 
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::Frontend;
 
@@ -8,11 +8,11 @@ use super::Frontend;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Flow {
     /// Who dialled.
-    pub client: SocketAddrV4,
+    pub client: SocketAddr,
     /// What was dialled; a VIP, or any other address.
     pub frontend: Frontend,
     /// Who answers: the source of the reply direction. The frontend itself, if the flow was never translated.
-    pub endpoint: SocketAddrV4,
+    pub endpoint: SocketAddr,
 }
 
 /// The state of a TCP flow as conntrack sees it (linux/netfilter/nf_conntrack_tcp.h).
@@ -53,4 +53,13 @@ pub enum FlowKind {
         /// What came back.
         received: Option<Counters>,
     },
+}
+
+/// Something that happened to a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FlowEvent {
+    /// What happened.
+    pub kind: FlowKind,
+    /// To which flow.
+    pub flow: Flow,
 }

@@ -1,63 +1,306 @@
-//! Addresses: the VIP range, interface names, the port of DNS.
+//! Addresses of either family, the VIP ranges, interface names, the port of DNS.
 
 use std::fmt;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
+
+/// An address family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// Both, in the order in which a client with a choice is served.
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
+
+    /// An address's family.
+    #[must_use]
+    pub fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// How many bits its addresses have.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::V4 => 32,
+            Self::V6 => 128,
+        }
+    }
+
+    /// The address that stands for all or none of a host's own.
+    #[must_use]
+    pub fn unspecified(self) -> IpAddr {
+        match self {
+            Self::V4 => Ipv4Addr::UNSPECIFIED.into(),
+            Self::V6 => Ipv6Addr::UNSPECIFIED.into(),
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
+    }
+}
+
+/// An address in network order: 4 or 16 bytes.
+#[must_use]
+pub fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
+}
+
+/// An address of one family, or one of each. Written as one address, or as a list of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum DualStack {
+    /// IPv4 alone.
+    V4(Ipv4Addr),
+    /// IPv6 alone.
+    V6(Ipv6Addr),
+    /// Both.
+    Both(Ipv4Addr, Ipv6Addr),
+}
+
+impl DualStack {
+    /// The address of this family.
+    #[must_use]
+    pub fn get(self, family: Family) -> Option<IpAddr> {
+        match (family, self) {
+            (Family::V4, Self::V4(address) | Self::Both(address, _)) => Some(address.into()),
+            (Family::V6, Self::V6(address) | Self::Both(_, address)) => Some(address.into()),
+            (Family::V4, Self::V6(_)) | (Family::V6, Self::V4(_)) => None,
+        }
+    }
+
+    /// Its addresses, IPv4 first.
+    pub fn iter(self) -> impl Iterator<Item = IpAddr> {
+        Family::ALL.into_iter().filter_map(move |family| self.get(family))
+    }
+
+    /// The address to name where there is room for one: the IPv4 address, if there is one.
+    #[must_use]
+    pub fn first(self) -> IpAddr {
+        match self {
+            Self::V4(address) | Self::Both(address, _) => address.into(),
+            Self::V6(address) => address.into(),
+        }
+    }
+
+    /// The first address of each family; `None` where there is none at all.
+    pub fn collect(addresses: impl IntoIterator<Item = IpAddr>) -> Option<Self> {
+        let (mut v4, mut v6) = (None, None);
+        for address in addresses {
+            match address {
+                IpAddr::V4(address) => v4 = v4.or(Some(address)),
+                IpAddr::V6(address) => v6 = v6.or(Some(address)),
+            }
+        }
+        match (v4, v6) {
+            (Some(v4), Some(v6)) => Some(Self::Both(v4, v6)),
+            (Some(v4), None) => Some(Self::V4(v4)),
+            (None, Some(v6)) => Some(Self::V6(v6)),
+            (None, None) => None,
+        }
+    }
+}
+
+impl From<IpAddr> for DualStack {
+    fn from(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => Self::V6(address),
+        }
+    }
+}
+
+impl fmt::Display for DualStack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(address) => address.fmt(f),
+            Self::V6(address) => address.fmt(f),
+            Self::Both(v4, v6) => write!(f, "{v4}, {v6}"),
+        }
+    }
+}
+
+/// One port at an address of one family, or at one of each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketAddrs {
+    /// The addresses.
+    pub ip: DualStack,
+    /// The port.
+    pub port: NonZeroU16,
+}
+
+impl SocketAddrs {
+    /// The socket address of this family.
+    #[must_use]
+    pub fn get(self, family: Family) -> Option<SocketAddr> {
+        self.ip.get(family).map(|ip| SocketAddr::new(ip, self.port.get()))
+    }
+
+    /// The socket addresses, IPv4 first.
+    pub fn iter(self) -> impl Iterator<Item = SocketAddr> {
+        self.ip.iter().map(move |ip| SocketAddr::new(ip, self.port.get()))
+    }
+
+    /// The socket address to name where there is room for one.
+    #[must_use]
+    pub fn first(self) -> SocketAddr {
+        SocketAddr::new(self.ip.first(), self.port.get())
+    }
+}
+
+impl TryFrom<SocketAddr> for SocketAddrs {
+    type Error = std::num::TryFromIntError;
+
+    /// # Errors
+    /// Port 0, at which nobody listens.
+    fn try_from(address: SocketAddr) -> Result<Self, Self::Error> {
+        Ok(Self { ip: address.ip().into(), port: address.port().try_into()? })
+    }
+}
 
 /// Why a range cannot hold VIPs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VipCidrError {
-    /// Not a CIDR.
+    /// Not a CIDR of IPv4.
     #[error("{0:?} is not an IPv4 range; write ADDRESS/BITS, such as 198.19.0.0/16")]
-    Syntax(String),
+    SyntaxV4(String),
+    /// Not a CIDR of IPv6.
+    #[error("{0:?} is not an IPv6 range; write ADDRESS/BITS, such as fd6d:6573:6864::/108")]
+    SyntaxV6(String),
     /// Too small or too large.
-    #[error("{0} is not usable as a VIP range; take between /8 and /28")]
-    Size(Ipv4Net),
+    #[error("{0} is not usable as a VIP range; take between /{1} and /{2}")]
+    Size(IpNet, u8, u8),
     /// Loopback, multicast, unspecified or link-local.
-    #[error(
-        "{0} cannot leave a container (loopback, link-local, multicast or reserved); take for instance 198.19.0.0/16"
-    )]
-    Unroutable(Ipv4Net),
+    #[error("{0} cannot leave a container (loopback, link-local, multicast or reserved); take {1}")]
+    Unroutable(IpNet, &'static str),
 }
 
-/// The range that VIPs are taken from. Never in 127/8: the `local` route table would keep such packets in the
-/// container's own network namespace.
+/// A range that VIPs of one family are taken from. Never in 127/8: the `local` route table would keep such packets in
+/// the container's own network namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VipCidr(Ipv4Net);
+pub struct VipCidr(IpNet);
 
 impl VipCidr {
+    /// Reads a range of IPv4 addresses.
+    ///
+    /// # Errors
+    /// Where it is none, or cannot hold VIPs.
+    pub fn parse_v4(text: &str) -> Result<Self, VipCidrError> {
+        let net: Ipv4Net = text.parse().map_err(|_| VipCidrError::SyntaxV4(text.to_owned()))?;
+        let unroutable =
+            |a: Ipv4Addr| a.is_loopback() || a.is_link_local() || a.octets()[0] == 0 || a.octets()[0] >= 224;
+        let strays = unroutable(net.network()) || unroutable(net.broadcast());
+        Self::checked(net.into(), 8..=28, strays, "for instance 198.19.0.0/16")
+    }
+
+    /// Reads a range of IPv6 addresses.
+    ///
+    /// # Errors
+    /// Where it is none, or cannot hold VIPs.
+    pub fn parse_v6(text: &str) -> Result<Self, VipCidrError> {
+        let net: Ipv6Net = text.parse().map_err(|_| VipCidrError::SyntaxV6(text.to_owned()))?;
+        let first = net.network();
+        let strays =
+            first.is_loopback() || first.is_unspecified() || first.is_multicast() || first.is_unicast_link_local();
+        Self::checked(net.into(), 48..=120, strays, "one of fd00::/8")
+    }
+
+    fn checked(
+        net: IpNet,
+        sizes: std::ops::RangeInclusive<u8>,
+        strays: bool,
+        advice: &'static str,
+    ) -> Result<Self, VipCidrError> {
+        let net = net.trunc();
+        if !sizes.contains(&net.prefix_len()) {
+            return Err(VipCidrError::Size(net, *sizes.start(), *sizes.end()));
+        }
+        if strays {
+            return Err(VipCidrError::Unroutable(net, advice));
+        }
+        Ok(Self(net))
+    }
+
     /// The range itself, host bits cleared.
     #[must_use]
-    pub fn net(self) -> Ipv4Net {
+    pub fn net(self) -> IpNet {
         self.0
+    }
+
+    /// Its addresses' family.
+    #[must_use]
+    pub fn family(self) -> Family {
+        Family::of(self.0.network())
+    }
+
+    /// Whether an address lies within the range, VIP or not.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
+        self.0.contains(&address)
     }
 
     /// The address on which the agent answers DNS: the first of the range after the network's own.
     #[must_use]
-    pub fn resolver(self) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.0.network()) + 1)
+    pub fn resolver(self) -> IpAddr {
+        self.offset(1)
     }
 
-    /// How many VIPs fit: all but the network's address, the resolver and the broadcast address.
+    /// How many VIPs fit: all but the network's address, the resolver and the broadcast address; no more than a 32-bit
+    /// number counts.
     #[must_use]
     pub fn capacity(self) -> u32 {
-        (1u32 << (32 - self.0.prefix_len())) - 3
+        let host_bits = u32::from(self.family().bits() - self.0.prefix_len());
+        let addresses = 1u64.checked_shl(host_bits).unwrap_or(u64::MAX);
+        u32::try_from(addresses - 3).unwrap_or(u32::MAX)
     }
 
     /// The VIP with this index, counted from zero and taken modulo [`Self::capacity`].
     #[must_use]
-    pub fn nth(self, index: u32) -> Ipv4Addr {
-        Ipv4Addr::from(u32::from(self.0.network()) + 2 + index % self.capacity())
+    pub fn nth(self, index: u32) -> IpAddr {
+        self.offset(2 + u64::from(index % self.capacity()))
     }
 
     /// Whether an address may be a VIP of this range.
     #[must_use]
-    pub fn holds(self, address: Ipv4Addr) -> bool {
-        self.0.contains(&address)
-            && (2..2 + self.capacity()).contains(&(u32::from(address) - u32::from(self.0.network())))
+    pub fn holds(self, address: IpAddr) -> bool {
+        let index = match (address, self.0) {
+            (IpAddr::V4(address), IpNet::V4(net)) => {
+                u128::from(u32::from(address)).checked_sub(u32::from(net.network()).into())
+            }
+            (IpAddr::V6(address), IpNet::V6(net)) => u128::from(address).checked_sub(net.network().into()),
+            (IpAddr::V4(_), IpNet::V6(_)) | (IpAddr::V6(_), IpNet::V4(_)) => None,
+        };
+        index.is_some_and(|index| (2..2 + u128::from(self.capacity())).contains(&index))
+    }
+
+    fn offset(self, by: u64) -> IpAddr {
+        match self.0 {
+            // Within the range, whose size fits the address.
+            IpNet::V4(net) => Ipv4Addr::from(u32::from(net.network()).wrapping_add(by as u32)).into(),
+            IpNet::V6(net) => Ipv6Addr::from(u128::from(net.network()) + u128::from(by)).into(),
+        }
     }
 }
 
@@ -65,32 +308,86 @@ impl Default for VipCidr {
     /// `198.19.0.0/16`: half of the range for benchmarks (RFC 2544), which no network routes.
     fn default() -> Self {
         const RANGE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 19, 0, 0), 16);
-        Self(RANGE)
+        Self(IpNet::V4(RANGE))
     }
 }
 
 impl FromStr for VipCidr {
     type Err = VipCidrError;
 
+    /// Reads a range of either family: IPv6 where there is a colon.
     fn from_str(text: &str) -> Result<Self, VipCidrError> {
-        let net: Ipv4Net = text.parse().map_err(|_| VipCidrError::Syntax(text.to_owned()))?;
-        let net = net.trunc();
-        if !(8..=28).contains(&net.prefix_len()) {
-            return Err(VipCidrError::Size(net));
-        }
-        let (first, last) = (net.network(), net.broadcast());
-        let unroutable =
-            |a: Ipv4Addr| a.is_loopback() || a.is_link_local() || a.octets()[0] == 0 || a.octets()[0] >= 224;
-        if unroutable(first) || unroutable(last) {
-            return Err(VipCidrError::Unroutable(net));
-        }
-        Ok(Self(net))
+        if text.contains(':') { Self::parse_v6(text) } else { Self::parse_v4(text) }
     }
 }
 
 impl fmt::Display for VipCidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// The ranges that VIPs are taken from: at most one of each family, and always one of IPv4.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VipRanges {
+    v4: VipCidr,
+    v6: Option<VipCidr>,
+}
+
+impl VipRanges {
+    /// The range that IPv6 VIPs come from unless the settings say otherwise: a unique local one (RFC 4193).
+    pub const DEFAULT_V6: VipCidr =
+        VipCidr(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfd6d, 0x6573, 0x6864, 0, 0, 0, 0, 0), 108)));
+
+    /// A range of IPv4, and one of IPv6 where there is one. `None` where a range is of the other family.
+    #[must_use]
+    pub fn new(v4: VipCidr, v6: Option<VipCidr>) -> Option<Self> {
+        let right = v4.family() == Family::V4 && v6.is_none_or(|v6| v6.family() == Family::V6);
+        right.then_some(Self { v4, v6 })
+    }
+
+    /// The range of IPv4 alone.
+    #[must_use]
+    pub fn only_v4(self) -> Self {
+        Self { v6: None, ..self }
+    }
+
+    /// The range of IPv4.
+    #[must_use]
+    pub fn v4(self) -> VipCidr {
+        self.v4
+    }
+
+    /// The range of this family.
+    #[must_use]
+    pub fn get(self, family: Family) -> Option<VipCidr> {
+        match family {
+            Family::V4 => Some(self.v4),
+            Family::V6 => self.v6,
+        }
+    }
+
+    /// The ranges, IPv4 first.
+    pub fn iter(self) -> impl Iterator<Item = VipCidr> {
+        Family::ALL.into_iter().filter_map(move |family| self.get(family))
+    }
+
+    /// The range that an address lies within, VIP or not.
+    #[must_use]
+    pub fn range_of(self, address: IpAddr) -> Option<VipCidr> {
+        self.iter().find(|range| range.contains(address))
+    }
+
+    /// Whether an address lies within one of the ranges, VIP or not.
+    #[must_use]
+    pub fn contains(self, address: IpAddr) -> bool {
+        self.range_of(address).is_some()
+    }
+}
+
+impl Default for VipRanges {
+    fn default() -> Self {
+        Self { v4: VipCidr::default(), v6: Some(Self::DEFAULT_V6) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! This node, as the rest of the agent knows it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 /// Who this node is: the settings merged with what the host says.
@@ -9,7 +9,7 @@ pub struct Node {
     /// Host name.
     pub name: Arc<str>,
     /// The address other nodes reach it at.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Its availability zone.
     pub zone: Option<Arc<str>>,
     /// The OS's version (`/os` `version_id`).

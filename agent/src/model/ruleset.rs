@@ -1,12 +1,13 @@
 //! What the kernel is to hold so that clients reach services.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use super::{IfName, L4};
+use super::{Family, IfName, L4};
 
 /// The most slots one service may take. Only thousands of endpoints of very unequal weights come near it.
 pub const MAX_SLOTS: u32 = 1 << 16;
@@ -14,26 +15,65 @@ pub const MAX_SLOTS: u32 = 1 << 16;
 /// What a client dials: a VIP, a transport, a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Frontend {
-    /// The virtual address.
-    pub vip: Ipv4Addr,
+    /// The virtual address. Endpoints are of its family: the kernel translates from one address to another, not from
+    /// one protocol to another.
+    pub vip: IpAddr,
     /// The transport.
     pub l4: L4,
     /// The port.
     pub port: NonZeroU16,
 }
 
-/// Which endpoint takes which slot; a connection takes one slot at random. Never empty.
-pub type Slots = Arc<[SocketAddrV4]>;
+impl Frontend {
+    /// The family of its VIP, and of whoever serves it.
+    #[must_use]
+    pub fn family(&self) -> Family {
+        Family::of(self.vip)
+    }
 
-/// Everything the kernel is to hold. Two of these, desired and applied, make a plan.
+    /// What clients connect to.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        SocketAddr::new(self.vip, self.port.get())
+    }
+}
+
+/// Which endpoint takes which slot; a connection takes one slot at random. Never empty.
+pub type Slots = Arc<[SocketAddr]>;
+
+/// A kind of client: what it may use of an endpoint depends on where it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum View {
+    /// Clients of this node's bridges and of the host itself: what runs here by its local address, the rest by the
+    /// published one.
+    Node,
+    /// Clients with a network interface of their own: everything by its published address.
+    Elsewhere,
+}
+
+impl View {
+    /// The view in a few words.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+}
+
+/// A ruleset for each view that has clients.
+pub type Rulesets = BTreeMap<View, Arc<Ruleset>>;
+
+/// Everything the kernel is to hold for the clients of one view. Two of these, desired and applied, make a plan.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Ruleset {
     /// Frontends that have someone to serve them. Any other address of the VIP range refuses.
     pub frontends: OrdMap<Frontend, Slots>,
     /// Addresses of this node's bridge endpoints, where a container may dial a VIP that lands on itself.
-    pub locals: OrdSet<Ipv4Addr>,
+    pub locals: OrdSet<IpAddr>,
     /// Interfaces that clients' packets come from: Docker's bridges.
     pub bridges: OrdSet<IfName>,
     /// Name servers whose queries from the host's own processes and host-network containers are answered here.
-    pub resolvers: OrdSet<Ipv4Addr>,
+    pub resolvers: OrdSet<IpAddr>,
 }

@@ -9,17 +9,18 @@
 //! writes messages; hickory-server is not used, because its responses cannot carry an upstream's bytes untouched and
 //! its listeners start a task for every datagram.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
-use imbl::OrdMap;
 use tokio::sync::watch;
 
 use crate::config::Auto;
-use crate::model::{AliasName, NameServers, VipCidr};
+use crate::model::{NameServers, Names, VipRanges};
 
 mod bound;
 mod forward;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 mod lease;
 mod listen;
 mod message;
@@ -31,18 +32,15 @@ pub use lease::{Lease, SelfQuery};
 pub(crate) use message::LEASE_NAME;
 pub use metrics::Metrics;
 
-/// The mesh's names and the VIP behind each. Cloning is cheap.
-pub type Names = OrdMap<AliasName, Ipv4Addr>;
-
 /// What the resolver is told at start.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where to listen, UDP and TCP: [`VipCidr::resolver`]. The address need not exist yet.
-    pub listen: SocketAddrV4,
+    /// Where to listen, UDP and TCP: [`VipCidr::resolver`](crate::model::VipCidr::resolver). The address need not exist yet.
+    pub listen: SocketAddr,
     /// Where queries for other names go; `Auto`: to the servers that the host itself uses.
     pub upstream: Auto<Vec<SocketAddr>>,
-    /// The VIP range, which is never forwarded to.
-    pub vips: VipCidr,
+    /// The VIP ranges, which are never forwarded to.
+    pub vips: VipRanges,
     /// The packet mark (`SO_MARK`) on sockets to upstream servers, by which the capture rule lets them pass.
     /// Needs CAP_NET_ADMIN.
     pub mark: Option<u32>,
@@ -56,14 +54,14 @@ pub enum State {
     /// The address could not be bound; tried again all the time.
     Failing {
         /// What was to be bound.
-        listen: SocketAddrV4,
+        listen: SocketAddr,
         /// What the kernel said.
         error: Arc<str>,
     },
     /// Answering.
     Listening {
         /// The address, UDP and TCP.
-        address: SocketAddrV4,
+        address: SocketAddr,
         /// Whether the lease on the capture of containers' queries was renewed at the last attempt.
         leased: bool,
     },

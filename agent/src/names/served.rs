@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::dns::Names;
 use crate::dataplane::DataplaneState;
-use crate::model::Desired;
+use crate::model::{Desired, Names, View};
 
 /// Publishes the names of each desired state once its ruleset is applied, so that nobody learns a VIP that would still
 /// refuse. Runs until dropped, or until the mesh or the data plane is gone.
@@ -17,9 +16,9 @@ pub async fn follow(
 ) {
     loop {
         let wanted = desired.borrow_and_update().clone();
-        let applied = dataplane.borrow_and_update().applied.clone();
+        let applied = dataplane.borrow_and_update().applied(View::Node).cloned();
         if let (Some(wanted), Some(applied)) = (wanted, applied)
-            && Arc::ptr_eq(&wanted.ruleset, &applied)
+            && wanted.ruleset(View::Node).is_some_and(|ruleset| Arc::ptr_eq(ruleset, &applied))
         {
             names.send_if_modified(|now| {
                 let news = now.as_ref().is_none_or(|now| !now.ptr_eq(&wanted.names));

@@ -172,11 +172,11 @@ fn kernel() -> KernelFacts {
 
 /// The address that packets along the default route leave with: the kernel's own choice for a destination that nobody
 /// has (TEST-NET-1, RFC 5737). Connecting a datagram socket asks the routing table and sends nothing.
-fn default_source() -> std::io::Result<Ipv4Addr> {
+fn default_source() -> std::io::Result<IpAddr> {
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9))?;
     match socket.local_addr()?.ip() {
-        IpAddr::V4(address) if !address.is_loopback() && !address.is_unspecified() => Ok(address),
+        address if !address.is_loopback() && !address.is_unspecified() => Ok(address),
         _ => Err(std::io::ErrorKind::AddrNotAvailable.into()),
     }
 }

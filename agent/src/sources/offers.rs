@@ -4,7 +4,6 @@
 //! that one service, nothing else.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -12,8 +11,9 @@ use super::ecs::{LABEL_CONTAINER, LABEL_FAMILY, LABEL_TASK, PAUSE};
 use crate::config::{Match, ServiceRule};
 use crate::model::name::{MAX_ALIASES, parse_port};
 use crate::model::{
-    Alias, AppProtocol, Container, DiscoveryName, Endpoint, EndpointId, HealthCheck, LabelFault, Namespace, Network,
-    Node, Offer, OfferOrigin, Offers, ServiceId, State, Weight,
+    Alias, AppProtocol, Container, DiscoveryName, Endpoint, EndpointAddresses, EndpointId, HealthCheck, L4, LabelFault,
+    LocalNetwork, Namespace, Network, Node, Offer, OfferOrigin, Offers, PublishedPort, ServiceId, SocketAddrs, State,
+    Weight,
 };
 
 /// The most endpoints of one container.
@@ -70,13 +70,11 @@ impl<'a> Reader<'a> {
         if services.is_empty() && matching.is_empty() {
             return Err("it has no meshdog label and no [[service]] rule matches".into());
         }
-        let address = match &self.container.network {
-            Network::Bridge { address, .. } => *address,
-            Network::Host { .. } => self.node.address,
-            Network::Unsupported(why) => return Err(why.to_string()),
-        };
+        if let Network::Unsupported(why) = &self.container.network {
+            return Err(why.to_string());
+        }
         for (name, keys) in services {
-            if let Some(offer) = self.labelled(name, &keys, address) {
+            if let Some(offer) = self.labelled(name, &keys) {
                 self.push(offer, name);
             }
         }
@@ -86,9 +84,10 @@ impl<'a> Reader<'a> {
                 continue;
             }
             let service = ServiceId { namespace: self.namespace.clone(), name: rule.name.clone() };
-            let target = SocketAddrV4::new(address, rule.port.get());
             let aliases = rule.alias.iter().cloned().collect();
-            let endpoint = self.endpoint(service, target, rule.port, rule.protocol, aliases, Weight::default());
+            let Some(endpoint) = self.endpoint(service, rule.port, rule.protocol, aliases, Weight::default()) else {
+                continue;
+            };
             self.push(
                 Offer { endpoint, health: rule.health.clone(), origin: OfferOrigin::Rule(place) },
                 rule.name.as_str(),
@@ -127,7 +126,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The offer of one discovery name's labels, or its faults.
-    fn labelled(&mut self, name: &str, keys: &Keys<'_>, address: Ipv4Addr) -> Option<Offer> {
+    fn labelled(&mut self, name: &str, keys: &Keys<'_>) -> Option<Offer> {
         let label = |key: &str| format!("{PREFIX}{name}.{key}");
         let faults_before = self.fault_count();
         let discovery = self.check(name.parse::<DiscoveryName>(), || label("port"));
@@ -154,8 +153,7 @@ impl<'a> Reader<'a> {
         if self.fault_count() > faults_before {
             return None;
         }
-        let target = SocketAddrV4::new(address, port.get());
-        let endpoint = self.endpoint(service, target, port, protocol, aliases.into(), weight);
+        let endpoint = self.endpoint(service, port, protocol, aliases.into(), weight)?;
         Some(Offer { endpoint, health, origin: OfferOrigin::Labels })
     }
 
@@ -176,18 +174,18 @@ impl<'a> Reader<'a> {
     fn endpoint(
         &self,
         service: ServiceId,
-        address: SocketAddrV4,
         port: NonZeroU16,
         protocol: AppProtocol,
         aliases: Arc<[Alias]>,
         weight: Weight,
-    ) -> Arc<Endpoint> {
+    ) -> Option<Arc<Endpoint>> {
         let container = self.container;
+        let addresses = self.addresses(port, protocol.l4())?;
         let task = container.labels.get(LABEL_TASK).map_or_else(|| container.name.clone(), |arn| brief(arn).into());
-        Arc::new(Endpoint {
+        Some(Arc::new(Endpoint {
             service,
             id: EndpointId::new(&container.id, port, protocol.l4()),
-            address,
+            addresses,
             protocol,
             aliases,
             weight,
@@ -199,7 +197,29 @@ impl<'a> Reader<'a> {
             state: State::Starting,
             last_resort: false,
             reason: Arc::default(),
-        })
+        }))
+    }
+
+    /// Where a port of the container is reached; `None` where its network is none that the mesh can use.
+    fn addresses(&self, port: NonZeroU16, l4: L4) -> Option<EndpointAddresses> {
+        let of_node = |port| SocketAddrs { ip: self.node.address.into(), port };
+        match &self.container.network {
+            Network::Bridge { address, published } => {
+                let here = |on: &&PublishedPort| on.host_ip.is_none_or(|ip| ip == self.node.address);
+                let published = published.iter().filter(|on| on.port == port && on.l4 == l4).find(here);
+                Some(EndpointAddresses::Own {
+                    network: LocalNetwork::Bridge,
+                    local: SocketAddrs { ip: *address, port },
+                    published: published.map(|on| of_node(on.host_port)),
+                })
+            }
+            Network::Host { .. } => Some(EndpointAddresses::Own {
+                network: LocalNetwork::Host,
+                local: of_node(port),
+                published: Some(of_node(port)),
+            }),
+            Network::Unsupported(_) => None,
+        }
     }
 
     fn push(&mut self, offer: Offer, name: &str) {

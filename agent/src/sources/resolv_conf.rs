@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{self, MissedTickBehavior};
 use tracing::{info, warn};
 
-use crate::model::{DNS_PORT, NameServers, VipCidr};
+use crate::model::{DNS_PORT, NameServers, VipRanges};
 
 /// How often resolv.conf is read. It has a few hundred bytes; reading it is cheaper than telling whether it changed.
 const EVERY: Duration = Duration::from_secs(3);
@@ -25,14 +25,14 @@ const MAX_SERVERS: usize = 3;
 #[derive(Debug)]
 pub struct ResolvConf {
     path: PathBuf,
-    vips: VipCidr,
+    vips: VipRanges,
     servers: watch::Sender<NameServers>,
 }
 
 impl ResolvConf {
     /// Reads nothing yet. NameServers within `vips` are the agent's own resolver, not one to ask.
     #[must_use]
-    pub fn new(path: &Path, vips: VipCidr) -> Self {
+    pub fn new(path: &Path, vips: VipRanges) -> Self {
         Self { path: path.to_owned(), vips, servers: watch::Sender::default() }
     }
 
@@ -69,7 +69,7 @@ impl ResolvConf {
     async fn read(&self) -> std::io::Result<NameServers> {
         let mut bytes = Vec::new();
         File::open(&self.path).await?.take(MAX_FILE).read_to_end(&mut bytes).await?;
-        let own = |server: &SocketAddr| matches!(server.ip(), IpAddr::V4(ip) if self.vips.net().contains(&ip));
+        let own = |server: &SocketAddr| self.vips.contains(server.ip());
         Ok(parse(&String::from_utf8_lossy(&bytes)).into_iter().filter(|server| !own(server)).collect())
     }
 }

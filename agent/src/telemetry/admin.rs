@@ -1,7 +1,7 @@
 //! The admin socket and the metrics port: HTTP/1, one request a connection.
 //!
 //! Owns both listeners. Answers are computed from one snapshot each, away from the threads that the mesh runs on.
-//! Whoever may open the socket may ask anything, and steer the node's update (`orders`): only that, only by POST, and
+//! Whoever may open the socket may ask anything, and steer the node's update (`commands`): only that, only by POST, and
 //! only there. Nothing that is asked by GET changes anything.
 
 use std::convert::Infallible;
@@ -27,13 +27,13 @@ use tokio::time::{sleep, timeout};
 use tokio_util::net::Listener;
 use tokio_util::sync::CancellationToken;
 
-use self::orders::Order;
+use self::commands::CommandPath;
 use super::inputs::Inputs;
 use super::metrics::flows::Flows;
 use super::{explain, metrics, status};
 use crate::update::Handle;
 
-pub(crate) mod orders;
+pub(crate) mod commands;
 
 /// Connections served at once by one listener; more wait in its backlog.
 const MAX_CONNECTIONS: usize = 64;
@@ -88,7 +88,7 @@ type Answer = Response<Full<Bytes>>;
 
 impl Api {
     /// The answers, from these inputs; `registry` holds every metric there is, those of other modules included; `update`
-    /// takes the orders about the node's update.
+    /// takes the commands about the node's update.
     #[must_use]
     pub fn new(inputs: Inputs, flows: Flows, registry: Registry, update: Handle) -> Self {
         Self { inputs, flows, registry, update }
@@ -309,7 +309,7 @@ async fn connection(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpi
     }
 }
 
-/// Carries out an order, or else computes the answer on a thread of its own: a large mesh takes milliseconds to write
+/// Carries out a command, or else computes the answer on a thread of its own: a large mesh takes milliseconds to write
 /// down.
 async fn respond(
     request: hyper::Request<hyper::body::Incoming>,
@@ -317,8 +317,8 @@ async fn respond(
     api: Arc<Api>,
 ) -> Result<Answer, Infallible> {
     let (head, _unread) = request.into_parts();
-    if let Some(order) = Order::at(head.uri.path()).filter(|_| door == Door::Admin) {
-        return Ok(order.answer(&api, &head.method, &head.uri).await);
+    if let Some(command) = CommandPath::at(head.uri.path()).filter(|_| door == Door::Admin) {
+        return Ok(command.answer(&api, &head.method, &head.uri).await);
     }
     let answer = tokio::task::spawn_blocking(move || api.answer(door, &head.method, &head.uri)).await;
     Ok(answer.unwrap_or_else(|error| text(StatusCode::INTERNAL_SERVER_ERROR, format!("no answer: {error}\n"))))

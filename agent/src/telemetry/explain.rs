@@ -1,14 +1,14 @@
 //! "Why does this not work": from what somebody typed (a name, an address, a container) to the services and containers
 //! it may mean, and what is the case with each. Pure; the same types are read back by the command line.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::inputs::Snapshot;
 use super::status::{self, ConflictStatus, ServiceStatus};
-use crate::model::{Conflict, Container, Endpoint, L4, Offer, OfferOrigin, Offers, ServiceId, ServiceView};
+use crate::model::{Conflict, Container, DesiredService, L4, Offer, OfferOrigin, Offers, ServiceId};
 
 /// Longest question, in bytes: longer than any name, address or container id.
 pub const MAX_QUERY: usize = 256;
@@ -120,7 +120,7 @@ pub fn explain(now: &Snapshot, query: &str) -> Explanation {
 /// A question taken apart. DNS names are compared in lower case and without the root's dot.
 struct Asked {
     host: String,
-    address: Option<Ipv4Addr>,
+    address: Option<IpAddr>,
     port: Option<u16>,
 }
 
@@ -135,15 +135,15 @@ impl Asked {
     }
 
     /// How this leads to a service, if it does.
-    fn service(&self, id: &ServiceId, l4: L4, view: &ServiceView, conflicts: &[&Conflict]) -> Option<String> {
+    fn service(&self, id: &ServiceId, l4: L4, view: &DesiredService, conflicts: &[&Conflict]) -> Option<String> {
         let host = self.host.as_str();
         if let Some(address) = self.address {
             let endpoint = view
                 .endpoints
                 .iter()
-                .map(|view| view.endpoint.address)
-                .find(|endpoint| *endpoint.ip() == address && self.port.is_none_or(|port| port == endpoint.port()));
-            return if Some(address) == view.vip {
+                .flat_map(|one| one.endpoint.addresses.iter())
+                .find(|endpoint| endpoint.ip() == address && self.port.is_none_or(|port| port == endpoint.port()));
+            return if view.vips.is_some_and(|vips| vips.iter().any(|vip| vip == address)) {
                 Some(self.dialled(&format!("{address} is its VIP"), l4, view, |_| true))
             } else {
                 endpoint.map(|endpoint| format!("{endpoint} is one of its endpoints"))
@@ -172,7 +172,7 @@ impl Asked {
     }
 
     /// Adds what is wrong with the port, if one was given and nobody answers it.
-    fn dialled(&self, how: &str, l4: L4, view: &ServiceView, name: impl Fn(&str) -> bool) -> String {
+    fn dialled(&self, how: &str, l4: L4, view: &DesiredService, name: impl Fn(&str) -> bool) -> String {
         let answers = |port| view.aliases.iter().any(|alias| alias.port.get() == port && name(alias.name.as_str()));
         match self.port {
             Some(port) if !answers(port) => {
@@ -210,10 +210,10 @@ fn container(now: &Snapshot, container: &Container) -> ContainerExplained {
 }
 
 fn offer(offer: &Offer) -> String {
-    let Endpoint { service, address, .. } = &*offer.endpoint;
+    let (service, port) = (&offer.endpoint.service, offer.endpoint.addresses.first().port());
     match offer.origin {
-        OfferOrigin::Labels => format!("{service} by label meshdog.{}.port={}", service.name, address.port()),
-        OfferOrigin::Rule(place) => format!("{service} by rule {} of [[service]], port {}", place + 1, address.port()),
+        OfferOrigin::Labels => format!("{service} by label meshdog.{}.port={}", service.name, port),
+        OfferOrigin::Rule(place) => format!("{service} by rule {} of [[service]], port {}", place + 1, port),
     }
 }
 

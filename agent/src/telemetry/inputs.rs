@@ -110,7 +110,7 @@ impl Snapshot {
             (self.node.is_some(), "the node's settings"),
             (self.containers.is_some(), "Docker's first list"),
             (self.catalog_given, "the registry's first snapshot"),
-            (self.dataplane.in_sync, "the dataplane"),
+            (self.dataplane.in_sync(), "the dataplane"),
         ];
         parts.into_iter().filter(|(given, _)| !given).map(|(_, what)| what).collect()
     }

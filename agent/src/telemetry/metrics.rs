@@ -15,6 +15,7 @@ use crate::{dataplane, update};
 
 pub mod flows;
 mod process;
+mod sample;
 mod state;
 pub mod traffic;
 mod updates;

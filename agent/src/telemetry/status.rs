@@ -3,7 +3,7 @@
 //!
 //! A large mesh has megabytes to say, so the answer is written service by service and never stands in memory but as text.
 
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -11,8 +11,9 @@ use jiff::{Timestamp, Unit};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::inputs::{Snapshot, Sources};
-use crate::dataplane::DataplaneState;
-use crate::model::{Conflict, Desired, EndpointView, ServiceId, ServiceView, Source, SourceState};
+use crate::model::{
+    Conflict, Desired, DesiredEndpoint, DesiredService, Family, ServiceId, SocketAddrs, Source, SourceState,
+};
 use crate::update::view;
 pub use crate::update::view::UpdateStatus;
 
@@ -45,7 +46,7 @@ pub struct NodeStatus {
     /// Host name.
     pub name: Option<Arc<str>>,
     /// Its address for other nodes.
-    pub address: Option<Ipv4Addr>,
+    pub address: Option<IpAddr>,
     /// Its availability zone, where it has one.
     pub zone: Option<Arc<str>>,
     /// The agent's version.
@@ -84,9 +85,9 @@ pub struct ServiceStatus {
     /// `tcp`, `udp`, `http`, `http2` or `grpc`.
     pub protocol: Arc<str>,
     /// Its virtual address on this node.
-    pub vip: Option<Ipv4Addr>,
+    pub vip: Option<IpAddr>,
     /// Its virtual IPv6 address, where it has one.
-    pub vip6: Option<Ipv6Addr>,
+    pub vip6: Option<IpAddr>,
     /// What clients dial.
     pub aliases: Vec<AliasStatus>,
     /// Why it refuses or is not dialled here, where that is so.
@@ -110,8 +111,11 @@ pub struct AliasStatus {
 pub struct EndpointStatus {
     /// Its id within the service.
     pub id: Arc<str>,
-    /// Where connections go.
-    pub address: SocketAddrV4,
+    /// Where this node's connections go.
+    pub address: SocketAddr,
+    /// Where other nodes' connections go, where they can.
+    #[serde(default)]
+    pub published: Option<SocketAddr>,
     /// The node it runs on.
     pub node: Arc<str>,
     /// That node's availability zone, where it has one.
@@ -172,11 +176,11 @@ pub fn build(now: &Snapshot) -> Status<Services<'_>> {
         services: Services(&now.desired),
         conflicts: now.desired.conflicts.iter().map(ConflictStatus::from).collect(),
         dataplane: DataplaneStatus {
-            backend: DataplaneState::BACKEND.into(),
-            namespaces: DataplaneState::NAMESPACES,
-            in_sync: now.dataplane.in_sync,
-            last_apply_ms: now.dataplane.last_apply.unwrap_or_default().as_secs_f64() * 1000.0,
-            repairs: now.dataplane.repairs,
+            backend: now.dataplane.backend().into(),
+            namespaces: u32::try_from(now.dataplane.namespaces.len()).unwrap_or(u32::MAX),
+            in_sync: now.dataplane.in_sync(),
+            last_apply_ms: now.dataplane.last_apply().unwrap_or_default().as_secs_f64() * 1000.0,
+            repairs: now.dataplane.repairs(),
         },
         update: update(now),
     }
@@ -192,13 +196,13 @@ pub fn update(now: &Snapshot) -> UpdateStatus {
 
 /// A service's part of the status.
 #[must_use]
-pub fn service(id: &ServiceId, view: &ServiceView) -> ServiceStatus {
+pub fn service(id: &ServiceId, view: &DesiredService) -> ServiceStatus {
     ServiceStatus {
         namespace: id.namespace.as_str().into(),
         name: id.name.as_str().into(),
         protocol: view.protocol.to_string().into(),
-        vip: view.vip,
-        vip6: None,
+        vip: view.vips.and_then(|vips| vips.get(Family::V4)),
+        vip6: view.vips.and_then(|vips| vips.get(Family::V6)),
         aliases: view
             .aliases
             .iter()
@@ -209,12 +213,13 @@ pub fn service(id: &ServiceId, view: &ServiceView) -> ServiceStatus {
     }
 }
 
-impl From<&EndpointView> for EndpointStatus {
-    fn from(view: &EndpointView) -> Self {
+impl From<&DesiredEndpoint> for EndpointStatus {
+    fn from(view: &DesiredEndpoint) -> Self {
         let endpoint = &view.endpoint;
         Self {
             id: endpoint.id.as_str().into(),
-            address: endpoint.address,
+            address: endpoint.addresses.first(),
+            published: endpoint.addresses.published().map(SocketAddrs::first),
             node: Arc::clone(&endpoint.node),
             zone: endpoint.zone.clone(),
             task: Arc::clone(&endpoint.task),

@@ -1,12 +1,12 @@
 //! Takes this node's endpoints out of service around its update, and counts the connections they still have.
 //!
-//! A stage between health and the registry: receives the node's own endpoints and how the node stands, emits the
+//! A stage between health and the registry: receives the node's own endpoints and its availability, emits the
 //! endpoints as all nodes are to see them. What health found stays as it is for whoever judges the update by it. Never
 //! ends a connection, and never decides when the node drains or for how long.
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use crate::model::{Endpoint, Endpoints, L4, State};
 
 /// Whether this node's endpoints take connections.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Standing {
+pub enum Availability {
     /// They do, each as its health says.
     Serving,
     /// They take no new ones.
@@ -26,7 +26,7 @@ pub enum Standing {
     },
     /// They take some where nobody else's endpoints do: the node is not trusted yet, but on a node by itself workloads
     /// could never prove healthy if nobody could reach them.
-    HeldBack {
+    LastResort {
         /// Why, for people, such as `its node verifies the update to 1.21.1`.
         why: Arc<str>,
     },
@@ -35,13 +35,13 @@ pub enum Standing {
 /// This node's endpoints as all nodes are to see them: the very same map while it serves. One that drains by itself
 /// keeps its own reason.
 #[must_use]
-pub fn withhold(own: &Endpoints, standing: &Standing) -> Endpoints {
-    let (reason, last_resort) = match standing {
-        Standing::Serving => return own.clone(),
-        Standing::Draining { why } => (Arc::clone(why), false),
-        Standing::HeldBack { why } => (format!("{why}; serves where nobody else does").into(), true),
+pub fn withhold(own: &Endpoints, availability: &Availability) -> Endpoints {
+    let (reason, last_resort) = match availability {
+        Availability::Serving => return own.clone(),
+        Availability::Draining { why } => (Arc::clone(why), false),
+        Availability::LastResort { why } => (format!("{why}; serves where nobody else does").into(), true),
     };
-    // Held back, one that is not healthy stands behind those that are anyway.
+    // As a last resort, one that is not healthy stands behind those that are anyway.
     let concerned = |state| if last_resort { state == State::Healthy } else { state != State::Draining };
     let mut withheld = own.clone();
     for (key, endpoint) in own.iter().filter(|(_, endpoint)| concerned(endpoint.state)) {
@@ -52,16 +52,16 @@ pub fn withhold(own: &Endpoints, standing: &Standing) -> Endpoints {
     withheld
 }
 
-/// Keeps `out` at what [`withhold`] makes of the newest endpoints and standing. `None`, endpoints that are not known
-/// yet, stays `None`. Runs until nobody will tell of endpoints any more; the standing that was told last stands.
+/// Keeps `out` at what [`withhold`] makes of the newest endpoints and availability. `None`, endpoints that are not known
+/// yet, stays `None`. Runs until nobody will tell of endpoints any more; the availability that was told last stays.
 pub async fn follow(
     mut own: watch::Receiver<Option<Endpoints>>,
-    mut standing: watch::Receiver<Standing>,
+    mut availability: watch::Receiver<Availability>,
     out: watch::Sender<Option<Endpoints>>,
 ) {
     loop {
-        let stands = standing.borrow_and_update().clone();
-        let endpoints = own.borrow_and_update().clone().map(|own| withhold(&own, &stands));
+        let now = availability.borrow_and_update().clone();
+        let endpoints = own.borrow_and_update().clone().map(|own| withhold(&own, &now));
         out.send_if_modified(|published| {
             let same = match (&*published, &endpoints) {
                 (Some(published), Some(endpoints)) => published.ptr_eq(endpoints),
@@ -74,7 +74,7 @@ pub async fn follow(
         });
         tokio::select! {
             changed = own.changed() => if changed.is_err() { return },
-            Ok(()) = standing.changed() => {}
+            Ok(()) = availability.changed() => {}
         }
     }
 }
@@ -85,12 +85,12 @@ pub async fn follow(
 /// # Errors
 /// Those of [`conntrack::count`].
 pub async fn connections(own: &watch::Receiver<Option<Endpoints>>) -> io::Result<u64> {
-    let tcp: BTreeSet<SocketAddrV4> = own
+    let tcp: BTreeSet<SocketAddr> = own
         .borrow()
         .iter()
         .flat_map(Endpoints::values)
         .filter(|endpoint| endpoint.protocol.l4() == L4::Tcp)
-        .map(|endpoint| endpoint.address)
+        .flat_map(|endpoint| endpoint.addresses.local())
         .collect();
     conntrack::count(tcp).await
 }

@@ -7,61 +7,24 @@
 mod board;
 mod etcd;
 mod fleetlock;
-mod http;
+mod ruling;
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 use semver::Version;
-use serde::{Deserialize, Serialize};
 
 pub use board::Board;
 pub use etcd::EtcdError;
 pub use fleetlock::LockServerError;
+pub use ruling::{Grant, Outcome, Ruling};
 
 use crate::config::EtcdSettings;
 use crate::config::update::{FleetLock, FleetSettings};
 
-/// What the fleet, or this node, holds of a version. The newest word about a version counts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ruling {
-    /// Whether the version is refused; else it was refused, and is allowed again.
-    pub refused: bool,
-    /// When that was said.
-    pub at: Timestamp,
-    /// The node that said so.
-    pub by: Arc<str>,
-    /// Why, for people.
-    pub why: Arc<str>,
-}
-
-/// How an update ended on a node, for the others to see.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Outcome {
-    /// The version that was tried.
-    pub version: Version,
-    /// Whether it was kept; else it was taken back, by meshdog or by the firmware.
-    pub good: bool,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// What asking for the fleet's lock comes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Grant {
-    /// It is this node's turn; stays so, over reboots, until it is given back.
-    Granted,
-    /// Not now; why, for people.
-    Refused(Arc<str>),
-}
-
 /// Why the fleet could not be asked or told.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
-    /// There is no HTTP at all on this machine.
-    #[error("no HTTP client can be made to ask the fleet with")]
-    Client(#[source] reqwest::Error),
     /// The lock server.
     #[error(transparent)]
     LockServer(#[from] LockServerError),
@@ -89,7 +52,7 @@ impl Fleet {
     /// The fleet that `settings` name, with its board on the etcd cluster `board`. Nothing is connected yet.
     ///
     /// # Errors
-    /// [`FleetError::Client`].
+    /// There is no HTTP at all on this machine.
     pub fn new(settings: &FleetSettings, board: Option<&EtcdSettings>) -> Result<Self, FleetError> {
         let group = &settings.group;
         let lock = match &settings.lock {

@@ -11,12 +11,14 @@ mod errors;
 
 use std::time::Duration;
 
-use backon::{ExponentialBuilder, Retryable};
+use backon::Retryable;
 use bottlerocket_settings::{Client, CommandOutcome, Settings, UpdateAction, UpdateState, UpdateStatus, Updates};
 use semver::Version;
 use tokio::time::{Instant, sleep};
 
 pub use errors::HostError;
+
+use crate::clients::backoff::Backoff;
 
 const VERSION_LOCK: &str = "settings.updates.version-lock";
 /// Answers in a row that say nothing of an action under way before it is given up.
@@ -32,7 +34,7 @@ pub struct Host {
 
 /// What a look at the host shows.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub struct HostObservation {
     /// The version that runs.
     pub running: Version,
     /// How far the host's update is; `None` until it was asked for something in this boot.
@@ -46,10 +48,10 @@ pub struct Seen {
 /// How often is asked, and for how long.
 #[derive(Debug, Clone, Copy)]
 struct Paces {
-    /// Between two looks at an action under way: at first, and at most.
-    poll: (Duration, Duration),
-    /// Before an action is asked for again while somebody holds the updater's lock: at first, at most, and altogether.
-    locked: (Duration, Duration, Duration),
+    /// Between two looks at an action under way.
+    poll: Backoff,
+    /// Before an action is asked for again while somebody holds the updater's lock.
+    locked: Backoff,
     /// A refresh asks a server.
     refresh: Duration,
     /// A prepare fetches an image of hundreds of megabytes, and writes it.
@@ -61,8 +63,10 @@ struct Paces {
 }
 
 const PACES: Paces = Paces {
-    poll: (Duration::from_millis(100), Duration::from_secs(2)),
-    locked: (Duration::from_millis(250), Duration::from_secs(10), Duration::from_secs(120)),
+    poll: Backoff::new(Duration::from_millis(100), Duration::from_secs(2)),
+    locked: Backoff::new(Duration::from_millis(250), Duration::from_secs(10))
+        .jittered()
+        .within(Duration::from_secs(120)),
     refresh: Duration::from_secs(120),
     prepare: Duration::from_secs(1800),
     turn: Duration::from_secs(60),
@@ -90,7 +94,7 @@ impl Host {
     ///
     /// # Errors
     /// See [`HostError::is_busy`], [`HostError::is_unsupported`] and [`HostError::is_no_answer`]; else the host's own.
-    pub async fn look(&self) -> Result<Seen, HostError> {
+    pub async fn look(&self) -> Result<HostObservation, HostError> {
         let found = self.client.os().await?.version_id.unwrap_or_default();
         let running = found.parse().map_err(|source| HostError::Version { found, source })?;
         let updates = match self.client.updates_status().await {
@@ -100,7 +104,7 @@ impl Host {
             Err(error) => return Err(error.into()),
         };
         let Updates { version_lock, seed, .. } = self.settings().await?;
-        Ok(Seen { running, updates, version_lock, seed })
+        Ok(HostObservation { running, updates, version_lock, seed })
     }
 
     /// Has the updater do something, and waits for the end of it: for two minutes while somebody else holds its lock,
@@ -111,15 +115,12 @@ impl Host {
     /// [no answer](HostError::is_no_answer), it may yet be done: look again.
     pub async fn run(&self, action: UpdateAction) -> Result<UpdateStatus, HostError> {
         let mut wait = Wait::new(action, self.paces.told);
-        let (first, longest, total) = self.paces.locked;
-        let again = ExponentialBuilder::new()
-            .with_min_delay(first)
-            .with_max_delay(longest)
-            .with_total_delay(Some(total))
-            .without_max_times()
-            .with_jitter();
         let begin = || self.begin(action);
-        let before = begin.retry(again).when(HostError::is_busy).notify(|_, _| wait.tell("the updater's lock")).await?;
+        let before = begin
+            .retry(self.paces.locked)
+            .when(HostError::is_busy)
+            .notify(|_, _| wait.tell("the updater's lock"))
+            .await?;
         self.follow(action, before.as_deref()).await
     }
 
@@ -190,12 +191,11 @@ impl Host {
 
     /// Waits until an action that was accepted has ended.
     async fn follow(&self, action: UpdateAction, before: Option<&str>) -> Result<UpdateStatus, HostError> {
-        let (mut pause, longest) = self.paces.poll;
+        let mut pauses = self.paces.poll.delays();
         let mut wait = Wait::new(action, self.paces.told);
         let mut odd = 0;
         loop {
-            sleep(pause).await;
-            pause = (pause * 2).min(longest);
+            sleep(pauses.wait()).await;
             let unknown = match self.client.updates_status().await {
                 Ok(status) => match ended(before, &status, action) {
                     Some(end) => return end.map(|()| status),

@@ -259,5 +259,7 @@ fn wipe(slot: &Path) {
     }
 }
 
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 #[cfg(test)]
 mod tests;

@@ -2,46 +2,48 @@
 //! says.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use semver::Version;
+use tokio::sync::{mpsc, watch};
 
-use super::machine::{BootId, Intent, Now, Phase, Record, Rest, Step, Why, step};
+use super::handle::Request;
+use super::machine::{BootId, Command, Intent, Now, Progress, Reason, Record, Standby, State, Step, obey};
 use super::*;
 use crate::config::{self, UpdateSettings};
 use crate::update::banks::Bank;
 use crate::update::verify::{Check, Report};
 
-/// What takes a handle's orders.
-pub(crate) struct Ends {
-    /// To have the update stand somewhere else.
+/// What takes a handle's commands in place of the task.
+pub(crate) struct FakeTask {
+    /// To have the update be somewhere else.
     pub(crate) state: watch::Sender<Arc<State>>,
-    orders: mpsc::Receiver<Order>,
+    requests: mpsc::Receiver<Request>,
 }
 
-impl Ends {
-    /// Carries out orders as the task does: one step of the machine each. `journal` is what writing it comes to.
+impl FakeTask {
+    /// Carries out commands as the task does: one step of the machine each. `journal` is what writing it comes to.
     pub(crate) async fn run(mut self, journal: Result<(), Arc<str>>) {
-        while let Some(Order { event, done }) = self.orders.recv().await {
+        while let Some(Request { command, done }) = self.requests.recv().await {
             let state = self.state.borrow().clone();
-            let (next, _) = step(&state, event, now()).unwrap();
+            let (next, _) = obey(&state, command, now());
             self.state.send_replace(Arc::new(next));
             let _ = done.send(journal.clone());
         }
     }
 
-    /// Hears one order, and never answers it.
+    /// Hears one command, and never answers it.
     pub(crate) async fn hang(&mut self) {
-        let _unanswered = self.orders.recv().await.unwrap();
+        let _unanswered = self.requests.recv().await.unwrap();
         std::future::pending::<()>().await;
     }
 }
 
-/// A handle on an update that stands there.
-pub(crate) fn handle(state: State) -> (Handle, Ends) {
+/// A handle on an update that is there.
+pub(crate) fn handle(state: State) -> (Handle, FakeTask) {
     let state = watch::Sender::new(Arc::new(state));
-    let (send, orders) = mpsc::channel(1);
-    let handle = Handle { state: state.subscribe(), metrics: Metrics::default(), orders: send };
-    (handle, Ends { state, orders })
+    let (handle, requests) = Handle::new(state.subscribe(), Metrics::default());
+    (handle, FakeTask { state, requests })
 }
 
 /// What a configuration says of updates.
@@ -59,21 +61,22 @@ pub(crate) fn starting(mode: &str) -> State {
 pub(crate) fn idle(mode: &str) -> State {
     let mut state = starting(mode);
     state.memory.running = Some(version("1.20.5"));
-    let why = Some(Why::Idle("no update available".into()));
-    state.phase = Phase::Resting(Rest { why, refreshed_at: Some(moment()), ..Rest::default() });
+    let reason = Some(Reason::Idle("no update available".into()));
+    state.progress = Progress::Standby(Standby { reason, refreshed_at: Some(moment()), ..Standby::default() });
     state
 }
 
 /// A node that leaves updates alone.
 pub(crate) fn off() -> State {
     let mut state = starting("off");
-    state.phase = Phase::Resting(Rest { why: Some(Why::Idle("update.mode is off".into())), ..Rest::default() });
+    let reason = Some(Reason::Idle("update.mode is off".into()));
+    state.progress = Progress::Standby(Standby { reason, ..Standby::default() });
     state
 }
 
 /// A node that is so far with its update from 1.20.5 to 1.21.1.
 pub(crate) fn updating(step: Step) -> State {
-    State { phase: Phase::Updating { intent: intent(), step }, ..idle("automatic") }
+    State { progress: Progress::Updating { intent: intent(), step }, ..idle("automatic") }
 }
 
 /// It verifies since 60 s after its boot; one check of two fails.
@@ -100,7 +103,7 @@ pub(crate) fn intent() -> Intent {
         boot: BootId("a".into()),
         begun: moment(),
         baseline: Default::default(),
-        rest: Default::default(),
+        unknown: Default::default(),
     }
 }
 
@@ -118,17 +121,17 @@ pub(crate) fn then() -> Now {
 }
 
 #[tokio::test]
-async fn an_order_that_nobody_takes_is_refused() {
-    let (handle, ends) = handle(idle("automatic"));
-    drop(ends);
-    assert_eq!(handle.order(Event::Resume).await, Err(OrderError::Deaf));
+async fn a_command_that_nobody_takes_is_refused() {
+    let (handle, task) = handle(idle("automatic"));
+    drop(task);
+    assert_eq!(handle.command(Command::Resume).await, Err(CommandError::Unavailable));
 }
 
 #[tokio::test]
-async fn an_order_that_is_not_written_down_says_so() {
-    let (handle, ends) = handle(idle("automatic"));
-    tokio::spawn(ends.run(Err("the disk is full".into())));
-    let error = handle.order(Event::Hold("by hand".into())).await.unwrap_err();
+async fn a_command_that_is_not_written_down_says_so() {
+    let (handle, task) = handle(idle("automatic"));
+    tokio::spawn(task.run(Err("the disk is full".into())));
+    let error = handle.command(Command::Hold("by hand".into())).await.unwrap_err();
     assert!(error.to_string().ends_with("next restart: the disk is full"), "{error}");
     assert!(handle.state.borrow().memory.held.is_some());
 }

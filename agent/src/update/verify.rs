@@ -4,20 +4,20 @@
 //! endpoints as their health says; emits a [`Baseline`] before an update and a [`Report`] for every look after it. Never
 //! decides how long a check must hold or what becomes of the update, and never changes anything.
 //!
-//! `endpoints` (pure) counts, `vips` dials services, `names` asks the resolver, `wanted` holds the checks that the
+//! `report` is what was found, `endpoints` (pure) counts, `vips` dials services, `names` asks the resolver, `wanted` holds the checks that the
 //! settings ask for. All checks of a look run at once and each has 5 s, so a look never takes much longer.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+pub use self::report::{Baseline, Check, Report};
+use self::report::{EACH, Finding};
 use self::wanted::Wanted;
+use crate::clients::http;
 use crate::config::update::VerifySettings;
 use crate::dataplane::DataplaneState;
 use crate::model::{Desired, Endpoints, Namespace, Source, SourceState};
@@ -25,97 +25,21 @@ use crate::names::dns::SelfQuery;
 
 mod endpoints;
 mod names;
+mod report;
 mod vips;
 mod wanted;
 
-/// How long one check may take.
-const EACH: Duration = Duration::from_secs(5);
+/// A check gives up by itself, in words of its own; no body is read.
+const HTTP: http::Limits = http::Limits::new(Duration::from_secs(10), 0);
 /// How long the kernel may take to hold what is desired: it changes all the time, and a change takes milliseconds.
 const CATCH_UP: Duration = Duration::from_secs(2);
-/// The most characters of what one check found.
-const MAX_FOUND: usize = 1000;
-/// How many services one check names.
-const NAMED: usize = 8;
-
-/// What was well before the update.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Baseline {
-    /// Healthy endpoints of this node, by service (`namespace/name`).
-    #[serde(default)]
-    pub healthy: BTreeMap<String, usize>,
-    /// Checks that failed before the update as well; they are not held against it.
-    #[serde(default)]
-    pub failed: Vec<String>,
-}
-
-/// One look at every check.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
-    /// Each check, in a fixed order.
-    pub checks: Vec<Check>,
-}
-
-impl Report {
-    /// Whether nothing is held against the update.
-    #[must_use]
-    pub fn good(&self) -> bool {
-        self.failing().next().is_none()
-    }
-
-    /// What is held against the update.
-    pub fn failing(&self) -> impl Iterator<Item = &Check> {
-        self.checks.iter().filter(|check| !check.ok)
-    }
-}
-
-/// What one check found. Displayed as one line.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Check {
-    /// Its name, such as `docker` or `service prod/orders`.
-    pub name: Arc<str>,
-    /// Whether it counts as well.
-    pub ok: bool,
-    /// What was found, for people.
-    pub found: Arc<str>,
-}
-
-/// What is well, or what is not, for people.
-type Finding = Result<String, String>;
-
-impl Check {
-    fn new(name: impl Into<Arc<str>>, finding: Finding) -> Self {
-        let (ok, found) = match finding {
-            Ok(found) => (true, found),
-            Err(found) => (false, found),
-        };
-        // Some of it is what strangers said.
-        let printable = |c: char| if c.is_control() { ' ' } else { c };
-        let found: String = found.chars().take(MAX_FOUND).map(printable).collect();
-        Self { name: name.into(), ok, found: found.into() }
-    }
-
-    /// Not held against the update where it failed before as well.
-    fn excused_by(self, baseline: &Baseline) -> Self {
-        if self.ok || !baseline.failed.iter().any(|failed| **failed == *self.name) {
-            return self;
-        }
-        let found = format!("fails as it did before the update: {}", self.found).into();
-        Self { ok: true, found, ..self }
-    }
-}
-
-impl fmt::Display for Check {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}: {}", self.name, if self.ok { "ok" } else { "failed" }, self.found)
-    }
-}
 
 /// Why there can be no checks.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The HTTP client.
     #[error("cannot make an HTTP client for update.verify.http")]
-    Client(#[source] reqwest::Error),
+    Client(#[source] http::Error),
 }
 
 /// Where the checks look.
@@ -138,7 +62,7 @@ pub struct Inputs {
 pub struct Verify {
     min_healthy: f64,
     wanted: Vec<Wanted>,
-    http: reqwest::Client,
+    http: http::Client,
     resolver: Option<SelfQuery>,
     inputs: Inputs,
 }
@@ -156,7 +80,7 @@ impl Verify {
         inputs: Inputs,
     ) -> Result<Self, Error> {
         let wanted = wanted::list(namespace, &settings.services, &settings.http, &settings.tcp);
-        let http = wanted::client().map_err(Error::Client)?;
+        let http = http::Client::new(HTTP).map_err(Error::Client)?;
         Ok(Self { min_healthy: settings.min_healthy, wanted, http, resolver, inputs })
     }
 
@@ -201,8 +125,8 @@ impl Verify {
             return Err("nothing is desired yet: a source has not given its first snapshot".to_owned());
         }
         let mut state = self.inputs.dataplane.clone();
-        let in_sync = timeout(CATCH_UP, state.wait_for(|state| state.in_sync)).await.is_ok_and(|state| state.is_ok());
-        let failures = self.inputs.dataplane.borrow().failures;
+        let in_sync = timeout(CATCH_UP, state.wait_for(|state| state.in_sync())).await.is_ok_and(|state| state.is_ok());
+        let failures = self.inputs.dataplane.borrow().failures();
         match in_sync {
             true => Ok("the kernel holds what is desired".to_owned()),
             false => Err(format!("the kernel does not hold what is desired; it refused {failures} transactions")),
@@ -235,15 +159,6 @@ fn source(source: &Source) -> Finding {
 /// Gives a check up after [`EACH`].
 async fn within(look: impl Future<Output = Finding>) -> Finding {
     timeout(EACH, look).await.unwrap_or_else(|_| Err(format!("no answer within {EACH:?}")))
-}
-
-/// The first of these, and how many more there are.
-fn first_of(all: &[String]) -> String {
-    let mut text = all.iter().take(NAMED).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if all.len() > NAMED {
-        text.push_str(&format!(" and {} more", all.len() - NAMED));
-    }
-    text
 }
 
 #[cfg(test)]

@@ -3,9 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use meshdog::model::View;
 
 use super::envoy::{self, Envoy, Filter};
 use super::load::{self, Load};
@@ -70,7 +72,7 @@ impl Leg {
     pub(crate) fn meshdog(client: Client, services: Services) -> Result<Self> {
         let (world, server) = answered(client)?;
         let mut programmed = Programmed::start(&world.host)?;
-        programmed.apply(services.ruleset()?.into())?;
+        programmed.apply([(View::Node, Arc::new(services.ruleset()?))].into())?;
         let leg = Self::new("meshdog", client, services.targets()?, world, server);
         Self { _programmed: Some(programmed), ..leg }.ready()
     }

@@ -3,7 +3,7 @@
 //! meshdog's time has two parts, measured apart: from the catalog to the desired state, and from there to the kernel.
 //! The same services in iptables chains, loaded with iptables' own program, stand beside it.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,10 @@ use anyhow::{Context as _, Result};
 use meshdog::config::{Backend, Locality, MeshSettings};
 use meshdog::mesh::vip::Remembered;
 use meshdog::mesh::{Inputs, Mesh};
-use meshdog::model::{Alias, AppProtocol, Endpoint, EndpointId, Endpoints, IfName, ServiceId, State, Weight};
+use meshdog::model::{
+    Alias, AppProtocol, DualStack, Endpoint, EndpointAddresses, EndpointId, Endpoints, IfName, ServiceId, SocketAddrs,
+    State, VipRanges, Weight,
+};
 
 use super::Settings;
 use super::netns::Netns;
@@ -73,7 +76,6 @@ fn meshdog(changes: usize, first: &mut Times, change: &mut Times) -> Result<()> 
     let mut mesh = Mesh::new(settings()?, &Remembered::default());
     let mut inputs = Inputs {
         catalog: catalog()?,
-        node: "bench".into(),
         bridges: [IfName::new(BRIDGE).context("the bridge's name")?].into_iter().collect(),
         ..Inputs::default()
     };
@@ -81,7 +83,7 @@ fn meshdog(changes: usize, first: &mut Times, change: &mut Times) -> Result<()> 
         let inputs = inputs.clone();
         let begun = Instant::now();
         let desired = mesh.advance(inputs);
-        anyhow::Ok((begun.elapsed(), programmed.apply(desired.ruleset)?))
+        anyhow::Ok((begun.elapsed(), programmed.apply(desired.rulesets)?))
     };
     first.0.push(step(&inputs)?);
     let stride = (SERVICES * REPLICAS) as usize / changes.max(1);
@@ -116,8 +118,7 @@ fn settings() -> Result<MeshSettings> {
     Ok(MeshSettings {
         namespace: "prod".parse()?,
         import: Vec::new(),
-        vip_cidr: Services::vip_cidr()?,
-        vip_cidr6: "fd6d:6573:6864::/108".parse()?,
+        vip_ranges: VipRanges::new(Services::vip_cidr()?, None).context("an IPv4 range")?,
         backend: Backend::Auto,
         locality: Locality::PreferZone,
     })
@@ -138,7 +139,7 @@ fn catalog() -> Result<Endpoints> {
                 service: id.clone(),
                 // Container ids are random from their first digit on.
                 id: EndpointId::new(&format!("{nth:012x}"), port, AppProtocol::Tcp.l4()),
-                address: SocketAddrV4::new(address, port.get()),
+                addresses: EndpointAddresses::Remote { published: SocketAddrs { ip: DualStack::V4(address), port } },
                 protocol: AppProtocol::Tcp,
                 aliases: Arc::clone(&aliases),
                 weight: Weight::default(),

@@ -1,10 +1,10 @@
 //! Many services, in each of the shapes that they are programmed in.
 
 use std::fmt::Write as _;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::num::NonZeroU16;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use meshdog::model::{Frontend, IfName, L4, Ruleset, Slots, VipCidr};
 
 use super::world::{BRIDGE, ENDPOINTS};
@@ -37,8 +37,9 @@ impl Services {
 
     fn each(self) -> Result<impl Iterator<Item = (SocketAddrV4, [SocketAddrV4; 4])>> {
         let cidr = Self::vip_cidr()?;
+        let IpAddr::V4(first) = cidr.nth(0) else { bail!("{cidr} is not IPv4") };
         Ok((0..self.count).map(move |service| {
-            let vip = SocketAddrV4::new(cidr.nth(service), PORT.get());
+            let vip = SocketAddrV4::new(Ipv4Addr::from(u32::from(first) + service), PORT.get());
             let endpoints = if service >= self.count - self.live { ENDPOINTS } else { idle_endpoints(service) };
             (vip, endpoints)
         }))
@@ -53,10 +54,13 @@ impl Services {
 
     /// As the agent's data plane takes them.
     pub(crate) fn ruleset(self) -> Result<Ruleset> {
-        let frontend = |vip: SocketAddrV4| Frontend { vip: *vip.ip(), l4: L4::Tcp, port: PORT };
+        let frontend = |vip: SocketAddrV4| Frontend { vip: IpAddr::V4(*vip.ip()), l4: L4::Tcp, port: PORT };
         Ok(Ruleset {
-            frontends: self.each()?.map(|(vip, endpoints)| (frontend(vip), Slots::from(endpoints))).collect(),
-            locals: ENDPOINTS.iter().map(|endpoint| *endpoint.ip()).collect(),
+            frontends: self
+                .each()?
+                .map(|(vip, endpoints)| (frontend(vip), Slots::from(endpoints.map(SocketAddr::V4))))
+                .collect(),
+            locals: ENDPOINTS.iter().map(|endpoint| IpAddr::V4(*endpoint.ip())).collect(),
             bridges: [IfName::new(BRIDGE).context("the bridge's name")?].into_iter().collect(),
             ..Ruleset::default()
         })

@@ -40,7 +40,7 @@ fn route_to(iface: &str, destination: [u8; 4], mask: [u8; 4]) -> RouteEntry {
     RouteEntry {
         iface: iface.to_owned(),
         destination: destination.into(),
-        gateway: Ipv4Addr::UNSPECIFIED,
+        gateway: std::net::Ipv4Addr::UNSPECIFIED,
         flags: 1,
         refcnt: 0,
         in_use: 0,

@@ -1,5 +1,5 @@
-//! What updates of the OS need: two banks, a journal, and a fleet that answers. Nothing of it where updates are off, and
-//! nothing of it that the mesh cannot do without.
+//! What updates of the OS need: two banks, a journal, and a fleet that answers. Nothing of it where updates are off,
+//! and nothing of it that the mesh cannot do without.
 
 use std::path::Path;
 use std::time::Duration;

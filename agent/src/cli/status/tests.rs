@@ -53,7 +53,7 @@ fn nothing_is_wider_than_the_screen() {
     all.desired.send_modify(|desired| {
         let mut wide = crate::model::Desired::clone(desired.as_ref().unwrap());
         let (key, view) = wide.services.iter().next().map(|(key, view)| (key.clone(), view.clone())).unwrap();
-        let mut view = crate::model::ServiceView::clone(&view);
+        let mut view = crate::model::DesiredService::clone(&view);
         view.aliases = vec![format!("{0}.{0}:80", "a".repeat(60)).parse().unwrap(); 3];
         view.endpoints[0].reason = "because \x1b[31m".repeat(50).into();
         view.why = Some("and so on ".repeat(50).into());

@@ -8,7 +8,15 @@ use crate::update::verify::Check;
 
 pub(super) fn render(update: &UpdateStatus, now: Timestamp) -> String {
     let mut out = String::new();
-    let mut row = |name: &str, text: &str| paragraph(&mut out, &format!("{name:<13}"), text);
+    current(&mut out, update, now);
+    remembered(&mut out, update, now);
+    judged(&mut out, update, now);
+    out
+}
+
+/// Where it is.
+fn current(out: &mut String, update: &UpdateStatus, now: Timestamp) {
+    let mut row = |name: &str, text: &str| paragraph(out, &format!("{name:<13}"), text);
 
     row("phase", &format!("{}: {}", update.phase, update.why));
     if let Some(until) = update.until {
@@ -26,6 +34,12 @@ pub(super) fn render(update: &UpdateStatus, now: Timestamp) -> String {
     if let Some(trouble) = &update.trouble {
         row("trouble", trouble);
     }
+}
+
+/// What it keeps to.
+fn remembered(out: &mut String, update: &UpdateStatus, now: Timestamp) {
+    let mut row = |name: &str, text: &str| paragraph(out, &format!("{name:<13}"), text);
+
     if let Some(held) = &update.held {
         row("held", &format!("for {}: {}; meshdog update resume lets updates go on", age(held.since, now), held.why));
     }
@@ -49,28 +63,30 @@ pub(super) fn render(update: &UpdateStatus, now: Timestamp) -> String {
     if let Some(checked) = update.checked_at {
         row("looked", &format!("{} ago", age(checked, now)));
     }
+}
 
+/// What versions were judged by, and what came of updates.
+fn judged(out: &mut String, update: &UpdateStatus, now: Timestamp) {
     if !update.checks.is_empty() {
         out.push('\n');
-        line(&mut out, "the last look at every check");
-        checks(&mut out, &update.checks);
+        line(out, "the last look at every check");
+        checks(out, &update.checks);
     }
     if let Some(verdict) = &update.verdict {
         out.push('\n');
         let word = if verdict.good { "good" } else { "bad" };
         let lead = format!("{} was found {word} {} ago: ", verdict.version, age(verdict.at, now));
-        paragraph(&mut out, "", &(lead + &verdict.why));
-        checks(&mut out, &verdict.checks);
+        paragraph(out, "", &(lead + &verdict.why));
+        checks(out, &verdict.checks);
     }
     if !update.history.is_empty() {
         out.push('\n');
-        line(&mut out, "the last updates");
+        line(out, "the last updates");
     }
     for past in &update.history {
         let text = format!("{} -> {} {}: {}", past.from, past.to, past.end.as_str(), past.why);
-        paragraph(&mut out, &format!("  {:.0}  ", past.at), &text);
+        paragraph(out, &format!("  {:.0}  ", past.at), &text);
     }
-    out
 }
 
 fn checks(out: &mut String, checks: &[Check]) {

@@ -8,10 +8,10 @@ use super::*;
 use crate::telemetry::admin::{Admin, Api};
 use crate::telemetry::inputs::tests::Fixture;
 use crate::telemetry::metrics::{Handles, registry};
-use crate::update::machine::{Phase, State, Why};
+use crate::update::machine::{Progress, Reason, State};
 use crate::update::tests::{handle, idle, off};
 
-/// An agent whose update stands there, and carries out orders.
+/// An agent whose update is there, and carries out commands.
 struct Agent {
     _dir: tempfile::TempDir,
     socket: PathBuf,
@@ -20,9 +20,9 @@ struct Agent {
 
 impl Agent {
     async fn start(state: State) -> Self {
-        let (update, ends) = handle(state);
-        let state = ends.state.clone();
-        tokio::spawn(ends.run(Ok(())));
+        let (update, task) = handle(state);
+        let state = task.state.clone();
+        tokio::spawn(task.run(Ok(())));
         let all = Fixture { update, ..Fixture::working() };
         let (inputs, handles) = (all.inputs(), Handles::default());
         let registry = registry(&inputs, &handles);
@@ -44,7 +44,7 @@ impl Agent {
 }
 
 #[tokio::test]
-async fn each_order_tells_what_is_so_now() {
+async fn each_command_tells_what_is_so_now() {
     let agent = Agent::start(idle("automatic")).await;
     let hold = agent.run(&["hold", "--why", "we look at it & \"think\""]).await.unwrap();
     assert_eq!(hold, "no update begins until meshdog update resume (held: we look at it & \"think\")\n");
@@ -64,8 +64,8 @@ async fn a_check_is_over_when_the_host_was_looked_at() {
         async move {
             let asked = state.subscribe().wait_for(|state| crate::update::view::looking(state)).await.is_ok();
             state.send_modify(|state| {
-                let Phase::Resting(rest) = &mut Arc::make_mut(state).phase else { panic!() };
-                rest.why = Some(Why::Idle("1.21.1 is available".into()));
+                let Progress::Standby(standby) = &mut Arc::make_mut(state).progress else { panic!() };
+                standby.reason = Some(Reason::Idle("1.21.1 is available".into()));
             });
             asked
         }
@@ -83,7 +83,7 @@ async fn a_host_that_never_looks_is_not_waited_for_any_longer() {
 }
 
 #[tokio::test]
-async fn where_updates_are_off_an_order_fails_and_a_look_does_not() {
+async fn where_updates_are_off_a_command_fails_and_a_look_does_not() {
     let agent = Agent::start(off()).await;
     let refused = agent.run(&["hold"]).await.unwrap_err();
     assert!(refused.to_string().contains("nobody looks after this node's updates (off)"), "{refused}");

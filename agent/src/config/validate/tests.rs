@@ -31,8 +31,8 @@ fn a_version_is_a_whole_configuration() {
     let settings = good("version = 1");
     assert_eq!(settings.node, NodeSettings { advertise: Auto::Auto, zone: Auto::Auto });
     assert_eq!(settings.mesh.namespace.as_str(), "default");
-    assert_eq!(settings.mesh.vip_cidr, "198.19.0.0/16".parse().unwrap());
-    assert_eq!(settings.mesh.vip_cidr6, "fd6d:6573:6864::/108".parse().unwrap());
+    let ranges = ["198.19.0.0/16", "fd6d:6573:6864::/108"].map(|range| range.parse().unwrap());
+    assert_eq!(settings.mesh.vip_ranges.iter().collect::<Vec<_>>(), ranges);
     assert_eq!(settings.dns, DnsSettings { capture: true, upstream: Auto::Auto });
     assert_eq!(settings.telemetry.metrics, Some("127.0.0.1:9464".parse().unwrap()));
     assert_eq!(settings.update.mode, UpdateMode::Off);

@@ -8,10 +8,10 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::dump::walk;
-use super::{ID, IPV4, MSG_DELETE, TUPLE_ORIG, ZONE, attr};
+use super::{ID, MSG_DELETE, TUPLE_ORIG, ZONE, attr};
 use crate::dataplane::netlink::wire::NESTED;
-use crate::dataplane::netlink::{NfSocket, Writer};
-use crate::model::{Flow, L4, Ruleset, VipCidr, error_chain};
+use crate::dataplane::netlink::{NfSocket, Writer, nfproto};
+use crate::model::{Family, Flow, L4, Ruleset, VipCidr, VipRanges, error_chain};
 
 /// What is to be removed.
 #[derive(Debug, Clone, Default)]
@@ -29,9 +29,9 @@ pub(crate) struct Cleaner(watch::Sender<Job>);
 
 impl Cleaner {
     /// Starts the task. Must be called within a runtime whose threads are in the network namespace.
-    pub(crate) fn start(range: VipCidr) -> io::Result<Self> {
+    pub(crate) fn start(ranges: VipRanges) -> io::Result<Self> {
         let (tell, told) = watch::channel(Job::default());
-        tokio::spawn(run(NfSocket::open()?, range, told));
+        tokio::spawn(run(NfSocket::open()?, ranges, told));
         Ok(Self(tell))
     }
 
@@ -46,14 +46,14 @@ impl Cleaner {
     }
 }
 
-async fn run(mut socket: NfSocket, range: VipCidr, mut told: watch::Receiver<Job>) {
+async fn run(mut socket: NfSocket, ranges: VipRanges, mut told: watch::Receiver<Job>) {
     let mut installs = 0;
     while told.changed().await.is_ok() {
         let job = told.borrow_and_update().clone();
         let only = (job.installs == installs).then_some(L4::Udp);
         installs = job.installs;
         let look = move || {
-            let result = clean(&mut socket, range, &job.ruleset, only);
+            let result = clean(&mut socket, ranges, &job.ruleset, only);
             (socket, result)
         };
         let result;
@@ -74,39 +74,42 @@ async fn run(mut socket: NfSocket, range: VipCidr, mut told: watch::Receiver<Job
 
 /// Whether the flow leads to somebody who does not serve its frontend. One from before there was a table leads to the
 /// VIP itself. TCP connections to an endpoint are left to their ends.
-pub(super) fn is_stale(flow: &Flow, range: VipCidr, ruleset: &Ruleset) -> bool {
+pub(super) fn is_stale(flow: &Flow, ranges: VipRanges, ruleset: &Ruleset) -> bool {
     let Flow { frontend, endpoint, .. } = flow;
     let leads_nowhere = || match frontend.l4 {
-        L4::Tcp => *endpoint.ip() == frontend.vip,
+        L4::Tcp => endpoint.ip() == frontend.vip,
         L4::Udp => !ruleset.frontends.get(frontend).is_some_and(|slots| slots.contains(endpoint)),
     };
-    range.net().contains(&frontend.vip) && leads_nowhere()
+    ranges.contains(frontend.vip) && leads_nowhere()
 }
 
 /// A flow as the kernel named it. To delete it takes its tuple: a delete without one would flush everything.
 struct Named {
+    family: Family,
     tuple: Vec<u8>,
     id: Option<Vec<u8>>,
     zone: Option<Vec<u8>>,
 }
 
 /// `only`: flows of this transport; else all.
-fn clean(socket: &mut NfSocket, range: VipCidr, ruleset: &Ruleset, only: Option<L4>) -> io::Result<usize> {
+fn clean(socket: &mut NfSocket, ranges: VipRanges, ruleset: &Ruleset, only: Option<L4>) -> io::Result<usize> {
     let mut stale: Vec<Named> = Vec::new();
-    walk(socket, only, |message, flow| {
-        if let Some(tuple) = attr(message, TUPLE_ORIG).filter(|_| is_stale(flow, range, ruleset)) {
-            let value = |kind| attr(message, kind).map(<[u8]>::to_vec);
-            stale.push(Named { tuple: tuple.to_vec(), id: value(ID), zone: value(ZONE) });
-        }
-    })?;
+    for family in ranges.iter().map(VipCidr::family) {
+        walk(socket, family, only, |message, flow| {
+            if let Some(tuple) = attr(message, TUPLE_ORIG).filter(|_| is_stale(flow, ranges, ruleset)) {
+                let value = |kind| attr(message, kind).map(<[u8]>::to_vec);
+                stale.push(Named { family, tuple: tuple.to_vec(), id: value(ID), zone: value(ZONE) });
+            }
+        })?;
+    }
     let mut removed = 0;
-    for Named { tuple, id, zone } in stale {
+    for Named { family, tuple, id, zone } in stale {
         let write = |w: &mut Writer| {
             w.attr(TUPLE_ORIG | NESTED, &tuple);
             id.iter().for_each(|id| w.attr(ID, id));
             zone.iter().for_each(|zone| w.attr(ZONE, zone));
         };
-        removed += usize::from(socket.get(MSG_DELETE, IPV4, write, |_| ())?.is_some());
+        removed += usize::from(socket.get(MSG_DELETE, nfproto(family), write, |_| ())?.is_some());
     }
     Ok(removed)
 }

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::dump::walk;
 use super::{PROTOINFO, SEEN_REPLY, STATUS, attr, read_tcp_state};
 use crate::dataplane::netlink::{Message, NfSocket, be32};
-use crate::model::{Flow, L4, TcpState};
+use crate::model::{Family, Flow, L4, TcpState};
 
 /// How many established TCP connections of any client lead to one of these endpoints, whether a VIP was dialled, the
 /// endpoint itself, or something else that was translated to it. One that either side has begun to end is no longer
@@ -22,27 +22,29 @@ use crate::model::{Flow, L4, TcpState};
 ///
 /// # Errors
 /// The kernel could not be asked: CAP_NET_ADMIN is missing, or the kernel's nf_conntrack_netlink.
-pub async fn count(endpoints: BTreeSet<SocketAddrV4>) -> io::Result<u64> {
+pub async fn count(endpoints: BTreeSet<SocketAddr>) -> io::Result<u64> {
     if endpoints.is_empty() {
         return Ok(0);
     }
     // Opened here: the namespace is this thread's.
     let mut socket = NfSocket::open()?;
+    let families: BTreeSet<Family> = endpoints.iter().map(|endpoint| Family::of(endpoint.ip())).collect();
     let look = move || {
         let mut found: HashSet<Flow> = HashSet::new();
-        walk(&mut socket, Some(L4::Tcp), |message, flow| {
-            if leads_to(flow, &endpoints) && is_established(message) {
-                found.insert(*flow);
-            }
-        })?;
+        for family in families {
+            walk(&mut socket, family, Some(L4::Tcp), |message, flow| {
+                if leads_to(flow, &endpoints) && is_established(message) {
+                    found.insert(*flow);
+                }
+            })?;
+        }
         Ok(found.len() as u64)
     };
     tokio::task::spawn_blocking(look).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
-fn leads_to(flow: &Flow, endpoints: &BTreeSet<SocketAddrV4>) -> bool {
-    let dialled = SocketAddrV4::new(flow.frontend.vip, flow.frontend.port.get());
-    endpoints.contains(&flow.endpoint) || endpoints.contains(&dialled)
+fn leads_to(flow: &Flow, endpoints: &BTreeSet<SocketAddr>) -> bool {
+    endpoints.contains(&flow.endpoint) || endpoints.contains(&flow.frontend.address())
 }
 
 fn is_established(message: &Message<'_>) -> bool {

@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::{IPV4, MSG_GET, PROTO_NUMBER, TUPLE_ORIG, TUPLE_PROTO, read_flow};
-use crate::dataplane::netlink::{Message, NfSocket};
-use crate::model::{Flow, L4};
+use super::{MSG_GET, PROTO_NUMBER, TUPLE_ORIG, TUPLE_PROTO, read_flow};
+use crate::dataplane::netlink::{Message, NfSocket, nfproto};
+use crate::model::{Family, Flow, L4};
 
 /// `CTA_FILTER` (`enum ctattr_type`), `CTA_FILTER_ORIG_FLAGS` (`enum ctattr_filter`) and the kernel's
 /// `CTA_FILTER_F_CTA_PROTO_NUM`: the dump is of one protocol. Kernels before 5.8 take no notice and dump all.
@@ -12,17 +12,18 @@ const FILTER: u16 = 25;
 const FILTER_ORIG_FLAGS: u16 = 1;
 const FILTER_PROTO_NUMBER: u32 = 1 << 3;
 
-/// Shows every flow over IPv4 with the message that tells of it. `only`: flows of this transport; else of both. A flow
+/// Shows every flow of a family with the message that tells of it. `only`: flows of this transport; else of both. A flow
 /// that begins or ends meanwhile may be missed, and any may be shown twice. Takes long where there are many: to be
 /// called where blocking is allowed.
 pub(super) fn walk(
     socket: &mut NfSocket,
+    family: Family,
     only: Option<L4>,
     mut each: impl FnMut(&Message<'_>, &Flow),
 ) -> io::Result<()> {
     socket.walk(
         MSG_GET,
-        IPV4,
+        nfproto(family),
         |w| {
             let Some(l4) = only else { return };
             w.nest(FILTER, |w| w.attr(FILTER_ORIG_FLAGS, &FILTER_PROTO_NUMBER.to_ne_bytes()));

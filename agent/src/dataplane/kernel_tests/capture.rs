@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::num::NonZeroU16;
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,7 @@ fn captured(bridge_nf: bool) -> (Node, Plane) {
     let node = Node::new(bridge_nf);
     serve(&node.outside, "real", 53);
     let plane = Plane::start(&node.host);
-    serve_on(&node.host, "mesh", SocketAddrV4::new(range().resolver(), RESOLVER_PORT));
+    serve_on(&node.host, "mesh", SocketAddr::new(range().resolver(), RESOLVER_PORT));
     plane.apply(ruleset([]));
     (node, plane)
 }
@@ -33,7 +33,7 @@ fn queries_are_answered_here_while_the_lease_is_renewed_and_no_longer() {
     let who = |l4| dial(node.container(0), dns(l4)).unwrap();
     assert_eq!((who(L4::Udp).name.as_str(), who(L4::Tcp).name.as_str()), ("real", "real"), "before any lease");
     // A client that keeps one port, and asks more often than any conntrack timeout.
-    let kept = |ns: &crate::dataplane::netns::Netns| {
+    let kept = |ns: &crate::dataplane::kernel_tests::netns::Netns| {
         ns.run(|| {
             let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
             socket.connect((OUTSIDE, 53)).unwrap();
@@ -81,8 +81,8 @@ fn name_servers_on_the_same_bridge_are_captured_where_netfilter_sees_bridged_pac
 #[test]
 fn a_stub_resolver_on_the_hosts_loopback_is_captured() {
     let (node, plane) = captured(false);
-    let stub = Ipv4Addr::new(127, 0, 0, 53);
-    serve_on(&node.host, "stub", SocketAddrV4::new(stub, 53));
+    let stub: IpAddr = [127, 0, 0, 53].into();
+    serve_on(&node.host, "stub", SocketAddr::new(stub, 53));
     let mut with_stub = ruleset([]);
     with_stub.resolvers.insert(stub);
     plane.apply(with_stub);
@@ -100,7 +100,7 @@ fn a_lease_from_before_the_table_comes_with_it() {
     let node = Node::new(false);
     let plane = Plane::start(&node.host);
     block_on(plane.handle.renew_lease()).unwrap();
-    serve_on(&node.host, "mesh", SocketAddrV4::new(range().resolver(), RESOLVER_PORT));
+    serve_on(&node.host, "mesh", SocketAddr::new(range().resolver(), RESOLVER_PORT));
     plane.apply(ruleset([]));
     assert_eq!(dial(node.container(0), dns(L4::Udp)).unwrap().name, "mesh");
     assert_eq!(node.host.sh("nft list set ip meshdog alive").matches("timeout 5s").count(), 0, "no more than was left");
@@ -161,7 +161,7 @@ fn a_service_on_the_port_of_dns_is_a_service() {
 #[test]
 fn the_agent_reaches_its_own_server_before_any_lease_and_nobody_else_does() {
     let (node, _plane) = captured(false);
-    let server = SocketAddrV4::new(range().resolver(), RESOLVER_PORT);
+    let server = SocketAddr::new(range().resolver(), RESOLVER_PORT);
     let asked = |mark: Option<u32>| {
         node.host.run(move || {
             let socket = UdpSocket::bind("0.0.0.0:0").unwrap();

@@ -1,17 +1,17 @@
-use std::net::{Ipv4Addr, Shutdown, SocketAddrV4, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use super::node::{Node, Plane, address, ask, block_on, serve};
 use super::{frontend, ruleset, slots};
 use crate::dataplane::conntrack::count;
-use crate::dataplane::netns::Netns;
+use crate::dataplane::kernel_tests::netns::Netns;
 use crate::model::L4;
 
 /// An open connection: the client's end and the server's.
 type Connection = (TcpStream, TcpStream);
 
 /// Connects. What the server has accepted, conntrack knows as established.
-fn connect(from: &Netns, to: SocketAddrV4, server: &TcpListener) -> Connection {
+fn connect(from: &Netns, to: SocketAddr, server: &TcpListener) -> Connection {
     let client = from.run(move || TcpStream::connect(to).unwrap());
     (client, server.accept().unwrap().0)
 }
@@ -20,12 +20,12 @@ fn listen(ns: &Netns, port: u16) -> TcpListener {
     ns.run(move || TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).unwrap())
 }
 
-fn counted(node: &Node, endpoints: &[SocketAddrV4]) -> u64 {
+fn counted(node: &Node, endpoints: &[SocketAddr]) -> u64 {
     let endpoints = endpoints.iter().copied().collect();
     node.host.run(move || block_on(count(endpoints)).unwrap())
 }
 
-fn comes_to(node: &Node, endpoint: SocketAddrV4, expected: u64) {
+fn comes_to(node: &Node, endpoint: SocketAddr, expected: u64) {
     let start = Instant::now();
     while counted(node, &[endpoint]) != expected {
         assert!(start.elapsed() < Duration::from_secs(10), "{} instead of {expected}", counted(node, &[endpoint]));
@@ -37,7 +37,7 @@ fn comes_to(node: &Node, endpoint: SocketAddrV4, expected: u64) {
 fn established_tcp_connections_are_counted_however_they_came_and_no_others() {
     for bridge_nf in [false, true] {
         let node = Node::new(bridge_nf);
-        let (one, two) = (SocketAddrV4::new(address(1), 8080), SocketAddrV4::new(address(2), 8080));
+        let (one, two) = (SocketAddr::new(address(1), 8080), SocketAddr::new(address(2), 8080));
         let (server, other) = (listen(node.container(1), 8080), listen(node.container(2), 8080));
         serve(node.container(1), "udp", 8081);
         let plane = Plane::start(&node.host);
@@ -49,7 +49,7 @@ fn established_tcp_connections_are_counted_however_they_came_and_no_others() {
         ]));
         assert_eq!(counted(&node, &[one, two]), 0, "nobody has connected");
 
-        let vip = |index| SocketAddrV4::new(frontend(index, L4::Tcp, 80).vip, 80);
+        let vip = |index| SocketAddr::new(frontend(index, L4::Tcp, 80).vip, 80);
         let container = node.container(0);
         let mut through: Vec<_> = [container, container, container, &node.host]
             .into_iter()
@@ -71,7 +71,7 @@ fn established_tcp_connections_are_counted_however_they_came_and_no_others() {
         });
         assert!(ask(&socket).is_ok());
         assert_eq!(counted(&node, &[one]), seen, "neither another endpoint's nor UDP");
-        assert_eq!(counted(&node, &[SocketAddrV4::new(address(1), 8081)]), 0, "UDP has no connections");
+        assert_eq!(counted(&node, &[SocketAddr::new(address(1), 8081)]), 0, "UDP has no connections");
         assert_eq!(counted(&node, &[one, two]), seen + 1);
         assert_eq!(counted(&node, &[vip(1)]), 4, "what was dialled counts as well");
         assert_eq!(counted(&node, &[]), 0);

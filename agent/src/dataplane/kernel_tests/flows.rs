@@ -1,12 +1,12 @@
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
 
 use super::node::{Node, OUTSIDE, Plane, address, ask, block_on, dial, serve};
-use super::{frontend, range, ruleset, slots};
+use super::{frontend, ranges, ruleset, slots};
 use crate::dataplane::conntrack::FlowEvents;
-use crate::dataplane::netns::Netns;
-use crate::model::{Flow, FlowKind, Frontend, L4, TcpState};
+use crate::dataplane::kernel_tests::netns::Netns;
+use crate::model::{FlowEvent, FlowKind, Frontend, L4, TcpState};
 
 fn kept(ns: &Netns, to: Frontend) -> UdpSocket {
     ns.run(move || {
@@ -60,7 +60,7 @@ fn a_connect_from_before_there_was_a_table_gets_through() {
     let to = frontend(1, L4::Tcp, 80);
     let plane = Plane::start(&node.host);
     let connected = node.container(0).start(move || {
-        let address = SocketAddrV4::new(to.vip, 80).into();
+        let address = to.address();
         TcpStream::connect_timeout(&address, Duration::from_secs(5)).map(drop)
     });
     std::thread::sleep(Duration::from_millis(200));
@@ -100,11 +100,11 @@ fn open_tcp_connections_outlive_their_endpoint_leaving_the_service() {
 }
 
 /// Opens the events, runs `act`, and reads until events stay out for a while.
-fn events(node: &Node, act: impl FnOnce()) -> Vec<(FlowKind, Flow)> {
+fn events(node: &Node, act: impl FnOnce()) -> Vec<FlowEvent> {
     let (ready, is_ready) = std::sync::mpsc::channel();
     let collected = node.host.start(move || {
         block_on(async {
-            let mut events = FlowEvents::open(range()).unwrap();
+            let mut events = FlowEvents::open(ranges()).unwrap();
             ready.send(()).unwrap();
             let mut seen = Vec::new();
             while let Ok(event) = tokio::time::timeout(Duration::from_millis(500), events.next()).await {
@@ -137,17 +137,20 @@ fn events_tell_of_flows_to_vips_alone() {
         // The UDP flow is removed with its endpoint.
         plane.apply(ruleset([]));
     });
-    let of = |to: Frontend| seen.iter().filter(move |(_, flow)| flow.frontend == to).collect::<Vec<_>>();
+    let of = |to: Frontend| {
+        let seen = seen.iter().filter(move |event| event.flow.frontend == to);
+        seen.map(|event| (event.kind, event.flow)).collect::<Vec<_>>()
+    };
     assert_eq!(seen.len(), of(good).len() + of(bad).len() + of(udp).len(), "{seen:?}");
 
     let [(FlowKind::New, flow)] = of(good)[..] else { panic!("{seen:?}") };
-    assert_eq!((*flow.client.ip(), flow.endpoint), (address(0), SocketAddrV4::new(address(1), 8080)));
+    assert_eq!((flow.client.ip(), flow.endpoint), (address(0), SocketAddr::new(address(1), 8080)));
 
     let [(FlowKind::New, _), (FlowKind::Destroyed { replied: false, tcp: Some(tcp), .. }, refused)] = of(bad)[..]
     else {
         panic!("{seen:?}")
     };
-    assert_eq!((*tcp, refused.endpoint.port()), (TcpState::CLOSE, 9999));
+    assert_eq!((tcp, refused.endpoint.port()), (TcpState::CLOSE, 9999));
 
     let [(FlowKind::New, _), (FlowKind::Destroyed { replied: true, tcp: None, sent, received }, _)] = of(udp)[..]
     else {
@@ -169,10 +172,12 @@ fn a_connect_to_an_endpoint_that_never_answers_is_drawn_again_and_told_as_a_fail
     let (tell, told) = std::sync::mpsc::channel();
     let events = node.host.start(move || {
         block_on(async {
-            let mut events = FlowEvents::open(range()).unwrap();
+            let mut events = FlowEvents::open(ranges()).unwrap();
             tell.send(()).unwrap();
             loop {
-                if let (FlowKind::Destroyed { replied: false, tcp, .. }, flow) = events.next().await.unwrap() {
+                if let FlowEvent { kind: FlowKind::Destroyed { replied: false, tcp, .. }, flow } =
+                    events.next().await.unwrap()
+                {
                     return (tcp, flow.endpoint);
                 }
             }
@@ -182,7 +187,7 @@ fn a_connect_to_an_endpoint_that_never_answers_is_drawn_again_and_told_as_a_fail
     // Twelve at once: that none of them draws the deaf one first has a chance of 1 in 4,000.
     let dials = (0..12).map(|_| {
         node.container(0).start(move || {
-            let address = SocketAddrV4::new(to.vip, 80).into();
+            let address = to.address();
             TcpStream::connect_timeout(&address, Duration::from_secs(30)).map(drop)
         })
     });
@@ -190,5 +195,5 @@ fn a_connect_to_an_endpoint_that_never_answers_is_drawn_again_and_told_as_a_fail
         connected.recv().unwrap().expect("drawn again until somebody answers");
     }
     let (state, endpoint) = events.recv_timeout(Duration::from_secs(5)).unwrap();
-    assert_eq!((state, endpoint), (Some(TcpState::SYN_SENT), SocketAddrV4::new(address(2), 8080)));
+    assert_eq!((state, endpoint), (Some(TcpState::SYN_SENT), SocketAddr::new(address(2), 8080)));
 }

@@ -2,24 +2,26 @@
 //! outside world, which has a route back to the containers and is the host's default route.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
-use super::range;
-use crate::dataplane::netns::Netns;
-use crate::dataplane::{DataplaneConfig, Handle, Metrics, spawn};
-use crate::model::{Frontend, L4, Ruleset};
+use super::ranges;
+use crate::dataplane::kernel_tests::netns::Netns;
+use crate::dataplane::{DataplaneConfig, DataplaneState, Handle, Metrics, NamespaceState, netns, start};
+use crate::model::{Family, Frontend, L4, Ruleset, Rulesets, View};
 
 pub(super) const CONTAINERS: u8 = 3;
-pub(super) const OUTSIDE: Ipv4Addr = Ipv4Addr::new(10, 9, 0, 2);
-pub(super) const BRIDGE: Ipv4Addr = Ipv4Addr::new(172, 30, 0, 1);
+pub(super) const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 0, 2));
+pub(super) const BRIDGE: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 30, 0, 1));
 
 /// The address of a container.
-pub(super) fn address(container: u8) -> Ipv4Addr {
-    Ipv4Addr::new(172, 30, 0, 10 + container)
+pub(super) fn address(container: u8) -> IpAddr {
+    [172, 30, 0, 10 + container].into()
 }
 
 pub(super) struct Node {
@@ -37,15 +39,19 @@ impl Node {
              ip link add up0 type veth peer name eth0 netns {}
              ip addr add 10.9.0.1/24 dev up0; ip link set up0 up; ip route add default via {OUTSIDE}
              echo 1 > /proc/sys/net/ipv4/ip_forward
+             ip addr add fd00:30::1/64 dev br0 nodad; ip addr add fd00:9::1/64 dev up0 nodad
+             ip route add default via fd00:9::2; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
              nft 'table ip docker {{ chain post {{ type nat hook postrouting priority srcnat;
                   ip saddr 172.30.0.0/24 oifname != br0 masquerade; }}; }}'
-             echo {} > /proc/sys/net/bridge/bridge-nf-call-iptables",
+             for family in ip ip6; do echo {} > /proc/sys/net/bridge/bridge-nf-call-${{family}}tables; done",
             outside.path(),
             u8::from(bridge_nf),
         ));
         outside.sh(&format!(
             "ip addr add {OUTSIDE}/24 dev eth0; ip link set eth0 up; ip route add 172.30.0.0/24 via 10.9.0.1
-             ip route add local 10.80.0.0/16 dev lo"
+             ip route add local 10.80.0.0/16 dev lo
+             ip addr add fd00:9::2/64 dev eth0 nodad; ip route add fd00:30::/64 via fd00:9::1
+             ip route add local fd00:80::/64 dev lo"
         ));
         let containers = (0..CONTAINERS).map(|i| {
             let container = Netns::new();
@@ -55,7 +61,8 @@ impl Node {
                 container.path()
             ));
             container.sh(&format!(
-                "ip addr add {}/24 dev eth0; ip link set eth0 up; ip route add default via {BRIDGE}",
+                "ip addr add {}/24 dev eth0; ip link set eth0 up; ip route add default via {BRIDGE}
+                 ip addr add fd00:30::1{i}/64 dev eth0 nodad; ip route add default via fd00:30::1",
                 address(i)
             ));
             container
@@ -70,40 +77,64 @@ impl Node {
 
 /// The data plane of a node, running.
 pub(super) struct Plane {
-    pub(super) rulesets: watch::Sender<Option<Arc<Ruleset>>>,
+    pub(super) rulesets: watch::Sender<Option<Rulesets>>,
     pub(super) handle: Handle,
+    /// Runs the part; ends with it.
+    agent: std::thread::JoinHandle<()>,
+    stop: CancellationToken,
 }
 
 impl Plane {
     pub(super) fn start(host: &Netns) -> Self {
         let (rulesets, inbox) = watch::channel(None);
-        let config = DataplaneConfig { vip_cidr: range(), capture: true, metrics: Metrics::default() };
-        Self { handle: host.run(|| block_on(spawn(config, inbox))).unwrap(), rulesets }
+        let config = DataplaneConfig { vip_ranges: ranges(), capture: true, metrics: Metrics::default() };
+        let netns = netns::Netns::open(Path::new(&host.path())).unwrap();
+        let (_, namespaces) = watch::channel([(netns.id(), (netns, View::Node))].into());
+        let (tell, told) = std::sync::mpsc::channel();
+        let stop = CancellationToken::new();
+        let stopped = stop.clone();
+        let agent = std::thread::spawn(move || {
+            block_on(async move {
+                let (part, handle) = start(config, inbox, namespaces).await.unwrap();
+                tell.send(handle).unwrap();
+                part.run(stopped).await;
+            });
+        });
+        Self { handle: told.recv().unwrap(), rulesets, agent, stop }
     }
 
     /// Sends a ruleset and waits until the kernel has it.
     pub(super) fn apply(&self, ruleset: Ruleset) -> Duration {
         let ruleset = Arc::new(ruleset);
         let start = Instant::now();
-        self.rulesets.send(Some(Arc::clone(&ruleset))).unwrap();
+        self.rulesets.send(Some([(View::Node, Arc::clone(&ruleset))].into())).unwrap();
         self.wait(|state| {
             state.in_sync && state.applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, &ruleset))
         });
         start.elapsed()
     }
 
-    pub(super) fn wait(&self, is: impl FnMut(&crate::dataplane::DataplaneState) -> bool) {
+    /// The state of the node's one namespace.
+    pub(super) fn state(&self) -> NamespaceState {
+        only(&self.handle.state().borrow()).clone()
+    }
+
+    pub(super) fn wait(&self, mut is: impl FnMut(&NamespaceState) -> bool) {
         let mut state = self.handle.state();
+        let is = |state: &DataplaneState| is(only(state));
         let waited = block_on(async { tokio::time::timeout(Duration::from_secs(5), state.wait_for(is)).await.is_ok() });
         assert!(waited, "the data plane is in state {:?}", *self.handle.state().borrow());
     }
 
     /// Ends the agent, not its tables.
     pub(super) fn stop(self) {
-        let mut state = self.handle.state();
-        drop(self.rulesets);
-        block_on(async { while state.changed().await.is_ok() {} });
+        self.stop.cancel();
+        self.agent.join().unwrap();
     }
+}
+
+fn only(state: &DataplaneState) -> &NamespaceState {
+    state.namespaces.values().next().unwrap()
 }
 
 pub(super) fn block_on<F: Future>(future: F) -> F::Output {
@@ -112,10 +143,10 @@ pub(super) fn block_on<F: Future>(future: F) -> F::Output {
 
 /// Serves TCP and UDP on every address: says its name, the address that was dialled (TCP), and who it thinks asks.
 pub(super) fn serve(ns: &Netns, name: &'static str, port: u16) {
-    serve_on(ns, name, SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port));
+    serve_on(ns, name, SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), port));
 }
 
-pub(super) fn serve_on(ns: &Netns, name: &'static str, on: SocketAddrV4) {
+pub(super) fn serve_on(ns: &Netns, name: &'static str, on: SocketAddr) {
     let (tcp, udp) = ns.run(move || (TcpListener::bind(on).unwrap(), UdpSocket::bind(on).unwrap()));
     std::thread::spawn(move || {
         for stream in tcp.incoming() {
@@ -156,17 +187,16 @@ pub(super) fn dial(from: &Netns, to: Frontend) -> Result<Answer, ErrorKind> {
 
 /// Dials from the calling thread's namespace, once.
 pub(super) fn dial_here(to: Frontend) -> Result<Answer, ErrorKind> {
-    let address = SocketAddrV4::new(to.vip, to.port.get());
+    let address = to.address();
     match to.l4 {
         L4::Tcp => {
-            let mut stream = TcpStream::connect_timeout(&SocketAddr::V4(address), Duration::from_millis(900))
-                .map_err(|e| e.kind())?;
+            let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(900)).map_err(|e| e.kind())?;
             let mut text = String::new();
             stream.read_to_string(&mut text).map_err(|e| e.kind())?;
             Ok(Answer::read(&text))
         }
         L4::Udp => {
-            let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
+            let socket = UdpSocket::bind((Family::of(to.vip).unspecified(), 0)).unwrap();
             socket.connect(address).unwrap();
             ask(&socket).map(|text| Answer::read(&text))
         }

@@ -1,10 +1,9 @@
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::node::{Node, OUTSIDE, Plane, address, block_on, dial, dial_here, serve};
-use super::{frontend, range, ruleset, slots};
+use super::{frontend, ranges, ruleset, slots};
 use crate::dataplane::uninstall;
 use crate::model::L4;
 
@@ -34,10 +33,10 @@ fn the_next_agent_takes_over_without_a_gap() {
     });
     plane.stop();
     let next = Plane::start(&node.host);
-    assert_eq!(**next.handle.state().borrow().applied.as_ref().unwrap(), ruleset);
-    assert!(!next.handle.state().borrow().in_sync, "nothing is desired yet");
+    assert_eq!(**next.state().applied.as_ref().unwrap(), ruleset);
+    assert!(!next.state().in_sync, "nothing is desired yet");
     next.apply(ruleset.clone());
-    assert_eq!(next.handle.state().borrow().applies, 0, "there was nothing to do");
+    assert_eq!(next.state().applies, 0, "there was nothing to do");
     let mut more = ruleset;
     more.frontends.insert(frontend(2, L4::Udp, 80), slots(&[(address(1), 9)]));
     next.apply(more);
@@ -45,7 +44,7 @@ fn the_next_agent_takes_over_without_a_gap() {
     stop.store(true, Ordering::Relaxed);
     done.recv().expect("every dial was answered");
     assert!(dials.load(Ordering::Relaxed) > 10);
-    assert_eq!(next.handle.state().borrow().repairs, 0, "its own changes are no news");
+    assert_eq!(next.state().repairs, 0, "its own changes are no news");
 }
 
 #[test]
@@ -65,7 +64,7 @@ fn a_table_that_is_not_whole_is_written_anew() {
         plane.stop();
         node.host.sh(tampering);
         let next = Plane::start(&node.host);
-        assert!(next.handle.state().borrow().applied.is_none(), "{tampering}");
+        assert!(next.state().applied.is_none(), "{tampering}");
         next.apply(ruleset);
         assert_eq!(dial(node.container(0), frontend(1, L4::Tcp, 80)).unwrap().name, "outside", "{tampering}");
         assert!(dial(node.container(0), frontend(2, L4::Tcp, 80)).is_err());
@@ -102,7 +101,7 @@ fn foreign_changes_are_undone_within_a_second() {
     assert_ne!(leases.trim(), "0", "the rest of the lease was written too");
     node.host.sh("nft add table ip others; nft add chain ip others c; nft delete table ip others");
     std::thread::sleep(Duration::from_millis(100));
-    assert_eq!(plane.handle.state().borrow().repairs, 5, "others' tables are theirs");
+    assert_eq!(plane.state().repairs, 5, "others' tables are theirs");
 }
 
 #[test]
@@ -134,7 +133,7 @@ fn a_storm_of_foreign_changes_is_not_answered_one_by_one() {
     // A packet between two look-ups, when the kernel goes over from the old table to the new, finds nobody: once in a
     // thousand dials while the table is rewritten all the time.
     assert!(dials > 50 && refused * 100 < dials, "{refused} of {dials} dials were refused");
-    let applies = plane.handle.state().borrow().applies;
+    let applies = plane.state().applies;
     assert!((3..15).contains(&applies), "{applies} rewrites in two seconds");
 }
 
@@ -169,7 +168,7 @@ fn no_connection_falls_between_two_rulesets() {
     });
     let start = Instant::now();
     for count in (1..=70).cycle().step_by(13) {
-        let endpoints: Vec<_> = (0..count).map(|last| (Ipv4Addr::new(10, 80, count, last), 8080)).collect();
+        let endpoints: Vec<_> = (0..count).map(|last| ([10, 80, count, last].into(), 8080)).collect();
         ruleset.frontends.insert(frontend(1, L4::Tcp, 80), slots(&endpoints));
         plane.apply(ruleset.clone());
         if start.elapsed() > Duration::from_secs(1) {
@@ -178,7 +177,7 @@ fn no_connection_falls_between_two_rulesets() {
     }
     stop.store(true, Ordering::Relaxed);
     done.recv().expect("every dial was answered");
-    assert!(plane.handle.state().borrow().applies > 50 && plane.handle.state().borrow().failures == 0);
+    assert!(plane.state().applies > 50 && plane.state().failures == 0);
 }
 
 #[test]
@@ -188,7 +187,7 @@ fn uninstall_leaves_nothing() {
     plane.apply(ruleset);
     plane.stop();
     for _ in 0..2 {
-        node.host.run(|| block_on(uninstall(range()))).unwrap();
+        node.host.run(|| block_on(uninstall(ranges()))).unwrap();
         assert_eq!(node.host.sh("nft list tables"), "table ip docker\n");
         assert!(!node.host.sh("ip addr show lo").contains("198.19"));
     }

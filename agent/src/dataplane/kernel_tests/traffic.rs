@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::node::{BRIDGE, Node, OUTSIDE, Plane, address, dial, dial_here, serve, serve_on};
@@ -9,7 +9,7 @@ use crate::model::{Frontend, L4, Slots};
 
 const BOTH: [L4; 2] = [L4::Tcp, L4::Udp];
 
-fn names(from: &crate::dataplane::netns::Netns, to: Frontend, times: usize) -> BTreeMap<String, usize> {
+fn names(from: &crate::dataplane::kernel_tests::netns::Netns, to: Frontend, times: usize) -> BTreeMap<String, usize> {
     from.run(move || {
         let mut names = BTreeMap::new();
         for _ in 0..times {
@@ -77,9 +77,9 @@ fn the_host_and_containers_reach_endpoints_anywhere() {
     let node = Node::new(false);
     serve(node.container(1), "container", 8080);
     serve(&node.outside, "outside", 8080);
-    serve_on(&node.host, "host", SocketAddrV4::new(Ipv4Addr::new(10, 9, 0, 1), 8080));
+    serve_on(&node.host, "host", SocketAddr::new([10, 9, 0, 1].into(), 8080));
     let plane = Plane::start(&node.host);
-    let own = Ipv4Addr::new(10, 9, 0, 1);
+    let own: IpAddr = [10, 9, 0, 1].into();
     let frontends = BOTH.into_iter().flat_map(|l4| {
         [(1, address(1)), (2, OUTSIDE), (3, own)].map(|(i, to)| (frontend(i, l4, 80), slots(&[(to, 8080)])))
     });
@@ -122,7 +122,7 @@ fn connections_spread_evenly_over_few_and_many() {
     serve(&node.outside, "many", 8080);
     let plane = Plane::start(&node.host);
     let counts = [3_u32, 100, 2000];
-    let endpoint = |i: u32| SocketAddrV4::new(Ipv4Addr::from(0x0a50_0001 + i), 8080);
+    let endpoint = |i: u32| SocketAddr::new((0x0a50_0001 + i).to_be_bytes().into(), 8080);
     plane.apply(ruleset(counts.map(|n| (frontend(n, L4::Tcp, 80), (0..n).map(endpoint).collect::<Slots>()))));
     for n in counts {
         let each = if n == 2000 { 4 } else { 30 };

@@ -1,5 +1,7 @@
 //! Messages and attributes as bytes, both ways. Reading never trusts a length.
 
+use crate::model::Family;
+
 /// `NLM_F_REQUEST` (linux/netlink.h).
 pub(crate) const REQUEST: u16 = 0x1;
 /// `NLM_F_ACK`.
@@ -29,6 +31,14 @@ pub(crate) const NFTABLES: u16 = 10;
 /// `struct nlmsghdr` and `struct nfgenmsg`.
 const HEADER: usize = 16;
 const NFGENMSG: usize = 4;
+
+/// A family's number: `NFPROTO_IPV4`, `NFPROTO_IPV6` (linux/netfilter.h), which are `AF_INET` and `AF_INET6`.
+pub(crate) const fn nfproto(family: Family) -> u8 {
+    match family {
+        Family::V4 => 2,
+        Family::V6 => 10,
+    }
+}
 
 /// Appends messages and attributes to a buffer.
 #[derive(Debug, Default)]

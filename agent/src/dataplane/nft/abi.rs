@@ -6,8 +6,6 @@ use crate::dataplane::netlink::wire::NFTABLES;
 pub(crate) const SUBSYS: u16 = NFTABLES << 8;
 /// `NFNLGRP_NFTABLES` (linux/netfilter/nfnetlink.h).
 pub(crate) const GROUP: u32 = 7;
-/// `NFPROTO_IPV4` (linux/netfilter.h), a table's family.
-pub(crate) const IPV4: u8 = 2;
 
 /// `enum nf_tables_msg_types`.
 pub(crate) mod msg {

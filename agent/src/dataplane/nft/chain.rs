@@ -4,6 +4,7 @@ use super::abi::{chain, comment, msg, rule};
 use super::expr::Expr;
 use super::table::push;
 use crate::dataplane::netlink::{Batch, wire};
+use crate::model::Family;
 
 /// Where a chain is hooked in: its type, and `NF_INET_*` hook and `NF_IP_PRI_*` priority (linux/netfilter.h,
 /// linux/netfilter_ipv4.h).
@@ -29,8 +30,8 @@ impl Chain {
     }
 
     /// Adds the chain to the table, without its rules.
-    pub(super) fn write(&self, batch: &mut Batch) {
-        push(batch, msg::NEWCHAIN, wire::CREATE | wire::EXCL, |w| {
+    pub(super) fn write(&self, batch: &mut Batch, family: Family) {
+        push(batch, family, msg::NEWCHAIN, wire::CREATE | wire::EXCL, |w| {
             w.text(chain::NAME, &self.name);
             if let Some((kind, hook, priority)) = self.hook {
                 w.nest(chain::HOOK, |w| {
@@ -44,9 +45,9 @@ impl Chain {
     }
 
     /// Adds its rules, when every chain is there that they go to.
-    pub(super) fn write_rules(&self, batch: &mut Batch) {
+    pub(super) fn write_rules(&self, batch: &mut Batch, family: Family) {
         for one in &self.rules {
-            push(batch, msg::NEWRULE, wire::CREATE | wire::APPEND, |w| {
+            push(batch, family, msg::NEWRULE, wire::CREATE | wire::APPEND, |w| {
                 w.text(rule::CHAIN, &self.name);
                 w.nest(rule::EXPRESSIONS, |w| one.expressions.iter().for_each(|expr| expr.write(w)));
                 w.attr(rule::USERDATA, &comment::encode(comment::PLAIN, one.comment));

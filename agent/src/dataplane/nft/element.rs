@@ -1,41 +1,88 @@
-//! Elements of sets and maps as the kernel has them: every part of a key padded to four bytes, addresses and ports in
-//! network order, slots and sizes in the host's.
+//! Elements of sets and maps, and changes of them, as the kernel has them: every part of a key padded to four bytes,
+//! addresses and ports in network order, slots and sizes in the host's.
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
 use super::abi::{LIST_ELEM, data, elem, msg};
 use super::expr::{goto, value};
+use super::size::{ChainSize, chain_for};
 use super::table::push;
 use crate::dataplane::netlink::{Batch, Message, Writer, attrs, find, wire};
-use crate::dataplane::plan::{Element, Op};
-use crate::dataplane::size::{ChainSize, chain_for};
-use crate::model::net::MAX_IFNAME;
-use crate::model::{Frontend, IfName, L4};
+use crate::model::net::{MAX_IFNAME, octets};
+use crate::model::{Family, Frontend, IfName, L4};
 
 /// `IFNAMSIZ` (linux/if.h): a name and its final zero.
 const IFNAMSIZ: usize = MAX_IFNAME + 1;
 
-/// Which set or map an element is of.
-fn set_of(element: &Element) -> &'static str {
-    match element {
-        Element::Service(..) => "services",
-        Element::Slot(..) => "slots",
-        Element::Bridge(_) => "bridges",
-        Element::SameBridge(_) => "samebridge",
-        Element::Hairpin(_) => "hairpin",
-        Element::Resolver(_) => "resolvers",
+/// An element of one of the table's sets and maps.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(in crate::dataplane) enum Element {
+    /// Map `services`: how many slots the draw for this frontend is made over.
+    Service(Frontend, ChainSize),
+    /// Map `slots`: the endpoint that this slot of the frontend stands for.
+    Slot(Frontend, u32, SocketAddr),
+    /// Set `bridges`: clients' packets come from this interface.
+    Bridge(IfName),
+    /// Set `samebridge`: packets that leave by the bridge they came from.
+    SameBridge(IfName),
+    /// Set `hairpin`: an endpoint that may have dialled itself.
+    Hairpin(IpAddr),
+    /// Set `resolvers`: queries to this name server are answered here.
+    Resolver(IpAddr),
+}
+
+/// One change of one element.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::dataplane) enum Op {
+    /// The element is not there and is added.
+    Add(Element),
+    /// The element is there, with this value, and is deleted.
+    Delete(Element),
+}
+
+impl Element {
+    /// Which set or map it is of.
+    fn set(&self) -> &'static str {
+        match self {
+            Self::Service(..) => "services",
+            Self::Slot(..) => "slots",
+            Self::Bridge(_) => "bridges",
+            Self::SameBridge(_) => "samebridge",
+            Self::Hairpin(_) => "hairpin",
+            Self::Resolver(_) => "resolvers",
+        }
+    }
+
+    /// The family of the table that it belongs to; `None`: every table.
+    pub(in crate::dataplane) fn family(&self) -> Option<Family> {
+        match self {
+            Self::Service(frontend, _) | Self::Slot(frontend, ..) => Some(frontend.family()),
+            Self::Hairpin(address) | Self::Resolver(address) => Some(Family::of(*address)),
+            Self::Bridge(_) | Self::SameBridge(_) => None,
+        }
+    }
+}
+
+impl Op {
+    /// The element.
+    pub(super) fn element(&self) -> &Element {
+        match self {
+            Self::Add(element) | Self::Delete(element) => element,
+        }
     }
 }
 
 /// The sets and maps that a ruleset is kept in.
-pub(crate) const RULESET: [&str; 6] = ["services", "slots", "bridges", "samebridge", "hairpin", "resolvers"];
+pub(super) const RULESET: [&str; 6] = ["services", "slots", "bridges", "samebridge", "hairpin", "resolvers"];
 
-/// Adds one change to a batch.
-pub(crate) fn write(batch: &mut Batch, op: &Op) {
+/// Adds one change of the table of a family to a batch.
+pub(in crate::dataplane) fn write(batch: &mut Batch, family: Family, op: &Op) {
+    let set = op.element().set();
     match op {
-        Op::Add(element) => list(batch, msg::NEWSETELEM, wire::CREATE | wire::EXCL, set_of(element), |w| {
+        Op::Add(element) => list(batch, family, msg::NEWSETELEM, wire::CREATE | wire::EXCL, set, |w| {
             write_key(w, element);
             match element {
                 Element::Service(_, size) => value(w, elem::DATA, &size.get().to_ne_bytes()),
@@ -43,13 +90,13 @@ pub(crate) fn write(batch: &mut Batch, op: &Op) {
                 Element::Bridge(_) | Element::SameBridge(_) | Element::Hairpin(_) | Element::Resolver(_) => {}
             }
         }),
-        Op::Delete(element) => list(batch, msg::DELSETELEM, 0, set_of(element), |w| write_key(w, element)),
+        Op::Delete(element) => list(batch, family, msg::DELSETELEM, 0, set, |w| write_key(w, element)),
     }
 }
 
 /// Adds the element of `sizes` for a chain.
-pub(crate) fn write_size(batch: &mut Batch, size: ChainSize) {
-    list(batch, msg::NEWSETELEM, wire::CREATE | wire::EXCL, "sizes", |w| {
+pub(super) fn write_size(batch: &mut Batch, family: Family, size: ChainSize) {
+    list(batch, family, msg::NEWSETELEM, wire::CREATE | wire::EXCL, "sizes", |w| {
         value(w, elem::KEY, &size.get().to_ne_bytes());
         w.nest(elem::DATA, |w| goto(w, &size.chain()));
     });
@@ -57,11 +104,11 @@ pub(crate) fn write_size(batch: &mut Batch, size: ChainSize) {
 
 /// Renews `alive`, or ends it. Emptied first: kernels before 6.12 do not prolong an element that is there, and deleting
 /// one that has just expired is an error.
-pub(crate) fn write_lease(batch: &mut Batch, lease: Option<Duration>) {
-    push(batch, msg::DELSETELEM, 0, |w| w.text(elem::LIST_SET, "alive"));
+pub(super) fn write_lease(batch: &mut Batch, family: Family, lease: Option<Duration>) {
+    push(batch, family, msg::DELSETELEM, 0, |w| w.text(elem::LIST_SET, "alive"));
     let Some(lease) = lease else { return };
     for l4 in [L4::Tcp, L4::Udp] {
-        list(batch, msg::NEWSETELEM, wire::CREATE | wire::EXCL, "alive", |w| {
+        list(batch, family, msg::NEWSETELEM, wire::CREATE | wire::EXCL, "alive", |w| {
             value(w, elem::KEY, &[l4.number()]);
             let milliseconds = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).max(1);
             w.attr(elem::TIMEOUT, &milliseconds.to_be_bytes());
@@ -69,8 +116,8 @@ pub(crate) fn write_lease(batch: &mut Batch, lease: Option<Duration>) {
     }
 }
 
-fn list(batch: &mut Batch, kind: u16, flags: u16, set: &str, element: impl FnOnce(&mut Writer)) {
-    push(batch, kind, flags, |w| {
+fn list(batch: &mut Batch, family: Family, kind: u16, flags: u16, set: &str, element: impl FnOnce(&mut Writer)) {
+    push(batch, family, kind, flags, |w| {
         w.text(elem::LIST_SET, set);
         w.nest(elem::LIST_ELEMENTS, |w| w.nest(LIST_ELEM, element));
     });
@@ -82,19 +129,23 @@ fn write_key(w: &mut Writer, element: &Element) {
         Element::Slot(to, slot, _) => value(w, elem::KEY, &[&frontend(*to)[..], &slot.to_ne_bytes()].concat()),
         Element::Bridge(name) => value(w, elem::KEY, &ifname(name)),
         Element::SameBridge(name) => value(w, elem::KEY, &[ifname(name), ifname(name)].concat()),
-        Element::Hairpin(address) => value(w, elem::KEY, &[address.octets(), address.octets()].concat()),
-        Element::Resolver(address) => value(w, elem::KEY, &address.octets()),
+        Element::Hairpin(address) => value(w, elem::KEY, &octets(*address).repeat(2)),
+        Element::Resolver(address) => value(w, elem::KEY, &octets(*address)),
     }
 }
 
-fn frontend(Frontend { vip, l4, port }: Frontend) -> [u8; 12] {
-    let ([a, b, c, d], [p, q]) = (vip.octets(), port.get().to_be_bytes());
-    [a, b, c, d, l4.number(), 0, 0, 0, p, q, 0, 0]
+fn frontend(Frontend { vip, l4, port }: Frontend) -> Vec<u8> {
+    let [p, q] = port.get().to_be_bytes();
+    let mut key = octets(vip);
+    key.extend([l4.number(), 0, 0, 0, p, q, 0, 0]);
+    key
 }
 
-fn endpoint(to: SocketAddrV4) -> [u8; 8] {
-    let ([a, b, c, d], [p, q]) = (to.ip().octets(), to.port().to_be_bytes());
-    [a, b, c, d, p, q, 0, 0]
+fn endpoint(to: SocketAddr) -> Vec<u8> {
+    let [p, q] = to.port().to_be_bytes();
+    let mut value = octets(to.ip());
+    value.extend([p, q, 0, 0]);
+    value
 }
 
 fn ifname(name: &IfName) -> [u8; IFNAMSIZ] {
@@ -104,7 +155,7 @@ fn ifname(name: &IfName) -> [u8; IFNAMSIZ] {
 }
 
 /// The elements in a message about a set or map; `None` for one that is not as [`write()`] would have written it.
-pub(crate) fn read(message: &Message<'_>) -> Vec<Option<Element>> {
+pub(in crate::dataplane) fn read(message: &Message<'_>) -> Vec<Option<Element>> {
     let lists = |kind| message.attrs().filter(move |(found, _)| *found == kind).map(|(_, bytes)| bytes);
     let Some(set) = lists(elem::LIST_SET).next() else { return Vec::new() };
     lists(elem::LIST_ELEMENTS).flat_map(attrs).map(|(_, element)| read_one(set, element)).collect()
@@ -121,7 +172,8 @@ fn read_one(set: &[u8], element: &[u8]) -> Option<Element> {
         }
         b"slots" => {
             let (to, slot) = key.split_last_chunk()?;
-            Some(Element::Slot(read_frontend(to)?, u32::from_ne_bytes(*slot), read_endpoint(part(elem::DATA)?)?))
+            let (to, endpoint) = (read_frontend(to)?, read_endpoint(part(elem::DATA)?)?);
+            (to.family() == Family::of(endpoint.ip())).then_some(Element::Slot(to, u32::from_ne_bytes(*slot), endpoint))
         }
         b"bridges" => read_ifname(key).map(Element::Bridge),
         b"samebridge" => {
@@ -129,28 +181,64 @@ fn read_one(set: &[u8], element: &[u8]) -> Option<Element> {
             (from == to).then(|| read_ifname(from).map(Element::SameBridge)).flatten()
         }
         b"hairpin" => {
-            let (from, to) = key.split_first_chunk::<4>()?;
-            (from == to).then(|| Element::Hairpin(Ipv4Addr::from(*from)))
+            let (from, to) = key.split_at_checked(key.len() / 2)?;
+            (from == to).then(|| read_address(from).map(Element::Hairpin)).flatten()
         }
-        b"resolvers" => Some(Element::Resolver(Ipv4Addr::from(<[u8; 4]>::try_from(key).ok()?))),
+        b"resolvers" => read_address(key).map(Element::Resolver),
+        _ => None,
+    }
+}
+
+fn read_address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        16 => Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?)),
         _ => None,
     }
 }
 
 fn read_frontend(key: &[u8]) -> Option<Frontend> {
-    let [a, b, c, d, l4, 0, 0, 0, p, q, 0, 0] = *<&[u8; 12]>::try_from(key).ok()? else { return None };
+    let (vip, rest) = key.split_last_chunk::<8>()?;
+    let [l4, 0, 0, 0, p, q, 0, 0] = *rest else { return None };
     let port = NonZeroU16::new(u16::from_be_bytes([p, q]))?;
-    Some(Frontend { vip: Ipv4Addr::new(a, b, c, d), l4: L4::from_number(l4)?, port })
+    Some(Frontend { vip: read_address(vip)?, l4: L4::from_number(l4)?, port })
 }
 
-fn read_endpoint(bytes: &[u8]) -> Option<SocketAddrV4> {
-    let [a, b, c, d, p, q, 0, 0] = *<&[u8; 8]>::try_from(bytes).ok()? else { return None };
-    Some(SocketAddrV4::new(Ipv4Addr::new(a, b, c, d), u16::from_be_bytes([p, q])))
+fn read_endpoint(bytes: &[u8]) -> Option<SocketAddr> {
+    let (address, rest) = bytes.split_last_chunk::<4>()?;
+    let [p, q, 0, 0] = *rest else { return None };
+    Some(SocketAddr::new(read_address(address)?, u16::from_be_bytes([p, q])))
 }
 
 fn read_ifname(bytes: &[u8]) -> Option<IfName> {
     let bytes = bytes.split(|byte| *byte == 0).next()?;
     IfName::new(std::str::from_utf8(bytes).ok()?)
+}
+
+impl fmt::Display for Op {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Add(element) => write!(f, "add element {element}"),
+            Self::Delete(element) => write!(f, "delete element {element}"),
+        }
+    }
+}
+
+impl fmt::Display for Element {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(Frontend { vip, l4, port }, size) => {
+                write!(f, "services {{ {vip} . {l4} . {port} : {} }}", size.get())
+            }
+            Self::Slot(Frontend { vip, l4, port }, slot, endpoint) => {
+                write!(f, "slots {{ {vip} . {l4} . {port} . {slot} : {endpoint} }}")
+            }
+            Self::Bridge(name) => write!(f, "bridges {{ {name} }}"),
+            Self::SameBridge(name) => write!(f, "samebridge {{ {name} . {name} }}"),
+            Self::Hairpin(address) => write!(f, "hairpin {{ {address} . {address} }}"),
+            Self::Resolver(address) => write!(f, "resolvers {{ {address} }}"),
+        }
+    }
 }
 
 #[cfg(test)]

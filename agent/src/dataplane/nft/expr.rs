@@ -1,19 +1,24 @@
 //! Rule expressions, typed, and their encoding. One variant for each kind that the skeleton uses.
 
 use super::abi::{LIST_ELEM, data, object};
-use crate::dataplane::netlink::Writer;
+use crate::dataplane::netlink::{Writer, nfproto};
+use crate::model::Family;
 
 /// A 32-bit register. Keys of several parts lie in consecutive registers, each part padded to four bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reg(u32);
 
-/// `NFT_REG32_00`, and the registers after it.
+/// `NFT_REG32_00`.
 pub(crate) const R0: Reg = Reg(8);
-pub(crate) const R1: Reg = Reg(9);
-pub(crate) const R2: Reg = Reg(10);
-pub(crate) const R3: Reg = Reg(11);
 /// The fifth 32-bit register: where an interface name (16 bytes) in [`R0`] ends.
-pub(crate) const R4: Reg = Reg(12);
+pub(crate) const R4: Reg = R0.after(16);
+
+impl Reg {
+    /// The first register after so many bytes that begin in this one.
+    pub(crate) const fn after(self, bytes: u32) -> Self {
+        Self(self.0 + bytes.div_ceil(4))
+    }
+}
 
 /// Registers and verdict are one address space: `NFT_REG_VERDICT`.
 const VERDICT: u32 = 0;
@@ -21,10 +26,10 @@ const VERDICT: u32 = 0;
 /// One expression of a rule.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Expr {
-    /// `ip saddr`.
-    SourceAddress(Reg),
-    /// `ip daddr`.
-    DestinationAddress(Reg),
+    /// `ip saddr`, `ip6 saddr`.
+    SourceAddress(Family, Reg),
+    /// `ip daddr`, `ip6 daddr`.
+    DestinationAddress(Family, Reg),
     /// `th sport`.
     SourcePort(Reg),
     /// `th dport`.
@@ -33,8 +38,8 @@ pub(crate) enum Expr {
     Meta(Meta, Reg),
     /// `meta priority set`.
     SetPriority(Reg),
-    /// `ct original ip daddr`.
-    OriginalDestination(Reg),
+    /// `ct original ip daddr`, `ct original ip6 daddr`.
+    OriginalDestination(Family, Reg),
     /// `ct zone`.
     Zone(Reg),
     /// `ct zone set`; both bytes in the host's order.
@@ -43,8 +48,8 @@ pub(crate) enum Expr {
     SetTimeout(&'static str),
     /// Ends the rule unless the register begins with these bytes.
     Equals(Reg, Bytes),
-    /// Keeps these bits of a 32-bit register.
-    Mask(Reg, [u8; 4]),
+    /// Keeps these bits of what begins in the register.
+    Mask(Reg, Bytes),
     /// Puts these bytes into a register.
     Load(Reg, Bytes),
     /// Ends the rule unless the key is in the set.
@@ -56,37 +61,30 @@ pub(crate) enum Expr {
     /// `numgen random mod`.
     Draw { below: u32, to: Reg },
     /// `dnat to` the address and port in these registers.
-    Dnat { address: Reg, port: Reg },
+    Dnat { family: Family, address: Reg, port: Reg },
     /// `masquerade`.
     Masquerade,
     /// `reject with tcp reset`.
     Reset,
-    /// `reject with icmp port-unreachable`.
-    Unreachable,
+    /// `reject with icmp port-unreachable`, `reject with icmpv6 port-unreachable`.
+    Unreachable(Family),
     /// `goto`.
     Goto(&'static str),
     /// `return`: what follows in this chain is not for this packet.
     Return,
 }
 
-/// Bytes of a constant, at most four.
+/// Bytes of a constant, at most an IPv6 address.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Bytes(u8, [u8; 4]);
+pub(crate) struct Bytes(u8, [u8; 16]);
 
 impl Bytes {
-    /// All four.
-    pub(crate) fn four(bytes: [u8; 4]) -> Self {
-        Self(4, bytes)
-    }
-
-    /// The first two.
-    pub(crate) fn two([a, b]: [u8; 2]) -> Self {
-        Self(2, [a, b, 0, 0])
-    }
-
-    /// The first one.
-    pub(crate) fn one(byte: u8) -> Self {
-        Self(1, [byte, 0, 0, 0])
+    /// As many as there are, up to sixteen.
+    pub(crate) fn new(bytes: &[u8]) -> Self {
+        let mut all = [0; 16];
+        let length = all.iter_mut().zip(bytes).map(|(to, from)| *to = *from).count();
+        // At most sixteen.
+        Self(length as u8, all)
     }
 
     fn get(&self) -> &[u8] {
@@ -117,10 +115,10 @@ impl Expr {
     /// The name under which the kernel knows the expression, which is also its module's: `nft_<name>`.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::SourceAddress(_) | Self::DestinationAddress(_) => "payload",
+            Self::SourceAddress(..) | Self::DestinationAddress(..) => "payload",
             Self::SourcePort(_) | Self::DestinationPort(_) => "payload",
             Self::Meta(..) | Self::SetPriority(_) => "meta",
-            Self::OriginalDestination(_) | Self::Zone(_) | Self::SetZone(_) => "ct",
+            Self::OriginalDestination(..) | Self::Zone(_) | Self::SetZone(_) => "ct",
             Self::SetTimeout(_) => "objref",
             Self::Equals(..) => "cmp",
             Self::Mask(..) => "bitwise",
@@ -129,20 +127,20 @@ impl Expr {
             Self::Draw { .. } => "numgen",
             Self::Dnat { .. } => "nat",
             Self::Masquerade => "masq",
-            Self::Reset | Self::Unreachable => "reject",
+            Self::Reset | Self::Unreachable(_) => "reject",
         }
     }
 
     /// What a kernel must have for it, in nft's words.
     pub(crate) fn capability(self) -> &'static str {
         match self {
-            Self::OriginalDestination(_) => "ct original ip daddr",
+            Self::OriginalDestination(..) => "ct original ip daddr",
             Self::Zone(_) | Self::SetZone(_) => "ct zone",
             Self::SetTimeout(_) => "ct timeout",
             Self::Map { .. } | Self::VerdictMap(..) => "map",
             Self::Dnat { .. } => "dnat",
             Self::Reset => "reject with tcp reset",
-            Self::Unreachable => "reject with icmp",
+            Self::Unreachable(_) => "reject with icmp",
             Self::Draw { .. } => "numgen random",
             Self::Goto(_) => "goto",
             other => other.name(),
@@ -151,17 +149,20 @@ impl Expr {
 
     fn write_attrs(self, w: &mut Writer) {
         match self {
-            // struct iphdr (linux/ip.h), struct udphdr and tcphdr
-            Self::SourceAddress(to) => payload(w, NETWORK_HEADER, 12, 4, to),
-            Self::DestinationAddress(to) => payload(w, NETWORK_HEADER, 16, 4, to),
+            // struct iphdr (linux/ip.h), struct ipv6hdr (linux/ipv6.h), struct udphdr and tcphdr
+            Self::SourceAddress(Family::V4, to) => payload(w, NETWORK_HEADER, 12, 4, to),
+            Self::SourceAddress(Family::V6, to) => payload(w, NETWORK_HEADER, 8, 16, to),
+            Self::DestinationAddress(Family::V4, to) => payload(w, NETWORK_HEADER, 16, 4, to),
+            Self::DestinationAddress(Family::V6, to) => payload(w, NETWORK_HEADER, 24, 16, to),
             Self::SourcePort(to) => payload(w, TRANSPORT_HEADER, 0, 2, to),
             Self::DestinationPort(to) => payload(w, TRANSPORT_HEADER, 2, 2, to),
             // NFTA_META_DREG or NFTA_META_SREG, NFTA_META_KEY
             Self::Meta(key, to) => pairs(w, &[(1, to.0), (2, key as u32)]),
             Self::SetPriority(from) => pairs(w, &[(3, from.0), (2, Meta::Priority as u32)]),
-            // NFTA_CT_DREG, NFTA_CT_KEY: NFT_CT_DST_IP, NFTA_CT_DIRECTION: IP_CT_DIR_ORIGINAL
-            Self::OriginalDestination(to) => {
-                pairs(w, &[(1, to.0), (2, 20)]);
+            // NFTA_CT_DREG, NFTA_CT_KEY: NFT_CT_DST_IP or NFT_CT_DST_IP6, NFTA_CT_DIRECTION: IP_CT_DIR_ORIGINAL
+            Self::OriginalDestination(family, to) => {
+                let key = if family == Family::V4 { 20 } else { 22 };
+                pairs(w, &[(1, to.0), (2, key)]);
                 w.attr(3, &[0]);
             }
             // NFTA_CT_DREG or NFTA_CT_SREG, NFTA_CT_KEY: NFT_CT_ZONE
@@ -179,9 +180,10 @@ impl Expr {
             }
             // NFTA_BITWISE_SREG, _DREG, _LEN, _MASK, _XOR
             Self::Mask(reg, mask) => {
-                pairs(w, &[(1, reg.0), (2, reg.0), (3, 4)]);
-                value(w, 4, &mask);
-                value(w, 5, &[0; 4]);
+                let mask = mask.get();
+                pairs(w, &[(1, reg.0), (2, reg.0), (3, mask.len() as u32)]);
+                value(w, 4, mask);
+                value(w, 5, &vec![0; mask.len()]);
             }
             // NFTA_IMMEDIATE_DREG, NFTA_IMMEDIATE_DATA
             Self::Load(to, bytes) => {
@@ -211,15 +213,18 @@ impl Expr {
             }
             // NFTA_NG_DREG, NFTA_NG_MODULUS, NFTA_NG_TYPE: NFT_NG_RANDOM
             Self::Draw { below, to } => pairs(w, &[(1, to.0), (2, below), (3, 1)]),
-            // NFTA_NAT_TYPE: NFT_NAT_DNAT, NFTA_NAT_FAMILY: NFPROTO_IPV4, NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN
-            Self::Dnat { address, port } => pairs(w, &[(1, 1), (2, 2), (3, address.0), (5, port.0)]),
+            // NFTA_NAT_TYPE: NFT_NAT_DNAT, NFTA_NAT_FAMILY, NFTA_NAT_REG_ADDR_MIN, NFTA_NAT_REG_PROTO_MIN
+            Self::Dnat { family, address, port } => {
+                pairs(w, &[(1, 1), (2, nfproto(family).into()), (3, address.0), (5, port.0)]);
+            }
             Self::Masquerade => {}
             // NFTA_REJECT_TYPE: NFT_REJECT_TCP_RST
             Self::Reset => pairs(w, &[(1, 1)]),
-            // NFTA_REJECT_TYPE: NFT_REJECT_ICMP_UNREACH, NFTA_REJECT_ICMP_CODE: ICMP_PORT_UNREACH (linux/icmp.h)
-            Self::Unreachable => {
+            // NFTA_REJECT_TYPE: NFT_REJECT_ICMP_UNREACH, NFTA_REJECT_ICMP_CODE: ICMP_PORT_UNREACH (linux/icmp.h),
+            // ICMPV6_PORT_UNREACH (linux/icmpv6.h)
+            Self::Unreachable(family) => {
                 pairs(w, &[(1, 0)]);
-                w.attr(2, &[3]);
+                w.attr(2, &[if family == Family::V4 { 3 } else { 4 }]);
             }
         }
     }

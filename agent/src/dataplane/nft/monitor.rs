@@ -1,4 +1,4 @@
-//! Watches nf_tables for changes to our table that are not ours.
+//! Watches nf_tables for changes to our tables that are not ours.
 
 use std::io;
 
@@ -8,19 +8,12 @@ use socket2::SockFilter;
 
 use super::abi::{self, generation, msg};
 use super::table::TABLE;
-use crate::dataplane::netlink::{Listener, Message, be32, bpf, find, messages};
+use crate::dataplane::backend::ForeignChange;
+use crate::dataplane::netlink::{Listener, Message, be32, bpf, find, messages, nfproto};
+use crate::model::Family;
 
 /// Room for notifications that were not read yet; more than these are as good as a foreign change.
 const RECEIVE_BUFFER: usize = 4 << 20;
-
-/// Somebody else's change to our table.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ForeignChange {
-    /// The first thing that was done.
-    pub(crate) what: String,
-    /// Who did it: the program's name and process id, as the kernel tells them.
-    pub(crate) who: String,
-}
 
 /// The socket that listens.
 #[derive(Debug)]
@@ -90,11 +83,16 @@ fn note(change: &mut Option<ForeignChange>, message: &Message<'_>) {
             *change = Some(ForeignChange { who, ..seen.clone() });
         }
         (msg::NEWGEN, _) => {}
-        (kind, None) if message.family() == Some(abi::IPV4) && is_ours(attributes) => {
+        (kind, None) if of_ours(message.family()) && is_ours(attributes) => {
             *change = Some(ForeignChange { what: msg::name(kind).to_owned(), who: String::new() });
         }
         _ => {}
     }
+}
+
+/// Whether the family is one that we have tables of.
+fn of_ours(family: Option<u8>) -> bool {
+    family.is_some_and(|family| Family::ALL.into_iter().any(|ours| nfproto(ours) == family))
 }
 
 fn is_ours(attributes: &[u8]) -> bool {

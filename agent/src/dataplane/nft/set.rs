@@ -3,11 +3,20 @@
 use super::abi::{comment, msg, set};
 use super::table::push;
 use crate::dataplane::netlink::{Batch, wire};
+use crate::model::Family;
 use datatype::{IFNAME, MARK};
 
 /// nft's datatype numbers (`enum datatypes` of nftables' datatype.h); a key of several parts has six bits for each.
 pub(super) mod datatype {
-    pub(in super::super) const ADDRESS: u32 = 7;
+    use crate::model::Family;
+
+    /// `TYPE_IPADDR`, `TYPE_IP6ADDR`.
+    pub(in super::super) const fn address(family: Family) -> u32 {
+        match family {
+            Family::V4 => 7,
+            Family::V6 => 8,
+        }
+    }
     pub(in super::super) const PROTOCOL: u32 = 12;
     pub(in super::super) const PORT: u32 = 13;
     pub(in super::super) const MARK: u32 = 19;
@@ -33,8 +42,8 @@ pub(super) struct Set {
 
 impl Set {
     /// Adds the set to the table; `id` is its number within the batch.
-    pub(super) fn write(&self, batch: &mut Batch, id: u32) {
-        push(batch, msg::NEWSET, wire::CREATE | wire::EXCL, |w| {
+    pub(super) fn write(&self, batch: &mut Batch, family: Family, id: u32) {
+        push(batch, family, msg::NEWSET, wire::CREATE | wire::EXCL, |w| {
             w.text(set::NAME, self.name);
             w.be32(set::FLAGS, self.flags);
             w.be32(set::KEY_TYPE, self.key.0);

@@ -4,19 +4,20 @@
 //! that an agent of another build or with other settings sees at once that the kernel's is not its own.
 
 use std::hash::{DefaultHasher, Hasher};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::abi::{self, comment, msg, object, set};
 use super::chain::{Chain, Rule};
 use super::element;
-use super::expr::{Bytes, Expr, Meta, R0, R1, R2, R3, R4};
+use super::expr::{Bytes, Expr, Meta, R0, R4, Reg};
 use super::set::Set;
-use super::set::datatype::{ADDRESS, IFNAME, MARK, PORT, PROTOCOL, concat};
+use super::set::datatype::{self, IFNAME, MARK, PORT, PROTOCOL, concat};
+use super::size::ChainSize;
 use super::table::{self, push};
-use crate::dataplane::netlink::{Batch, wire};
-use crate::dataplane::size::ChainSize;
+use crate::dataplane::netlink::{Batch, nfproto, wire};
 use crate::dataplane::{AGENT_MARK, DNS_ZONE, RESOLVER_PORT};
-use crate::model::{DNS_PORT, L4, VipCidr};
+use crate::model::net::octets;
+use crate::model::{DNS_PORT, Family, L4, VipCidr};
 
 /// Hooks (`NF_INET_*`, linux/netfilter.h) and priorities (`NF_IP_PRI_*`, linux/netfilter_ipv4.h).
 const PREROUTING: u32 = 0;
@@ -25,8 +26,13 @@ const POSTROUTING: u32 = 4;
 const RAW: i32 = -300;
 const DSTNAT: i32 = -100;
 const SRCNAT: i32 = 100;
-/// `IPPROTO_ICMP` (linux/in.h).
-const ICMP: u8 = 1;
+/// `IPPROTO_ICMP` (linux/in.h), `IPPROTO_ICMPV6` (linux/in6.h).
+const fn icmp(family: Family) -> u8 {
+    match family {
+        Family::V4 => 1,
+        Family::V6 => 58,
+    }
+}
 
 /// The object that limits how long a SYN is waited for.
 const TIMEOUT: &str = "connecting";
@@ -34,65 +40,60 @@ const TIMEOUT: &str = "connecting";
 /// would tie every repetition to the endpoint drawn first.
 const SYN_TIMEOUT: u32 = 1;
 
-/// Elements come and go but for `sizes`, whose are part of the skeleton.
-const SETS: [Set; 8] = [
-    Set {
-        name: "services",
-        comment: "frontend : number of slots to draw from",
-        flags: set::FLAG_MAP,
-        key: (concat(&[ADDRESS, PROTOCOL, PORT]), 12),
-        data: Some((MARK, 4)),
-    },
-    Set {
-        name: "slots",
-        comment: "frontend . slot : endpoint",
-        flags: set::FLAG_MAP,
-        key: (concat(&[ADDRESS, PROTOCOL, PORT, MARK]), 16),
-        data: Some((concat(&[ADDRESS, PORT]), 8)),
-    },
-    Set {
-        name: "sizes",
-        comment: "number of slots to draw from : chain that does",
-        flags: set::FLAG_MAP | set::FLAG_CONSTANT,
-        key: (MARK, 4),
-        data: Some((set::VERDICTS, 0)),
-    },
-    Set { name: "bridges", comment: "clients come from here", flags: 0, key: (IFNAME, 16), data: None },
-    Set {
-        name: "samebridge",
-        comment: "in . out: the reply would not pass here",
-        flags: 0,
-        key: (concat(&[IFNAME, IFNAME]), 32),
-        data: None,
-    },
-    Set {
-        name: "hairpin",
-        comment: "client . endpoint: one and the same",
-        flags: 0,
-        key: (concat(&[ADDRESS, ADDRESS]), 8),
-        data: None,
-    },
-    Set { name: "resolvers", comment: "name servers of the host", flags: 0, key: (ADDRESS, 4), data: None },
-    Set {
-        name: "alive",
-        comment: "the agent answers DNS; expires with it",
-        flags: set::FLAG_TIMEOUT,
-        key: (PROTOCOL, 1),
-        data: None,
-    },
-];
+/// The sets and maps of a family's table. Elements come and go but for those of `sizes`, which are part of the skeleton.
+fn sets(family: Family) -> [Set; 8] {
+    let (address, length) = (datatype::address(family), address_length(family));
+    let set = |name, comment, key| Set { name, comment, flags: 0, key, data: None };
+    [
+        Set {
+            flags: set::FLAG_MAP,
+            data: Some((MARK, 4)),
+            ..set(
+                "services",
+                "frontend : number of slots to draw from",
+                (concat(&[address, PROTOCOL, PORT]), length + 8),
+            )
+        },
+        Set {
+            flags: set::FLAG_MAP,
+            data: Some((concat(&[address, PORT]), length + 4)),
+            ..set("slots", "frontend . slot : endpoint", (concat(&[address, PROTOCOL, PORT, MARK]), length + 12))
+        },
+        Set {
+            flags: set::FLAG_MAP | set::FLAG_CONSTANT,
+            data: Some((set::VERDICTS, 0)),
+            ..set("sizes", "number of slots to draw from : chain that does", (MARK, 4))
+        },
+        set("bridges", "clients come from here", (IFNAME, 16)),
+        set("samebridge", "in . out: the reply would not pass here", (concat(&[IFNAME, IFNAME]), 32)),
+        set("hairpin", "client . endpoint: one and the same", (concat(&[address, address]), 2 * length)),
+        set("resolvers", "name servers of the host", (address, length)),
+        Set { flags: set::FLAG_TIMEOUT, ..set("alive", "the agent answers DNS; expires with it", (PROTOCOL, 1)) },
+    ]
+}
 
-/// The skeleton of one configuration.
+/// Of an address, in bytes.
+fn address_length(family: Family) -> u32 {
+    u32::from(family.bits()) / 8
+}
+
+/// The skeleton of one family's table, for one configuration.
 #[derive(Debug)]
 pub(crate) struct Skeleton {
     range: VipCidr,
+    family: Family,
     capture: bool,
 }
 
 impl Skeleton {
     /// The skeleton for this VIP range, with or without capture of DNS queries.
     pub(crate) fn new(range: VipCidr, capture: bool) -> Self {
-        Self { range, capture }
+        Self { range, family: range.family(), capture }
+    }
+
+    /// The family whose addresses the table translates.
+    pub(crate) fn family(&self) -> Family {
+        self.family
     }
 
     /// The table's comment.
@@ -108,32 +109,32 @@ impl Skeleton {
 
     /// Everything that no packet reaches yet: the table, its sets and the chains that others go to.
     pub(crate) fn write_foundation(&self, batch: &mut Batch) {
-        push(batch, msg::NEWTABLE, wire::CREATE | wire::EXCL, |w| {
+        push(batch, self.family, msg::NEWTABLE, wire::CREATE | wire::EXCL, |w| {
             w.attr(abi::table::USERDATA, &comment::encode(comment::PLAIN, &self.fingerprint()));
         });
         self.write_inner(batch);
     }
 
     fn write_inner(&self, batch: &mut Batch) {
-        write_sets(batch);
-        write_timeout(batch);
-        let chains = inner_chains();
-        chains.iter().for_each(|chain| chain.write(batch));
-        ChainSize::all().for_each(|size| element::write_size(batch, size));
-        chains.iter().for_each(|chain| chain.write_rules(batch));
+        write_sets(batch, self.family);
+        write_timeout(batch, self.family);
+        let chains = inner_chains(self.family);
+        chains.iter().for_each(|chain| chain.write(batch, self.family));
+        ChainSize::all().for_each(|size| element::write_size(batch, self.family, size));
+        chains.iter().for_each(|chain| chain.write_rules(batch, self.family));
     }
 
     /// The chains that packets enter by.
     pub(crate) fn write_entrances(&self, batch: &mut Batch) {
         for chain in self.entrances() {
-            chain.write(batch);
-            chain.write_rules(batch);
+            chain.write(batch, self.family);
+            chain.write_rules(batch, self.family);
         }
     }
 
     /// Each rule as (its chain, its comment), chain by chain.
     pub(crate) fn rules(&self) -> Vec<(String, &'static str)> {
-        let chains = inner_chains().into_iter().chain(self.entrances());
+        let chains = inner_chains(self.family).into_iter().chain(self.entrances());
         let rules =
             chains.flat_map(|chain| chain.rules.into_iter().map(move |rule| (chain.name.clone(), rule.comment)));
         rules.collect()
@@ -143,7 +144,7 @@ impl Skeleton {
     /// be rehearsed.
     pub(crate) fn trials(&self) -> Vec<(&'static str, Batch)> {
         let mut trials: Vec<(&'static str, Batch)> = Vec::new();
-        for chain in inner_chains().into_iter().chain(self.entrances()) {
+        for chain in inner_chains(self.family).into_iter().chain(self.entrances()) {
             let hook = chain.hook.unwrap_or(("nat", PREROUTING, DSTNAT - 1));
             for Rule { comment, expressions } in chain.rules {
                 for end in 1..=expressions.len() {
@@ -151,7 +152,7 @@ impl Skeleton {
                     let Some(name) = beginning.last().map(|last| last.capability()) else { continue };
                     if trials.iter().all(|(known, _)| *known != name) {
                         let trial = Chain::entrance("trial", hook, vec![Rule { comment, expressions: beginning }]);
-                        trials.push((name, trial_of(&trial)));
+                        trials.push((name, trial_of(&trial, self.family)));
                     }
                 }
             }
@@ -175,13 +176,15 @@ impl Skeleton {
         let from_bridge = [Expr::Meta(Meta::IifName, R0), Expr::In("bridges", R0)];
         prerouting.push(Rule {
             comment: "containers' connections to services",
-            expressions: [&from_bridge[..], &dispatch()].concat(),
+            expressions: [&from_bridge[..], &dispatch(self.family)].concat(),
         });
-        output.push(Rule { comment: "the host's connections to services", expressions: dispatch().to_vec() });
+        output
+            .push(Rule { comment: "the host's connections to services", expressions: dispatch(self.family).to_vec() });
         for rules in [&mut prerouting, &mut output] {
             rules.push(Rule {
                 comment: "nobody serves here",
-                expressions: [&self.in_range(Expr::DestinationAddress(R0))[..], &[Expr::Goto("refuse")]].concat(),
+                expressions: [&self.in_range(Expr::DestinationAddress(self.family, R0))[..], &[Expr::Goto("refuse")]]
+                    .concat(),
             });
         }
         // Just before Docker's own: the first translation of a connection wins.
@@ -195,22 +198,23 @@ impl Skeleton {
     /// the agent's lease ends, the next packet of the same client and port is tracked where it was before meshdog,
     /// without any translation: nothing has to age out.
     fn capture(&self) -> (Vec<Rule>, Vec<Rule>) {
-        let into_zone = [Expr::Load(R0, Bytes::two(DNS_ZONE.to_ne_bytes())), Expr::SetZone(R0)];
+        let family = self.family;
+        let into_zone = [Expr::Load(R0, Bytes::new(&DNS_ZONE.to_ne_bytes())), Expr::SetZone(R0)];
         // What most packets fail comes first: these rules see all of them.
         let query = [
             Expr::DestinationPort(R0),
-            Expr::Equals(R0, Bytes::two(DNS_PORT.to_be_bytes())),
+            Expr::Equals(R0, Bytes::new(&DNS_PORT.to_be_bytes())),
             Expr::Meta(Meta::L4Proto, R0),
             Expr::In("alive", R0),
         ];
         let from_bridge = [Expr::Meta(Meta::IifName, R0), Expr::In("bridges", R0)];
-        let to_resolver = [Expr::DestinationAddress(R0), Expr::In("resolvers", R0)];
-        let from_server = [Expr::SourceAddress(R0), Expr::Equals(R0, address(self.range.resolver()))];
-        let to_server = [Expr::DestinationAddress(R0), Expr::Equals(R0, address(self.range.resolver()))];
-        let answer = [Expr::SourcePort(R0), Expr::Equals(R0, Bytes::two(RESOLVER_PORT.to_be_bytes()))];
-        let error = [Expr::Meta(Meta::L4Proto, R0), Expr::Equals(R0, Bytes::one(ICMP))];
-        let of_agent = [Expr::Meta(Meta::Mark, R0), Expr::Equals(R0, Bytes::four(AGENT_MARK.to_ne_bytes()))];
-        let to_service = self.in_range(Expr::DestinationAddress(R0));
+        let to_resolver = [Expr::DestinationAddress(family, R0), Expr::In("resolvers", R0)];
+        let from_server = [Expr::SourceAddress(family, R0), Expr::Equals(R0, address(self.range.resolver()))];
+        let to_server = [Expr::DestinationAddress(family, R0), Expr::Equals(R0, address(self.range.resolver()))];
+        let answer = [Expr::SourcePort(R0), Expr::Equals(R0, Bytes::new(&RESOLVER_PORT.to_be_bytes()))];
+        let error = [Expr::Meta(Meta::L4Proto, R0), Expr::Equals(R0, Bytes::new(&[icmp(family)]))];
+        let of_agent = [Expr::Meta(Meta::Mark, R0), Expr::Equals(R0, Bytes::new(&AGENT_MARK.to_ne_bytes()))];
+        let to_service = self.in_range(Expr::DestinationAddress(self.family, R0));
         let prerouting = vec![
             Rule {
                 comment: "a service may use the port of DNS",
@@ -236,11 +240,12 @@ impl Skeleton {
 
     /// Captured queries go to the agent's server.
     fn answer(&self) -> Rule {
-        let captured = [Expr::Zone(R0), Expr::Equals(R0, Bytes::two(DNS_ZONE.to_ne_bytes()))];
+        let captured = [Expr::Zone(R0), Expr::Equals(R0, Bytes::new(&DNS_ZONE.to_ne_bytes()))];
+        let port = R0.after(address_length(self.family));
         let server = [
             Expr::Load(R0, address(self.range.resolver())),
-            Expr::Load(R1, Bytes::two(RESOLVER_PORT.to_be_bytes())),
-            Expr::Dnat { address: R0, port: R1 },
+            Expr::Load(port, Bytes::new(&RESOLVER_PORT.to_be_bytes())),
+            Expr::Dnat { family: self.family, address: R0, port },
         ];
         Rule { comment: "captured DNS queries", expressions: [&captured[..], &server].concat() }
     }
@@ -248,8 +253,8 @@ impl Skeleton {
     /// A SYN that is not answered within the second before it is sent again is a connection to be drawn anew: it need
     /// not go to the same dead endpoint, and the end of the old one tells the agent of a failure.
     fn redraw(&self) -> Rule {
-        let tcp = [Expr::Meta(Meta::L4Proto, R0), Expr::Equals(R0, Bytes::one(L4::Tcp.number()))];
-        let to_service = self.in_range(Expr::DestinationAddress(R0));
+        let tcp = [Expr::Meta(Meta::L4Proto, R0), Expr::Equals(R0, Bytes::new(&[L4::Tcp.number()]))];
+        let to_service = self.in_range(Expr::DestinationAddress(self.family, R0));
         Rule {
             comment: "a SYN sent again is drawn again",
             expressions: [&to_service[..], &tcp, &[Expr::SetTimeout(TIMEOUT)]].concat(),
@@ -258,9 +263,10 @@ impl Skeleton {
 
     /// Where the reply would otherwise go straight to the client, from an address that it never dialled.
     fn return_paths(&self) -> Vec<Rule> {
-        let ours = self.in_range(Expr::OriginalDestination(R0));
+        let (family, to) = (self.family, R0.after(address_length(self.family)));
+        let ours = self.in_range(Expr::OriginalDestination(family, R0));
         let bridges = [Expr::Meta(Meta::IifName, R0), Expr::Meta(Meta::OifName, R4), Expr::In("samebridge", R0)];
-        let ends = [Expr::SourceAddress(R0), Expr::DestinationAddress(R1), Expr::In("hairpin", R0)];
+        let ends = [Expr::SourceAddress(family, R0), Expr::DestinationAddress(family, to), Expr::In("hairpin", R0)];
         vec![
             Rule {
                 comment: "back out of the bridge it came from",
@@ -276,37 +282,40 @@ impl Skeleton {
     /// The address that `load` puts into the first register is of the VIP range.
     fn in_range(&self, load: Expr) -> [Expr; 3] {
         let net = self.range.net();
-        [load, Expr::Mask(R0, net.netmask().octets()), Expr::Equals(R0, address(net.network()))]
+        [load, Expr::Mask(R0, address(net.netmask())), Expr::Equals(R0, address(net.network()))]
     }
 }
 
-/// What a client dials as a key, in `R0` to `R2`.
-fn frontend() -> [Expr; 3] {
-    [Expr::DestinationAddress(R0), Expr::Meta(Meta::L4Proto, R1), Expr::DestinationPort(R2)]
+/// What a client dials as a key that begins in `R0`, and the register behind it.
+fn frontend(family: Family) -> ([Expr; 3], Reg) {
+    let protocol = R0.after(address_length(family));
+    let port = protocol.after(4);
+    let key = [Expr::DestinationAddress(family, R0), Expr::Meta(Meta::L4Proto, protocol), Expr::DestinationPort(port)];
+    (key, port.after(4))
 }
 
 /// Two look-ups rather than one in a verdict map of all frontends: at every change of a verdict map the kernel checks
 /// all chains that it leads to, for each element anew (1.1 ms with 5,000). The size goes from one look-up to the next
 /// in the priority of the connection's first packet (`skb->priority`): forwarding sets that anew, no route depends on
 /// it, and nft 1.0 crashes where it lists a map's result as another map's key.
-fn dispatch() -> [Expr; 7] {
-    let [address, protocol, port] = frontend();
+fn dispatch(family: Family) -> [Expr; 7] {
+    let ([address, protocol, port], _) = frontend(family);
     let size = Expr::Map { map: "services", key: R0, to: R0 };
     let (put, take) = (Expr::SetPriority(R0), Expr::Meta(Meta::Priority, R0));
     [address, protocol, port, size, put, take, Expr::VerdictMap("sizes", R0)]
 }
 
-fn write_sets(batch: &mut Batch) {
-    SETS.iter().zip(1..).for_each(|(set, id)| set.write(batch, id));
+fn write_sets(batch: &mut Batch, family: Family) {
+    sets(family).iter().zip(1..).for_each(|(set, id)| set.write(batch, family, id));
 }
 
 /// The object that [`Skeleton::redraw`] puts on connections.
-fn write_timeout(batch: &mut Batch) {
-    push(batch, msg::NEWOBJ, wire::CREATE | wire::EXCL, |w| {
+fn write_timeout(batch: &mut Batch, family: Family) {
+    push(batch, family, msg::NEWOBJ, wire::CREATE | wire::EXCL, |w| {
         w.text(object::NAME, TIMEOUT);
         w.be32(object::TYPE, object::CT_TIMEOUT);
         w.nest(object::DATA, |w| {
-            w.attr(object::TIMEOUT_L3PROTO, &u16::from(abi::IPV4).to_be_bytes());
+            w.attr(object::TIMEOUT_L3PROTO, &u16::from(nfproto(family)).to_be_bytes());
             w.attr(object::TIMEOUT_L4PROTO, &[L4::Tcp.number()]);
             w.nest(object::TIMEOUT_DATA, |w| w.be32(object::TIMEOUT_TCP_SYN_SENT, SYN_TIMEOUT));
         });
@@ -315,7 +324,7 @@ fn write_timeout(batch: &mut Batch) {
 }
 
 /// The chains that no packet enters by itself.
-fn inner_chains() -> Vec<Chain> {
+fn inner_chains(family: Family) -> Vec<Chain> {
     let refuse = Chain {
         name: "refuse".to_owned(),
         hook: None,
@@ -324,45 +333,47 @@ fn inner_chains() -> Vec<Chain> {
                 comment: "refuse a connection",
                 expressions: vec![
                     Expr::Meta(Meta::L4Proto, R0),
-                    Expr::Equals(R0, Bytes::one(L4::Tcp.number())),
+                    Expr::Equals(R0, Bytes::new(&[L4::Tcp.number()])),
                     Expr::Reset,
                 ],
             },
-            Rule { comment: "refuse anything else", expressions: vec![Expr::Unreachable] },
+            Rule { comment: "refuse anything else", expressions: vec![Expr::Unreachable(family)] },
         ],
     };
-    std::iter::once(refuse).chain(ChainSize::all().map(balancer)).collect()
+    std::iter::once(refuse).chain(ChainSize::all().map(|size| balancer(family, size))).collect()
 }
 
 /// A chain that sends a connection to one of its frontend's slots. The look-ups of one packet may see two generations
 /// of the maps: whoever draws a slot that is gone takes slot 0, and only where that is gone too nobody serves.
-fn balancer(size: ChainSize) -> Chain {
-    let pick = |slot: Expr| {
-        let look_up = [Expr::Map { map: "slots", key: R0, to: R0 }, Expr::Dnat { address: R0, port: R1 }];
-        [&frontend()[..], &[slot], &look_up].concat()
+fn balancer(family: Family, size: ChainSize) -> Chain {
+    let (key, slot) = frontend(family);
+    let port = R0.after(address_length(family));
+    let pick = |drawn: Expr| {
+        let look_up = [Expr::Map { map: "slots", key: R0, to: R0 }, Expr::Dnat { family, address: R0, port }];
+        [&key[..], &[drawn], &look_up].concat()
     };
-    let drawn = Expr::Draw { below: size.get(), to: R3 };
+    let drawn = Expr::Draw { below: size.get(), to: slot };
     let draws = (0..size.draws()).map(|_| Rule { comment: "an endpoint at random", expressions: pick(drawn) });
-    let first = Rule { comment: "the first endpoint", expressions: pick(Expr::Draw { below: 1, to: R3 }) };
+    let first = Rule { comment: "the first endpoint", expressions: pick(Expr::Draw { below: 1, to: slot }) };
     let none = Rule { comment: "no endpoint any more", expressions: vec![Expr::Goto("refuse")] };
     Chain { name: size.chain(), hook: None, rules: draws.chain([first, none]).collect() }
 }
 
 /// A table of our name with all sets and this chain, in place of one that may be there.
-fn trial_of(chain: &Chain) -> Batch {
+fn trial_of(chain: &Chain, family: Family) -> Batch {
     let mut batch = Batch::new();
-    table::delete(&mut batch);
-    push(&mut batch, msg::NEWTABLE, wire::CREATE | wire::EXCL, |_| ());
-    write_sets(&mut batch);
+    table::delete(&mut batch, family);
+    push(&mut batch, family, msg::NEWTABLE, wire::CREATE | wire::EXCL, |_| ());
+    write_sets(&mut batch, family);
     if chain.rules.iter().any(|rule| matches!(rule.expressions.last(), Some(Expr::SetTimeout(_)))) {
-        write_timeout(&mut batch);
+        write_timeout(&mut batch, family);
     }
-    Chain { name: "refuse".to_owned(), hook: None, rules: Vec::new() }.write(&mut batch);
-    chain.write(&mut batch);
-    chain.write_rules(&mut batch);
+    Chain { name: "refuse".to_owned(), hook: None, rules: Vec::new() }.write(&mut batch, family);
+    chain.write(&mut batch, family);
+    chain.write_rules(&mut batch, family);
     batch
 }
 
-fn address(address: Ipv4Addr) -> Bytes {
-    Bytes::four(address.octets())
+fn address(address: IpAddr) -> Bytes {
+    Bytes::new(&octets(address))
 }

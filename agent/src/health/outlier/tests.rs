@@ -1,10 +1,10 @@
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::*;
 use crate::model::L4;
 
 fn target(n: u16) -> Target {
-    (L4::Tcp, SocketAddrV4::new([10, 0, 0, 1].into(), n))
+    (L4::Tcp, SocketAddr::new([10, 0, 0, 1].into(), n))
 }
 
 fn seconds(n: u64) -> Duration {
@@ -81,7 +81,7 @@ fn nothing_is_remembered_for_ever() {
     assert!(tracker.records.is_empty());
 
     for n in 0..=MAX_TRACKED as u32 {
-        tracker.observe(now, (L4::Tcp, SocketAddrV4::new(n.into(), 80)), Failure::Refused);
+        tracker.observe(now, (L4::Tcp, SocketAddr::new(n.to_be_bytes().into(), 80)), Failure::Refused);
     }
     assert_eq!(tracker.records.len(), MAX_TRACKED);
 }

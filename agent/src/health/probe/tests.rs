@@ -7,9 +7,9 @@ use super::*;
 use crate::frozen_clock::FrozenClock;
 
 /// Answers every connection with these bytes; gives what was asked.
-async fn server(answer: &'static [u8]) -> (SocketAddrV4, mpsc::UnboundedReceiver<String>) {
+async fn server(answer: &'static [u8]) -> (SocketAddr, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = v4(listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     let (asked, out) = mpsc::unbounded_channel();
     tokio::spawn(async move {
         loop {
@@ -27,18 +27,11 @@ async fn server(answer: &'static [u8]) -> (SocketAddrV4, mpsc::UnboundedReceiver
     (address, out)
 }
 
-fn v4(address: SocketAddr) -> SocketAddrV4 {
-    match address {
-        SocketAddr::V4(v4) => v4,
-        SocketAddr::V6(v6) => panic!("{v6}"),
-    }
-}
-
 /// An address that is taken and refuses, for as long as the socket does not listen.
-fn refusing() -> (TcpSocket, SocketAddrV4) {
+fn refusing() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = v4(socket.local_addr().unwrap());
+    let address = socket.local_addr().unwrap();
     (socket, address)
 }
 
@@ -97,7 +90,7 @@ async fn grpc_asks_the_service() {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("shop.Orders", tonic_health::ServingStatus::NotServing).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = v4(listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     let incoming = tonic::transport::server::TcpIncoming::from(listener);
     tokio::spawn(tonic::transport::Server::builder().add_service(health).serve_with_incoming(incoming));
 

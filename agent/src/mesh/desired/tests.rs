@@ -2,14 +2,14 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Backend, Locality};
-use crate::model::{EndpointId, State, Weight};
+use crate::model::{EndpointId, State, VipRanges, Weight};
+use std::net::SocketAddr;
 
 fn settings() -> MeshSettings {
     MeshSettings {
         namespace: "prod".parse().unwrap(),
         import: vec!["shared".parse().unwrap()],
-        vip_cidr: "198.19.0.0/16".parse().unwrap(),
-        vip_cidr6: "fd6d:6573:6864::/108".parse().unwrap(),
+        vip_ranges: VipRanges::default(),
         backend: Backend::Auto,
         locality: Locality::PreferZone,
     }
@@ -23,7 +23,7 @@ fn endpoint(service: &str, n: u8, protocol: &str, aliases: &[&str], started_ms: 
     Endpoint {
         service: ServiceId { namespace: namespace.parse().unwrap(), name: name.parse().unwrap() },
         id: EndpointId::new(&format!("{n:012x}"), port, protocol.l4()),
-        address: SocketAddrV4::new([172, 17, 0, n].into(), port.get()),
+        addresses: EndpointAddresses::on_bridge(&format!("172.17.0.{n}:8080")),
         protocol,
         aliases: aliases.iter().map(|alias| alias.parse().unwrap()).collect(),
         weight: Weight::default(),
@@ -39,24 +39,28 @@ fn endpoint(service: &str, n: u8, protocol: &str, aliases: &[&str], started_ms: 
 }
 
 fn inputs(endpoints: &[Endpoint]) -> Inputs {
-    Inputs {
-        catalog: endpoints.iter().map(|e| (e.key(), Arc::new(e.clone()))).collect(),
-        node: "node".into(),
-        address: Some([10, 0, 0, 1].into()),
-        ..Inputs::default()
-    }
+    Inputs { catalog: endpoints.iter().map(|e| (e.key(), Arc::new(e.clone()))).collect(), ..Inputs::default() }
 }
 
 fn fresh(endpoints: &[Endpoint]) -> Desired {
     compute(&settings(), &Remembered::default(), inputs(endpoints))
 }
 
+fn frontends(desired: &Desired, view: View) -> &imbl::OrdMap<Frontend, Slots> {
+    &desired.ruleset(view).unwrap().frontends
+}
+
+/// The last byte of an address.
+fn last(address: IpAddr) -> u8 {
+    *crate::model::net::octets(address).last().unwrap()
+}
+
 /// Where a connection to `name:port` may end.
 fn dial(desired: &Desired, alias: &str, l4: L4) -> Vec<u8> {
     let alias: Alias = alias.parse().unwrap();
-    let Some(&vip) = desired.names.get(&alias.name) else { return Vec::new() };
-    let slots = desired.ruleset.frontends.get(&Frontend { vip, l4, port: alias.port });
-    slots.iter().flat_map(|slots| slots.iter()).map(|address| address.ip().octets()[3]).collect()
+    let Some(&vips) = desired.names.get(&alias.name) else { return Vec::new() };
+    let slots = frontends(desired, View::Node).get(&Frontend { vip: vips.first(), l4, port: alias.port });
+    slots.iter().flat_map(|slots| slots.iter()).map(|address| last(address.ip())).collect()
 }
 
 #[test]
@@ -72,7 +76,7 @@ fn a_service_is_reached_by_its_aliases_and_its_qualified_name() {
     assert!(dial(&desired, "orders:80", L4::Udp).is_empty());
     let view = &desired.services.values().next().unwrap();
     assert_eq!((view.slots, view.endpoints[0].share), (2, 0.5));
-    assert_eq!(view.vip, desired.names.get(&"orders".parse::<AliasName>().unwrap()).copied());
+    assert_eq!(view.vips, desired.names.get(&"orders".parse::<AliasName>().unwrap()).copied());
 }
 
 #[test]
@@ -93,7 +97,7 @@ fn only_the_own_and_the_imported_namespaces_are_dialled() {
     assert_eq!(dial(&desired, "users.shared:80", L4::Tcp), [1]);
     assert!(dial(&desired, "carts:80", L4::Tcp).is_empty());
     let carts = desired.services.iter().find(|((id, _), _)| id.name.as_str() == "carts").unwrap().1;
-    assert!(carts.vip.is_none() && carts.why.as_ref().unwrap().contains("mesh.import"));
+    assert!(carts.vips.is_none() && carts.why.as_ref().unwrap().contains("mesh.import"));
 }
 
 #[test]
@@ -150,17 +154,17 @@ fn without_anyone_to_serve_the_name_stays_and_the_port_is_not_programmed() {
     starting.state = State::Starting;
     let desired = fresh(&[starting]);
     assert!(desired.names.contains_key(&"orders".parse::<AliasName>().unwrap()));
-    assert!(desired.ruleset.frontends.is_empty());
+    assert!(frontends(&desired, View::Node).is_empty());
     assert!(fresh(&[]).names.is_empty());
 }
 
 #[test]
 fn a_full_range_says_so() {
     let mut settings = settings();
-    settings.vip_cidr = "198.19.0.0/28".parse().unwrap();
+    settings.vip_ranges = VipRanges::new("198.19.0.0/28".parse().unwrap(), None).unwrap();
     let endpoints: Vec<_> = (0..14).map(|n| endpoint(&format!("prod/s{n}"), n, "tcp", &["x:1"], 0)).collect();
     let desired = compute(&settings, &Remembered::default(), inputs(&endpoints));
-    let without: Vec<_> = desired.services.values().filter(|view| view.vip.is_none()).collect();
+    let without: Vec<_> = desired.services.values().filter(|view| view.vips.is_none()).collect();
     assert_eq!(without.len(), 1);
     assert!(without[0].why.as_ref().unwrap().contains("vip_cidr"));
 }
@@ -168,13 +172,21 @@ fn a_full_range_says_so() {
 #[test]
 fn locals_are_the_bridge_endpoints_of_this_node() {
     let mut elsewhere = endpoint("prod/orders", 2, "tcp", &["orders:80"], 0);
-    elsewhere.node = "other".into();
+    elsewhere.addresses = EndpointAddresses::remote("172.17.0.2:8080");
     let mut host_network = endpoint("prod/orders", 3, "tcp", &["orders:80"], 0);
-    host_network.address = "10.0.0.1:8080".parse().unwrap();
+    let node: SocketAddr = "10.0.0.1:8080".parse().unwrap();
+    host_network.addresses = EndpointAddresses::Own {
+        network: LocalNetwork::Host,
+        local: node.try_into().unwrap(),
+        published: Some(node.try_into().unwrap()),
+    };
     let here = endpoint("prod/orders", 1, "tcp", &["orders:80"], 0);
     let also = endpoint("prod/users", 1, "tcp", &["users:80"], 0);
     let mut mesh = Mesh::new(settings(), &Remembered::default());
-    let locals = |desired: &Desired| desired.ruleset.locals.iter().map(|ip| ip.octets()[3]).collect::<Vec<_>>();
+    let locals = |desired: &Desired| {
+        let ruleset = desired.ruleset(View::Node).unwrap();
+        ruleset.locals.iter().map(|ip| last(*ip)).collect::<Vec<_>>()
+    };
     assert_eq!(locals(&mesh.advance(inputs(&[here.clone(), also, elsewhere, host_network]))), [1]);
     assert_eq!(locals(&mesh.advance(inputs(&[here]))), [1]);
     assert!(locals(&mesh.advance(inputs(&[]))).is_empty());
@@ -193,7 +205,7 @@ fn an_endpoint_that_changes_its_state_is_no_news_to_names_and_other_services() {
     assert!(Arc::ptr_eq(&after.conflicts, &before.conflicts) && after.conflicts.len() == 1);
     let key = (users.service.clone(), L4::Tcp);
     assert!(Arc::ptr_eq(&after.services[&key], &before.services[&key]));
-    assert_ne!(after.ruleset, before.ruleset);
+    assert_ne!(after.rulesets, before.rulesets);
 }
 
 fn arbitrary() -> impl Strategy<Value = Vec<Endpoint>> {
@@ -225,7 +237,7 @@ proptest! {
             last = mesh.advance(inputs(step));
         }
         let once = compute(&settings(), &mesh.vips().remembered(), inputs(steps.last().unwrap()));
-        prop_assert_eq!(&last.ruleset, &once.ruleset);
+        prop_assert_eq!(&last.rulesets, &once.rulesets);
         prop_assert_eq!(&last.names, &once.names);
         prop_assert_eq!(&last.served, &once.served);
         prop_assert_eq!(&last.services, &once.services);

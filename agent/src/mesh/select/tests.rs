@@ -1,16 +1,17 @@
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{EndpointId, L4, ServiceId};
+use crate::model::{EndpointAddresses, EndpointId, L4, ServiceId, Weight};
 
 fn endpoint(n: u8, state: State, zone: Option<&str>) -> Arc<Endpoint> {
     let port = NonZeroU16::new(8080).unwrap();
     Arc::new(Endpoint {
         service: ServiceId { namespace: "prod".parse().unwrap(), name: "orders".parse().unwrap() },
         id: EndpointId::new(&format!("{n:012x}"), port, L4::Tcp),
-        address: SocketAddrV4::new([10, 0, 0, n].into(), port.get()),
+        addresses: EndpointAddresses::on_bridge(&format!("10.0.0.{n}:8080")),
         protocol: "tcp".parse().unwrap(),
         aliases: [format!("orders:{port}").parse().unwrap()].into(),
         weight: Weight::default(),
@@ -35,13 +36,18 @@ fn chosen(endpoints: &[Arc<Endpoint>], ejected: &[u8], locality: Locality) -> Ve
         .iter()
         .enumerate()
         .map(|(order, &n)| {
-            let at = (L4::Tcp, SocketAddrV4::new([10, 0, 0, n].into(), 8080));
+            let at = (L4::Tcp, SocketAddr::new([10, 0, 0, n].into(), 8080));
             let until = start + std::time::Duration::from_secs(300 - order as u64);
             (at, Ejection { until, reason: "refused".into() })
         })
         .collect();
-    let (_, chosen) = select(endpoints, &ejections, Some(&"a".into()), locality);
-    chosen.into_iter().map(|(address, _)| address.ip().octets()[3]).collect()
+    let judged = judge(endpoints, &ejections);
+    let chosen = select(&judged, |_| true, Some(&"a".into()), locality);
+    let last = |i: usize| match judged[i].endpoint.addresses.first().ip() {
+        IpAddr::V4(address) => address.octets()[3],
+        IpAddr::V6(address) => panic!("{address}"),
+    };
+    chosen.into_iter().map(last).collect()
 }
 
 #[test]
@@ -98,8 +104,9 @@ fn to_be_a_last_resort_means_nothing_unless_it_drains() {
 
 #[test]
 fn one_that_is_held_back_is_shown_as_draining_while_it_serves() {
-    let (views, chosen) = select(&[held_back(1, None)], &Ejections::new(), None, Locality::None);
-    assert_eq!((views[0].state, chosen.len()), (State::Draining, 1));
+    let judged = judge(&[held_back(1, None)], &Ejections::new());
+    let chosen = select(&judged, |_| true, None, Locality::None);
+    assert_eq!((judged[0].state, chosen.len()), (State::Draining, 1));
 }
 
 #[test]
@@ -118,6 +125,14 @@ fn the_own_zone_is_preferred_while_any_of_it_serves() {
     assert_eq!(chosen(&[near(State::Healthy), far.clone()], &[], Locality::None), [1, 2]);
     assert_eq!(chosen(&[near(State::Unhealthy), far.clone()], &[], Locality::PreferZone), [2]);
     assert_eq!(chosen(&[near(State::Healthy), far], &[1], Locality::PreferZone), [2]);
+}
+
+#[test]
+fn who_cannot_be_reached_serves_nobody_and_holds_nobody_up() {
+    let judged = judge(&[endpoint(1, State::Healthy, None), endpoint(2, State::Unhealthy, None)], &Ejections::new());
+    let second = |endpoint: &Endpoint| endpoint.addresses == EndpointAddresses::on_bridge("10.0.0.2:8080");
+    assert_eq!(select(&judged, second, None, Locality::None), [1], "the healthy one is none for these clients");
+    assert!(select(&judged, |_| false, None, Locality::None).is_empty());
 }
 
 proptest! {

@@ -1,5 +1,3 @@
-use std::net::Ipv4Addr;
-
 use proptest::prelude::*;
 
 use super::*;
@@ -8,8 +6,8 @@ fn weight(n: u8) -> Weight {
     n.to_string().parse().unwrap()
 }
 
-fn endpoints(weights: &[u8]) -> Vec<(SocketAddrV4, Weight)> {
-    let address = |i: usize| SocketAddrV4::new(Ipv4Addr::from(0x0a00_0000 + u32::try_from(i).unwrap()), 8080);
+fn endpoints(weights: &[u8]) -> Vec<(SocketAddr, Weight)> {
+    let address = |i: usize| SocketAddr::new((0x0a00_0000 + u32::try_from(i).unwrap()).to_be_bytes().into(), 8080);
     weights.iter().enumerate().map(|(i, &w)| (address(i), weight(w))).collect()
 }
 
@@ -18,7 +16,7 @@ fn worst(weights: &[u8]) -> (usize, f64) {
     let endpoints = endpoints(weights);
     let slots = assign(&endpoints).unwrap();
     let total: f64 = weights.iter().map(|&w| f64::from(w)).sum();
-    let mut taken: BTreeMap<SocketAddrV4, u32> = BTreeMap::new();
+    let mut taken: BTreeMap<SocketAddr, u32> = BTreeMap::new();
     for slot in slots.iter() {
         *taken.entry(*slot).or_default() += 1;
     }

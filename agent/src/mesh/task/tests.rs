@@ -2,14 +2,15 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::config::{Backend, Locality};
-use crate::model::{Containers, Ejections, Endpoint, EndpointId, L4, State, Weight};
+use crate::model::{
+    Containers, Ejections, Endpoint, EndpointAddresses, EndpointId, L4, Rulesets, State, View, VipRanges, Weight,
+};
 
 fn settings() -> MeshSettings {
     MeshSettings {
         namespace: "prod".parse().unwrap(),
         import: Vec::new(),
-        vip_cidr: "198.19.0.0/16".parse().unwrap(),
-        vip_cidr6: "fd6d:6573:6864::/108".parse().unwrap(),
+        vip_ranges: VipRanges::default(),
         backend: Backend::Auto,
         locality: Locality::None,
     }
@@ -24,7 +25,7 @@ fn orders() -> Endpoints {
     let endpoint = Endpoint {
         service: crate::model::ServiceId { namespace: "prod".parse().unwrap(), name: "orders".parse().unwrap() },
         id: EndpointId::new("0123456789ab", port, L4::Tcp),
-        address: "172.17.0.2:8080".parse().unwrap(),
+        addresses: EndpointAddresses::on_bridge("172.17.0.2:8080"),
         protocol: "tcp".parse().unwrap(),
         aliases: ["orders:80".parse().unwrap()].into(),
         weight: Weight::default(),
@@ -50,10 +51,10 @@ async fn nothing_is_published_before_every_source_has_spoken_and_vips_outlive_a_
     let (_resolvers, resolvers) = watch::channel(["10.0.0.2:53".parse().unwrap(), "[::1]:53".parse().unwrap()].into());
     let feeds = Feeds { catalog: catalog_rx, ejections, node: node_rx, containers: containers_rx, resolvers };
     let (desired, mut desired_rx) = watch::channel(None);
-    let (ruleset, ruleset_rx) = watch::channel(None);
+    let (rulesets, rulesets_rx) = watch::channel(None);
     let stop = CancellationToken::new();
     let state_dir = dir.path().join("state");
-    let task = tokio::spawn(run(settings(), state_dir.clone(), feeds, Outputs { desired, ruleset }, stop.clone()));
+    let task = tokio::spawn(run(settings(), state_dir.clone(), feeds, Outputs { desired, rulesets }, stop.clone()));
 
     catalog.send_replace(Some(orders()));
     containers.send_replace(Some(Containers::default()));
@@ -62,8 +63,9 @@ async fn nothing_is_published_before_every_source_has_spoken_and_vips_outlive_a_
 
     node_tx.send_replace(Some(node()));
     desired_rx.changed().await.unwrap();
-    let ruleset = ruleset_rx.borrow().clone().unwrap();
-    assert!(Arc::ptr_eq(&ruleset, &desired_rx.borrow().as_ref().unwrap().ruleset));
+    let rulesets: Rulesets = rulesets_rx.borrow().clone().unwrap();
+    let ruleset = &rulesets[&View::Node];
+    assert!(Arc::ptr_eq(ruleset, desired_rx.borrow().as_ref().unwrap().ruleset(View::Node).unwrap()));
     assert_eq!(ruleset.frontends.len(), 1);
     assert_eq!(ruleset.resolvers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.2"]);
 

@@ -3,12 +3,12 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use hickory_proto::op::{Message, Query, ResponseCode};
-use hickory_proto::rr::rdata::A;
+use hickory_proto::rr::rdata::{A, AAAA};
 use hickory_proto::rr::{Name, RData, RecordType};
 use socket2::SockRef;
 use tokio::net::{TcpSocket, UdpSocket};
@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use super::forward::framing;
 use super::message::LEASE_NAME;
 use super::{State, Transport};
-use crate::model::{AliasName, error_chain};
+use crate::model::{AliasName, Family, error_chain};
 
 /// How often the lease is renewed. Three attempts fit the 5 s that it lasts.
 const EVERY: Duration = Duration::from_millis(1300);
@@ -118,7 +118,7 @@ fn note(state: &watch::Sender<State>, now: bool) {
 /// The probe that counts: queries to our own listeners.
 #[derive(Debug)]
 pub struct SelfQuery {
-    address: SocketAddrV4,
+    address: SocketAddr,
     /// The packet mark by which the kernel lets the agent itself reach the listeners, which refuse strangers.
     mark: Option<u32>,
 }
@@ -127,7 +127,7 @@ impl SelfQuery {
     /// Asks the resolver at this address, by packets with this mark ([`crate::dataplane::AGENT_MARK`] where the kernel
     /// guards the address).
     #[must_use]
-    pub fn new(address: SocketAddrV4, mark: Option<u32>) -> Self {
+    pub fn new(address: SocketAddr, mark: Option<u32>) -> Self {
         Self { address, mark }
     }
 
@@ -137,24 +137,26 @@ impl SelfQuery {
         self.ask(Transport::Tcp).await
     }
 
-    /// The address that the resolver gives for a name; `None`: it knows the name and has none. Waits as long as it
-    /// takes.
-    pub(crate) async fn resolve(&self, name: &AliasName) -> io::Result<Option<Ipv4Addr>> {
-        let answer = self.exchange(Transport::Udp, name.as_str()).await?;
+    /// The address of a family that the resolver gives for a name; `None`: it knows the name and has none. Waits as long as
+    /// it takes.
+    pub(crate) async fn resolve(&self, name: &AliasName, family: Family) -> io::Result<Option<IpAddr>> {
+        let kind = if family == Family::V4 { RecordType::A } else { RecordType::AAAA };
+        let answer = self.exchange(Transport::Udp, name.as_str(), kind).await?;
         Ok(answer.answers.iter().find_map(|record| match record.data {
-            RData::A(A(address)) => Some(address),
+            RData::A(A(address)) => Some(address.into()),
+            RData::AAAA(AAAA(address)) => Some(address.into()),
             _ => None,
         }))
     }
 
-    /// The answer to a query for a name's A records; an error where its code is one.
-    async fn exchange(&self, transport: Transport, name: &str) -> io::Result<Message> {
+    /// The answer to a query for a name's records of a kind; an error where its code is one.
+    async fn exchange(&self, transport: Transport, name: &str, kind: RecordType) -> io::Result<Message> {
         let mut query = Message::query();
-        query.queries.push(Query::query(Name::from_ascii(name).map_err(io::Error::other)?, RecordType::A));
+        query.queries.push(Query::query(Name::from_ascii(name).map_err(io::Error::other)?, kind));
         let bytes = query.to_vec().map_err(io::Error::other)?;
         let answer = match transport {
             Transport::Udp => {
-                let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
+                let socket = UdpSocket::bind((Family::of(self.address.ip()).unspecified(), 0)).await?;
                 self.mark(SockRef::from(&socket))?;
                 socket.connect(self.address).await?;
                 socket.send(&bytes).await?;
@@ -163,9 +165,9 @@ impl SelfQuery {
                 answer
             }
             Transport::Tcp => {
-                let socket = TcpSocket::new_v4()?;
+                let socket = if self.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
                 self.mark(SockRef::from(&socket))?;
-                let mut frames = framing(512).new_framed(socket.connect(self.address.into()).await?);
+                let mut frames = framing(512).new_framed(socket.connect(self.address).await?);
                 frames.send(bytes.as_slice()).await?;
                 frames.next().await.ok_or(io::ErrorKind::UnexpectedEof)??.into()
             }
@@ -184,7 +186,7 @@ impl SelfQuery {
 
 impl Probe for SelfQuery {
     async fn ask(&self, transport: Transport) -> io::Result<()> {
-        self.exchange(transport, LEASE_NAME).await.map(drop)
+        self.exchange(transport, LEASE_NAME, RecordType::A).await.map(drop)
     }
 }
 

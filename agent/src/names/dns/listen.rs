@@ -2,7 +2,7 @@
 //! TCP a place in its connection's task.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV4};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ pub(super) struct Sockets {
 }
 
 /// Binds, as often as it takes: the address appears only when the dataplane has made it.
-pub(super) async fn bind(listen: SocketAddrV4, state: &watch::Sender<State>) -> (Sockets, SocketAddrV4) {
+pub(super) async fn bind(listen: SocketAddr, state: &watch::Sender<State>) -> (Sockets, SocketAddr) {
     let mut delay = Duration::from_millis(20);
     loop {
         let error = match bind_both(listen).await {
@@ -57,10 +57,10 @@ pub(super) async fn bind(listen: SocketAddrV4, state: &watch::Sender<State>) -> 
     }
 }
 
-async fn bind_both(listen: SocketAddrV4) -> io::Result<(Sockets, SocketAddrV4)> {
+async fn bind_both(listen: SocketAddr) -> io::Result<(Sockets, SocketAddr)> {
     let tcp = TcpListener::bind(listen).await?;
     // The port is the kernel's choice where the address says 0.
-    let address = SocketAddrV4::new(*listen.ip(), tcp.local_addr()?.port());
+    let address = SocketAddr::new(listen.ip(), tcp.local_addr()?.port());
     let udp = UdpSocket::bind(address).await?;
     Ok((Sockets { udp, tcp }, address))
 }

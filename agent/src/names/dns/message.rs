@@ -1,15 +1,15 @@
 //! What a query asks and what it is answered with. Pure: bytes and names in, bytes out.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use hickory_proto::op::{Edns, Header, Message, MessageType, Metadata, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, SOA};
+use hickory_proto::rr::rdata::{A, AAAA, SOA};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
+use super::Transport;
 use super::metrics::Kind;
-use super::{Names, Transport};
-use crate::model::AliasName;
+use crate::model::{AliasName, DualStack, Family, Names};
 
 /// The name that only the lease asks for: NOERROR when names are known and others' can be forwarded, else SERVFAIL.
 pub(crate) const LEASE_NAME: &str = "_lease.meshdog";
@@ -76,17 +76,17 @@ pub(super) fn decide(bytes: &[u8], names: Option<&Names>) -> Verdict {
     if alias.as_str() == LEASE_NAME {
         return Verdict::Lease(asked);
     }
-    let Some(&vip) = names.and_then(|names| names.get(&alias)) else { return Verdict::Forward(asked) };
+    let Some(&vips) = names.and_then(|names| names.get(&alias)) else { return Verdict::Forward(asked) };
     match (&whole, &asked.edns) {
         (Err(_), _) => asked.reply(ResponseCode::FormErr, Kind::Refused),
         (_, Some(edns)) if edns.version() > 0 => asked.reply(ResponseCode::BADVERS, Kind::Refused),
-        _ => reply(&asked.mesh_answer(vip), Kind::Mesh),
+        _ => reply(&asked.mesh_answer(vips), Kind::Mesh),
     }
 }
 
 impl Asked {
-    /// The answer for a mesh name: a zone of its own, with an SOA and one A record at its top.
-    fn mesh_answer(&self, vip: Ipv4Addr) -> Message {
+    /// The answer for a mesh name: a zone of its own, with an SOA and an address record of each family at its top.
+    fn mesh_answer(&self, vips: DualStack) -> Message {
         let name = &self.question.name;
         let seconds = TTL.cast_signed();
         // The root as mailbox: nobody to write to.
@@ -94,11 +94,17 @@ impl Asked {
         let record = |data| Record::from_rdata(name.clone(), TTL, data);
         let mut message = self.response(ResponseCode::NoError);
         message.metadata.authoritative = true;
-        match self.question.query_type {
+        let answer = match self.question.query_type {
+            RecordType::A => vips.get(Family::V4).map(address),
+            RecordType::AAAA => vips.get(Family::V6).map(address),
             // RFC 8482: one record set is answer enough to ANY.
-            RecordType::A | RecordType::ANY => message.answers.push(record(RData::A(A(vip)))),
-            RecordType::SOA => message.answers.push(record(RData::SOA(soa))),
-            _ => message.authorities.push(record(RData::SOA(soa))),
+            RecordType::ANY => Some(address(vips.first())),
+            RecordType::SOA => Some(RData::SOA(soa.clone())),
+            _ => None,
+        };
+        match answer {
+            Some(data) => message.answers.push(record(data)),
+            None => message.authorities.push(record(RData::SOA(soa))),
         }
         message
     }
@@ -149,6 +155,14 @@ impl Asked {
         let mut message = self.response(code);
         message.metadata.truncation = true;
         message.to_vec().ok()
+    }
+}
+
+/// The record of an address, by its family.
+fn address(address: IpAddr) -> RData {
+    match address {
+        IpAddr::V4(address) => RData::A(A(address)),
+        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
     }
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use hickory_proto::op::ResponseCode;
 use tokio::sync::watch;
 
+use super::Transport;
 use super::bound::{Bound, Pass};
 use super::forward::Forwarder;
 use super::message::{self, Asked, Verdict};
 use super::metrics::{Kind, Metrics};
-use super::{Names, Transport};
+use crate::model::Names;
 
 /// How many queries are forwarded at a time, for everyone and for one client.
 const FORWARDED: (usize, usize) = (512, 128);

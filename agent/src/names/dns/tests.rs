@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout};
 use super::metrics::Kind;
 use super::*;
 use crate::frozen_clock::FrozenClock;
+use crate::model::DualStack;
 
 /// For what must come; no promise.
 const LONG: Duration = Duration::from_secs(60);
@@ -95,7 +96,7 @@ fn response(query: &[u8], edit: impl FnOnce(&mut Message)) -> Vec<u8> {
 }
 
 struct Resolver {
-    address: SocketAddrV4,
+    address: SocketAddr,
     names: watch::Sender<Option<Names>>,
     metrics: Metrics,
     state: watch::Receiver<State>,
@@ -117,7 +118,7 @@ fn config(servers: &[SocketAddr]) -> Config {
     Config {
         listen: "127.0.0.1:0".parse().unwrap(),
         upstream: Auto::Set(servers.to_vec()),
-        vips: "198.19.0.0/16".parse().unwrap(),
+        vips: VipRanges::default(),
         mark: None,
     }
 }
@@ -142,7 +143,7 @@ async fn resolver(config: Config) -> Resolver {
 
 impl Resolver {
     fn publish(&self, names: &[&str]) {
-        let vip = Ipv4Addr::new(198, 19, 0, 7);
+        let vip = DualStack::V4([198, 19, 0, 7].into());
         self.names.send_replace(Some(names.iter().map(|name| (name.parse().unwrap(), vip)).collect()));
     }
 
@@ -444,7 +445,7 @@ async fn connections_are_limited_for_each_client() {
     let connect = async |from: &str| {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(from.parse().unwrap()).unwrap();
-        let mut stream = socket.connect(resolver.address.into()).await.unwrap();
+        let mut stream = socket.connect(resolver.address).await.unwrap();
         stream.write_all(&query).await.ok();
         let answered = read_soon(&mut stream).await.is_some();
         (answered, stream)
@@ -498,7 +499,7 @@ async fn nothing_is_captured_that_could_not_be_forwarded() {
 #[tokio::test]
 async fn an_address_that_is_taken_or_missing_is_tried_again() {
     let taken = UdpSocket::bind("127.0.0.9:0").await.unwrap();
-    let SocketAddr::V4(listen) = taken.local_addr().unwrap() else { panic!("not IPv4") };
+    let listen = taken.local_addr().unwrap();
     let (_names, names) = watch::channel(None);
     let (state, mut seen) = watch::channel(State::Starting);
     let (renewals, _renewals) = watch::channel(0);

@@ -1,6 +1,6 @@
 //! Which servers queries for other names go to: the given ones, or those that the host itself uses.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use tokio::sync::watch;
 
@@ -11,10 +11,7 @@ use crate::model::NameServers;
 /// The servers, as they change. What would send queries back here is left out.
 pub(super) fn servers(config: &Config, host: watch::Receiver<NameServers>) -> watch::Receiver<NameServers> {
     let Auto::Set(given) = &config.upstream else { return host };
-    let own = |server: &&SocketAddr| {
-        **server == SocketAddr::from(config.listen)
-            || matches!(server.ip(), IpAddr::V4(ip) if config.vips.net().contains(&ip))
-    };
+    let own = |server: &&SocketAddr| **server == config.listen || config.vips.contains(server.ip());
     watch::channel(given.iter().filter(|server| !own(server)).copied().collect()).1
 }
 

@@ -1,9 +1,9 @@
 use super::*;
-use crate::model::Ruleset;
+use crate::model::DualStack;
 
 fn desired(name: &str) -> Arc<Desired> {
-    let names = [(name.parse().unwrap(), std::net::Ipv4Addr::new(198, 19, 0, 7))].into_iter().collect();
-    Arc::new(Desired { ruleset: Arc::new(Ruleset::default()), names, ..Desired::default() })
+    let names = [(name.parse().unwrap(), DualStack::V4([198, 19, 0, 7].into()))].into_iter().collect();
+    Arc::new(Desired { rulesets: [(View::Node, Arc::default())].into(), names, ..Desired::default() })
 }
 
 #[tokio::test]
@@ -17,7 +17,7 @@ async fn a_name_is_known_once_its_vip_is_programmed() {
         names.as_ref().is_some_and(|names| names.contains_key(&name.parse::<crate::model::AliasName>().unwrap()))
     };
 
-    dataplane.send_modify(|state| state.applied = Some(Arc::clone(&first.ruleset)));
+    dataplane.send_modify(|state| state.change(|state| state.applied = first.ruleset(View::Node).cloned()));
     names_out.wait_for(|names| known(names, "first")).await.unwrap();
 
     desired.send_replace(Some(Arc::clone(&second)));
@@ -26,7 +26,7 @@ async fn a_name_is_known_once_its_vip_is_programmed() {
     }
     assert!(known(&names_out.borrow(), "first"));
 
-    dataplane.send_modify(|state| state.applied = Some(Arc::clone(&second.ruleset)));
+    dataplane.send_modify(|state| state.change(|state| state.applied = second.ruleset(View::Node).cloned()));
     names_out.wait_for(|names| known(names, "second")).await.unwrap();
     drop(desired);
     task.await.unwrap();

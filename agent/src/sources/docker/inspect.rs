@@ -1,15 +1,17 @@
 //! What an inspected container comes down to. Pure.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bollard::models::{ContainerInspectResponse, EndpointSettings, HealthStatusEnum, Network as DockerNetwork};
+use bollard::models::{
+    ContainerInspectResponse, EndpointSettings, HealthStatusEnum, Network as DockerNetwork, PortBinding,
+};
 
 use super::signal::Signal;
-use crate::model::{ContainerId, DockerHealth, IfName, L4, Network};
+use crate::model::{ContainerId, DockerHealth, IfName, L4, Network, PublishedPort};
 
 /// The most labels of one container that are read: five thousand services of four keys, and room.
 const MAX_LABELS: usize = 32_768;
@@ -47,8 +49,8 @@ pub(super) struct Seen {
 pub(super) enum Attachment {
     /// The host's network; the ports that the image names.
     Host(Ports),
-    /// Networks of its own, the one of its network mode first, then by name.
-    Networks(Vec<Attached>),
+    /// Networks of its own, the one of its network mode first, then by name; and its ports that are published on the host.
+    Networks(Vec<Attached>, Arc<[PublishedPort]>),
     /// Another container's network.
     Joins(ContainerId),
     /// None that the mesh can use; why.
@@ -60,24 +62,24 @@ pub(super) enum Attachment {
 pub(super) struct Attached {
     pub(super) name: String,
     pub(super) network: String,
-    pub(super) address: Option<Ipv4Addr>,
+    pub(super) address: Option<IpAddr>,
 }
 
 impl Attachment {
     /// How the mesh sees it, given the bridge networks by id.
     pub(super) fn resolve(&self, bridges: &BTreeMap<String, IfName>) -> Network {
-        let networks = match self {
+        let (networks, published) = match self {
             Self::Host(ports) => return Network::Host { ports: ports.clone() },
             Self::Joins(other) => {
                 return Network::Unsupported(format!("it shares the network of {other}, which is not known").into());
             }
             Self::Nothing(why) => return Network::Unsupported(why.clone()),
-            Self::Networks(networks) => networks,
+            Self::Networks(networks, published) => (networks, published),
         };
         let usable = networks.iter().filter(|n| bridges.contains_key(&n.network));
         let with_address = usable.clone().find_map(|n| n.address);
         match (with_address, networks.first()) {
-            (Some(address), _) => Network::Bridge { address },
+            (Some(address), _) => Network::Bridge { address: address.into(), published: published.clone() },
             (None, None) => Network::Unsupported("it is attached to no network".into()),
             (None, Some(first)) if usable.clone().next().is_none() => {
                 Network::Unsupported(format!("its network {} is not a bridge network", first.name).into())
@@ -101,8 +103,10 @@ pub(super) fn digest(response: ContainerInspectResponse) -> Option<Seen> {
     let (labels, attachment) = match bounded(config.labels.unwrap_or_default()) {
         Some(labels) => {
             let mode = response.host_config.unwrap_or_default().network_mode.unwrap_or_default();
-            let networks = response.network_settings.unwrap_or_default().networks.unwrap_or_default();
-            (labels, attachment(&mode, networks, &config.exposed_ports.unwrap_or_default()))
+            let network = response.network_settings.unwrap_or_default();
+            let published = published_ports(&network.ports.unwrap_or_default());
+            let networks = network.networks.unwrap_or_default();
+            (labels, attachment(&mode, networks, published, &config.exposed_ports.unwrap_or_default()))
         }
         None => {
             let why = format!("it has more than {MAX_LABELS} labels or {MAX_LABEL_BYTES} bytes of them");
@@ -133,14 +137,15 @@ pub(super) fn digest(response: ContainerInspectResponse) -> Option<Seen> {
     })
 }
 
-fn bounded(labels: std::collections::HashMap<String, String>) -> Option<BTreeMap<String, String>> {
+fn bounded(labels: HashMap<String, String>) -> Option<BTreeMap<String, String>> {
     let bytes: usize = labels.iter().map(|(key, value)| key.len() + value.len()).sum();
     (labels.len() <= MAX_LABELS && bytes <= MAX_LABEL_BYTES).then(|| labels.into_iter().collect())
 }
 
 fn attachment(
     mode: &str,
-    networks: std::collections::HashMap<String, EndpointSettings>,
+    networks: HashMap<String, EndpointSettings>,
+    published: Arc<[PublishedPort]>,
     exposed: &[String],
 ) -> Attachment {
     if let Some(other) = mode.strip_prefix("container:") {
@@ -155,32 +160,53 @@ fn attachment(
             let mut networks: Vec<Attached> =
                 networks.into_iter().map(|(name, settings)| attached(name, settings)).collect();
             networks.sort_by_cached_key(|n| (n.name != preferred && n.network != preferred, n.name.clone()));
-            Attachment::Networks(networks)
+            Attachment::Networks(networks, published)
         }
     }
 }
 
 fn attached(name: String, settings: EndpointSettings) -> Attached {
-    let address = settings.ip_address.and_then(|ip| ip.parse().ok()).filter(|ip: &Ipv4Addr| !ip.is_unspecified());
+    let address =
+        settings.ip_address.and_then(|ip| ip.parse().ok()).filter(|ip: &IpAddr| ip.is_ipv4() && !ip.is_unspecified());
     Attached { name, network: settings.network_id.unwrap_or_default(), address }
 }
 
 fn exposed_ports(exposed: &[String]) -> Ports {
-    let mut ports: Vec<(NonZeroU16, L4)> = exposed
-        .iter()
-        .filter_map(|text| {
-            let (port, l4) = text.split_once('/').unwrap_or((text, "tcp"));
-            let l4 = match l4 {
-                "tcp" => L4::Tcp,
-                "udp" => L4::Udp,
-                _ => return None,
-            };
-            Some((port.parse().ok()?, l4))
-        })
-        .take(MAX_PORTS)
-        .collect();
+    let mut ports: Vec<(NonZeroU16, L4)> = exposed.iter().filter_map(|text| port(text)).take(MAX_PORTS).collect();
     ports.sort_unstable();
     ports.into()
+}
+
+/// Ports as Docker publishes them on the host. Those that are published on a loopback address are nobody else's.
+fn published_ports(ports: &HashMap<String, Option<Vec<PortBinding>>>) -> Arc<[PublishedPort]> {
+    let published = |(text, bindings): (&String, &Option<Vec<PortBinding>>)| {
+        let (port, l4) = port(text)?;
+        let one = move |binding: &PortBinding| {
+            let host_ip: Option<IpAddr> = match binding.host_ip.as_deref() {
+                None | Some("") => None,
+                Some(ip) => Some(ip.parse().ok()?),
+            };
+            let host_port = binding.host_port.as_deref()?.parse().ok()?;
+            let host_ip = host_ip.filter(|ip| !ip.is_unspecified());
+            (!host_ip.is_some_and(|ip| ip.is_loopback())).then_some(PublishedPort { port, l4, host_ip, host_port })
+        };
+        Some(bindings.iter().flatten().filter_map(one).collect::<Vec<_>>())
+    };
+    let mut all: Vec<PublishedPort> = ports.iter().filter_map(published).flatten().take(MAX_PORTS).collect();
+    all.sort_unstable();
+    all.dedup();
+    all.into()
+}
+
+/// A port as Docker writes it: `8080/tcp`.
+fn port(text: &str) -> Option<(NonZeroU16, L4)> {
+    let (port, l4) = text.split_once('/').unwrap_or((text, "tcp"));
+    let l4 = match l4 {
+        "tcp" => L4::Tcp,
+        "udp" => L4::Udp,
+        _ => return None,
+    };
+    Some((port.parse().ok()?, l4))
 }
 
 fn cut(text: &str) -> &str {

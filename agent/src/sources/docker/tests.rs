@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::frozen_clock::FrozenClock;
-use crate::model::{Container, Network};
+use crate::model::{Container, DualStack, Network};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -224,7 +224,10 @@ async fn a_list_then_events() {
     let first = watch.until("the first", |_| true).await;
     assert_eq!(first.running.len(), 2);
     assert_eq!(first.bridges.len(), 1);
-    assert_eq!(of(&first, 2).network, Network::Bridge { address: "172.17.0.2".parse().unwrap() });
+    assert_eq!(
+        of(&first, 2).network,
+        Network::Bridge { address: DualStack::V4([172, 17, 0, 2].into()), published: Arc::default() }
+    );
     assert_eq!(watch.until_source("up").await, SourceState::Up);
 
     dockerd.run(3);

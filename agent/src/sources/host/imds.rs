@@ -5,7 +5,7 @@
 //!
 //! Format: "Use the Instance Metadata Service to access instance metadata", Amazon EC2 User Guide.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
 use reqwest::{Response, redirect};
@@ -94,7 +94,7 @@ impl Imds {
         if wanted.address {
             let (url, address) = self.get("/latest/meta-data/local-ipv4", &token).await?;
             let address: Option<Ipv4Addr> = address.parse().ok().filter(|a: &Ipv4Addr| !a.is_unspecified());
-            self.facts.address = Some(address.ok_or(Error::Nonsense { url })?);
+            self.facts.address = Some(IpAddr::V4(address.ok_or(Error::Nonsense { url })?));
         }
         if wanted.zone {
             let (url, zone) = self.get("/latest/meta-data/placement/availability-zone", &token).await?;

@@ -3,7 +3,7 @@
 //! What the user gives wins; then what the host's API says; then the instance metadata service; then the kernel. The
 //! host's API may be away: the node is then named and addressed without it.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bottlerocket_settings as bottlerocket;
@@ -54,7 +54,7 @@ impl HostFacts {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct InstanceFacts {
     /// `local-ipv4`
-    pub(super) address: Option<Ipv4Addr>,
+    pub(super) address: Option<IpAddr>,
     /// `placement/availability-zone`
     pub(super) zone: Option<Arc<str>>,
 }
@@ -65,7 +65,7 @@ pub(super) struct KernelFacts {
     /// Its hostname.
     pub(super) hostname: Option<Arc<str>>,
     /// The address that packets along the default route leave with.
-    pub(super) address: Option<Ipv4Addr>,
+    pub(super) address: Option<IpAddr>,
 }
 
 /// Why there is no node.

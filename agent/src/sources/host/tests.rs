@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::frozen_clock::FrozenClock;
 
-const GIVEN: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 9);
+const GIVEN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
 
 /// What answers at all does so long before its time is up, however often the clock is moved meanwhile.
 const PACE: Pace = Pace {
@@ -120,7 +120,7 @@ fn given() -> NodeSettings {
 async fn the_host_and_the_instance_say_who_this_is() {
     let mut bench = Bench::new(auto(), Presence::Up).await;
     let node = bench.node(|_| true).await;
-    assert_eq!((&*node.name, node.address), ("simhost", Ipv4Addr::new(10, 0, 12, 34)));
+    assert_eq!((&*node.name, node.address), ("simhost", IpAddr::from([10, 0, 12, 34])));
     assert_eq!((node.zone.as_deref(), node.os_version.as_deref()), (Some("us-west-2a"), Some("1.20.5")));
     assert_eq!(bench.source("up").await, SourceState::Up);
     bench.polls(3).await;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::Glob;
-use crate::model::DockerHealth;
+use crate::model::{DockerHealth, DualStack};
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -10,7 +10,7 @@ fn container<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Contai
         name: "web-1".into(),
         image: "shop/web:1".into(),
         labels: Arc::new(labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()),
-        network: Network::Bridge { address: Ipv4Addr::new(172, 17, 0, 3) },
+        network: Network::Bridge { address: DualStack::V4([172, 17, 0, 3].into()), published: Arc::default() },
         health: DockerHealth::None,
         started_ms: 7,
         stopping: false,
@@ -19,12 +19,7 @@ fn container<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Contai
 }
 
 fn node() -> Node {
-    Node {
-        name: "node-1".into(),
-        address: Ipv4Addr::new(10, 0, 1, 5),
-        zone: Some("us-west-2a".into()),
-        os_version: None,
-    }
+    Node { name: "node-1".into(), address: [10, 0, 1, 5].into(), zone: Some("us-west-2a".into()), os_version: None }
 }
 
 fn rule(name: &str, matches: Match) -> ServiceRule {
@@ -57,7 +52,7 @@ fn a_port_is_enough() {
     let endpoint = &offer.endpoint;
     assert_eq!(endpoint.service.to_string(), "prod/orders");
     assert_eq!(endpoint.id.as_str(), "0123456789ab:8080/tcp");
-    assert_eq!(endpoint.address.to_string(), "172.17.0.3:8080");
+    assert_eq!(endpoint.addresses.first().to_string(), "172.17.0.3:8080");
     assert_eq!(aliases_of(offer), ["orders.prod:8080"]);
     assert_eq!((&*endpoint.task, &*endpoint.node, endpoint.started_ms), ("web-1", "node-1", 7));
     assert_eq!((offer.health.clone(), offer.origin), (None, OfferOrigin::Labels));
@@ -209,7 +204,7 @@ fn two_rules_for_one_port_of_one_service_are_one_endpoint() {
 fn the_network_decides_the_address() {
     let labels = [("meshdog.web.port", "80")];
     let host = Container { network: Network::Host { ports: [].into() }, ..container(labels) };
-    assert_eq!(of(&host, &[]).endpoints[0].endpoint.address.to_string(), "10.0.1.5:80");
+    assert_eq!(of(&host, &[]).endpoints[0].endpoint.addresses.first().to_string(), "10.0.1.5:80");
 
     let none = Container { network: Network::Unsupported("its network mode is none".into()), ..container(labels) };
     assert!(of(&none, &[]).why_not.unwrap().contains("network mode is none"));
@@ -258,4 +253,29 @@ fn five_thousand_services_of_one_container() {
         .collect();
     let offers = of(&container(labels.iter().map(|(k, v)| (k.as_str(), v.as_str()))), &[]);
     assert_eq!((offers.endpoints.len(), offers.faults.len()), (5000, 0));
+}
+
+#[test]
+fn an_endpoint_is_published_where_the_rest_of_the_world_reaches_it() {
+    let port = |port: u16| NonZeroU16::new(port).unwrap();
+    let on = |l4, host_ip: Option<[u8; 4]>, host| PublishedPort {
+        port: port(8080),
+        l4,
+        host_ip: host_ip.map(Into::into),
+        host_port: port(host),
+    };
+    let published = |network| {
+        let container = Container { network, ..container([("meshdog.orders.port", "8080")]) };
+        of(&container, &[]).endpoints[0].endpoint.addresses.published().map(|at| at.first().to_string())
+    };
+    let bridge = |ports: &[PublishedPort]| Network::Bridge {
+        address: DualStack::V4([172, 17, 0, 3].into()),
+        published: ports.into(),
+    };
+    assert_eq!(published(bridge(&[])), None, "a port that is not published is this node's alone");
+    assert_eq!(published(bridge(&[on(L4::Tcp, None, 32768)])).as_deref(), Some("10.0.1.5:32768"));
+    let elsewhere = [on(L4::Udp, None, 1), on(L4::Tcp, Some([10, 0, 9, 9]), 2)];
+    assert_eq!(published(bridge(&elsewhere)), None, "another transport, another address of the host");
+    assert_eq!(published(bridge(&[on(L4::Tcp, Some([10, 0, 1, 5]), 3)])).as_deref(), Some("10.0.1.5:3"));
+    assert_eq!(published(Network::Host { ports: Arc::default() }).as_deref(), Some("10.0.1.5:8080"));
 }

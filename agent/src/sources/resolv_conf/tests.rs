@@ -1,7 +1,7 @@
 use super::*;
 
-fn vips() -> VipCidr {
-    "198.19.0.0/16".parse().unwrap()
+fn vips() -> VipRanges {
+    VipRanges::default()
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn an_explanation_carries_vip_slots_endpoints_and_reasons() {
     let answer = ask("prod/orders");
     let [orders] = answer.services.as_slice() else { panic!("{answer:?}") };
     assert_eq!(orders.slots, 2);
-    assert_eq!(orders.service.vip, Some(Ipv4Addr::new(198, 19, 0, 7)));
+    assert_eq!(orders.service.vip, Some(IpAddr::from([198, 19, 0, 7])));
     let states: Vec<_> = orders.service.endpoints.iter().map(|e| format!("{}: {}", e.state, e.reason)).collect();
     assert_eq!(states, ["healthy: probe passed", "ejected: 5 connects failed in 30 s"]);
     assert_eq!(orders.conflicts.len(), 1);

@@ -1,14 +1,13 @@
 //! A small mesh for the tests of everything that reads it: `prod/orders` with two endpoints, `prod/gate` over both
 //! transports, `shared/orders`, which lost an alias, and two containers.
 
-use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::model::{
-    self, AppProtocol, Conflict, DockerHealth, Endpoint, EndpointId, EndpointView, L4, LabelFault, Network, Offer,
-    OfferOrigin, Offers, ServiceId, ServiceView, SourceState,
+    self, AppProtocol, Conflict, DesiredEndpoint, DesiredService, DockerHealth, DualStack, Endpoint, EndpointAddresses,
+    EndpointId, L4, LabelFault, Network, Offer, OfferOrigin, Offers, ServiceId, SourceState,
 };
 use crate::telemetry::status::{self, Status};
 use crate::update::Handle;
@@ -39,7 +38,7 @@ impl Fixture {
             offered: watch::Sender::default(),
             catalog: watch::Sender::new(None),
             desired: watch::Sender::default(),
-            dataplane: watch::Sender::default(),
+            dataplane: watch::Sender::new(DataplaneState::of_one(|_| ())),
             update: handle(off()).0,
         }
     }
@@ -64,12 +63,11 @@ impl Fixture {
         all.offered.send_replace(offered);
         all.catalog.send_replace(Some(Endpoints::new()));
         all.desired.send_replace(Some(Arc::new(desired())));
-        all.dataplane.send_replace(DataplaneState {
-            in_sync: true,
-            last_apply: Some(Duration::from_micros(400)),
-            repairs: 2,
-            ..DataplaneState::default()
-        });
+        all.dataplane.send_replace(DataplaneState::of_one(|state| {
+            state.in_sync = true;
+            state.last_apply = Some(Duration::from_micros(400));
+            state.repairs = 2;
+        }));
         all
     }
 
@@ -112,14 +110,13 @@ fn endpoint(
     state: model::State,
     reason: &str,
     share: f64,
-) -> EndpointView {
-    let address = address.parse().unwrap();
+) -> DesiredEndpoint {
     let protocol = AppProtocol::Tcp;
-    EndpointView {
+    DesiredEndpoint {
         endpoint: Arc::new(Endpoint {
             service: id(service),
             id: EndpointId::new(container, NonZeroU16::new(8080).unwrap(), protocol.l4()),
-            address,
+            addresses: EndpointAddresses::on_bridge(address),
             protocol,
             aliases: ["orders:80".parse().unwrap()].into(),
             weight: Default::default(),
@@ -138,9 +135,9 @@ fn endpoint(
     }
 }
 
-fn service(vip: u8, protocol: AppProtocol, aliases: &[&str], endpoints: Vec<EndpointView>) -> Arc<ServiceView> {
-    Arc::new(ServiceView {
-        vip: Some([198, 19, 0, vip].into()),
+fn service(vip: u8, protocol: AppProtocol, aliases: &[&str], endpoints: Vec<DesiredEndpoint>) -> Arc<DesiredService> {
+    Arc::new(DesiredService {
+        vips: Some(DualStack::V4([198, 19, 0, vip].into())),
         protocol,
         aliases: aliases.iter().map(|alias| alias.parse().unwrap()).collect(),
         slots: endpoints.len(),
@@ -163,8 +160,11 @@ fn desired() -> Desired {
     ];
     let names = [("orders", 7), ("orders.prod", 7), ("gate", 8), ("gate.prod", 8), ("orders.shared", 9)];
     Desired {
-        ruleset: Arc::default(),
-        names: names.iter().map(|(name, vip)| (name.parse().unwrap(), Ipv4Addr::new(198, 19, 0, *vip))).collect(),
+        rulesets: Default::default(),
+        names: names
+            .iter()
+            .map(|(name, vip)| (name.parse().unwrap(), DualStack::V4([198, 19, 0, *vip].into())))
+            .collect(),
         served: Default::default(),
         services: services.into_iter().map(|((service, l4), view)| ((id(service), l4), view)).collect(),
         conflicts: [Conflict {
@@ -183,7 +183,7 @@ fn containers() -> (Containers, Offered) {
             name: name.into(),
             image: image.into(),
             labels: Arc::default(),
-            network: Network::Bridge { address: address.into() },
+            network: Network::Bridge { address: DualStack::V4(address.into()), published: Arc::default() },
             health: DockerHealth::None,
             started_ms: 0,
             stopping: false,
@@ -217,6 +217,6 @@ fn readiness_names_each_part_that_has_not_spoken() {
     let all = Fixture::working();
     assert_eq!(all.snapshot().waiting_for(), [""; 0]);
     all.containers.send_replace(None);
-    all.dataplane.send_modify(|state| state.in_sync = false);
+    all.dataplane.send_modify(|state| state.change(|state| state.in_sync = false));
     assert_eq!(all.snapshot().waiting_for(), ["Docker's first list", "the dataplane"]);
 }

@@ -6,7 +6,7 @@ use procfs::process::Process;
 use procfs::{ProcResult, boot_time_secs, page_size, ticks_per_second};
 use prometheus_client::encoding::DescriptorEncoder;
 
-use super::state::{count, counter, gauge};
+use super::sample::{count, counter, gauge};
 
 /// Reads `/proc/self` at each scrape.
 #[derive(Debug)]

@@ -1,14 +1,14 @@
 //! Counts connections from the kernel's flow events into the service's [`Flow`](super::flows::Flow).
 
 use std::collections::HashMap;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::flows::{self, Flows};
-use crate::health::passive::Seen;
-use crate::model::{Desired, Flow, FlowKind, Frontend};
+use crate::health::passive::Observation;
+use crate::model::{Desired, Flow, FlowEvent, FlowKind, Frontend};
 
 /// The most connections that are known as open; further ones are counted as begun, not as open.
 const MAX_OPEN: usize = 65_536;
@@ -18,7 +18,7 @@ const MAX_OPEN: usize = 65_536;
 pub struct Traffic {
     desired: watch::Receiver<Option<Arc<Desired>>>,
     flows: Flows,
-    open: HashMap<(SocketAddrV4, Frontend), Arc<flows::Flow>>,
+    open: HashMap<(SocketAddr, Frontend), Arc<flows::Flow>>,
 }
 
 impl Traffic {
@@ -29,10 +29,10 @@ impl Traffic {
     }
 
     /// Takes note of what was seen.
-    pub fn observe(&mut self, seen: Seen<'_>) {
-        match seen {
-            Seen::Flow(kind, flow) => self.count(kind, flow),
-            Seen::Ejected(flow) => {
+    pub fn observe(&mut self, observation: Observation<'_>) {
+        match observation {
+            Observation::Flow(FlowEvent { kind, flow }) => self.count(kind, flow),
+            Observation::Ejection(flow) => {
                 if let Some(counts) = self.counts(flow) {
                     counts.ejections.inc();
                 }

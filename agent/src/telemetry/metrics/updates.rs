@@ -5,7 +5,7 @@ use std::fmt;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
-use super::state::{count, gauge};
+use super::sample::{count, gauge};
 use crate::update::machine::{End, State};
 use crate::update::view;
 
@@ -15,7 +15,7 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, state: &State) -> Resu
 
     let help = "1 for the phase that the node's update is in";
     let mut phase = encoder.encode_descriptor("meshdog_update_phase", help, None, MetricType::Gauge)?;
-    phase.encode_family(&[("phase", view::phase(state))])?.encode_gauge(&1_i64)?;
+    phase.encode_family(&[("phase", state.phase().as_str())])?.encode_gauge(&1_i64)?;
 
     let help = "Updates that were taken back since a person last said resume";
     gauge(encoder, "meshdog_update_rollbacks", help, memory.rollbacks)?;

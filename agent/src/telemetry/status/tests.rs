@@ -35,7 +35,7 @@ fn a_service_is_the_documented_object() {
     assert_eq!(names.join(","), r#""gate" "tcp","gate" "udp","orders" "http","orders" "tcp""#);
     let endpoint = |address: &str, container: &str, state: &str, reason: &str, share: f64| {
         json!({
-            "id": format!("{}:8080/tcp", container.get(..12).unwrap_or(container)), "address": address,
+            "id": format!("{}:8080/tcp", container.get(..12).unwrap_or(container)), "address": address, "published": null,
             "node": "node-a", "zone": "us-west-2a", "task": "web-1",
             "state": state, "reason": reason, "weight": 1, "share": share,
         })

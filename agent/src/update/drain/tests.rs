@@ -1,10 +1,10 @@
-use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::*;
-use crate::model::{AppProtocol, EndpointId, ServiceId, Weight};
+use crate::model::net::octets;
+use crate::model::{AppProtocol, EndpointAddresses, EndpointId, LocalNetwork, ServiceId, Weight};
 
 #[cfg(feature = "kernel")]
 mod kernel_tests;
@@ -13,15 +13,19 @@ const LONG: Duration = Duration::from_secs(10);
 
 /// The only endpoint of its state here.
 fn endpoint(state: State) -> Endpoint {
-    at(SocketAddrV4::new(Ipv4Addr::new(172, 17, 0, state as u8 + 2), 8080), AppProtocol::Tcp, state)
+    at(SocketAddr::new([172, 17, 0, state as u8 + 2].into(), 8080), AppProtocol::Tcp, state)
 }
 
-fn at(address: SocketAddrV4, protocol: AppProtocol, state: State) -> Endpoint {
+fn at(address: SocketAddr, protocol: AppProtocol, state: State) -> Endpoint {
     let port = address.port().try_into().unwrap();
     Endpoint {
         service: ServiceId { namespace: "prod".parse().unwrap(), name: "orders".parse().unwrap() },
-        id: EndpointId::new(&format!("{:012x}", u32::from(*address.ip())), port, protocol.l4()),
-        address,
+        id: EndpointId::new(
+            &format!("{:012x}", u32::from_be_bytes(octets(address.ip()).try_into().unwrap())),
+            port,
+            protocol.l4(),
+        ),
+        addresses: own(address),
         protocol,
         aliases: ["orders:80".parse().unwrap()].into(),
         weight: Weight::default(),
@@ -36,22 +40,27 @@ fn at(address: SocketAddrV4, protocol: AppProtocol, state: State) -> Endpoint {
     }
 }
 
+fn own(address: SocketAddr) -> EndpointAddresses {
+    let local = address.try_into().unwrap();
+    EndpointAddresses::Own { network: LocalNetwork::Bridge, local, published: None }
+}
+
 fn endpoints(all: impl IntoIterator<Item = Endpoint>) -> Endpoints {
     all.into_iter().map(|endpoint| (endpoint.key(), Arc::new(endpoint))).collect()
 }
 
-fn draining() -> Standing {
-    Standing::Draining { why: "its node drains".into() }
+fn draining() -> Availability {
+    Availability::Draining { why: "its node drains".into() }
 }
 
-fn held_back() -> Standing {
-    Standing::HeldBack { why: "its node verifies".into() }
+fn last_resort() -> Availability {
+    Availability::LastResort { why: "its node verifies".into() }
 }
 
 #[test]
 fn a_node_that_serves_hands_on_the_very_map() {
     let own = endpoints(State::ALL.map(endpoint));
-    assert!(withhold(&own, &Standing::Serving).ptr_eq(&own));
+    assert!(withhold(&own, &Availability::Serving).ptr_eq(&own));
 }
 
 #[test]
@@ -59,7 +68,7 @@ fn only_what_the_standing_says_changes_about_an_endpoint() {
     let own = endpoints(State::ALL.map(endpoint));
     for state in State::ALL {
         let before = endpoint(state);
-        let became = |standing| Endpoint::clone(&withhold(&own, &standing)[&before.key()]);
+        let became = |availability| Endpoint::clone(&withhold(&own, &availability)[&before.key()]);
         let drained = match state {
             State::Draining => before.clone(),
             _ => Endpoint { state: State::Draining, reason: "its node drains".into(), ..before.clone() },
@@ -70,27 +79,27 @@ fn only_what_the_standing_says_changes_about_an_endpoint() {
             State::Healthy => Endpoint { state: State::Draining, last_resort: true, reason, ..before.clone() },
             _ => before.clone(),
         };
-        assert_eq!(became(held_back()), held, "{state}");
+        assert_eq!(became(last_resort()), held, "{state}");
     }
-    for standing in [draining(), held_back()] {
-        assert!(withhold(&own, &standing).keys().eq(own.keys()), "nobody comes or goes");
+    for availability in [draining(), last_resort()] {
+        assert!(withhold(&own, &availability).keys().eq(own.keys()), "nobody comes or goes");
     }
 }
 
 /// The stage, running.
 struct Stage {
     own: watch::Sender<Option<Endpoints>>,
-    standing: watch::Sender<Standing>,
+    availability: watch::Sender<Availability>,
     out: watch::Receiver<Option<Endpoints>>,
     task: tokio::task::JoinHandle<()>,
 }
 
 impl Stage {
-    fn start(first: Standing) -> Self {
+    fn start(first: Availability) -> Self {
         let (own, own_in) = watch::channel(None);
-        let (standing, standing_in) = watch::channel(first);
+        let (availability, availability_in) = watch::channel(first);
         let (out_tell, out) = watch::channel(None);
-        Self { own, standing, out, task: tokio::spawn(follow(own_in, standing_in, out_tell)) }
+        Self { own, availability, out, task: tokio::spawn(follow(own_in, availability_in, out_tell)) }
     }
 
     async fn until(&mut self, wanted: impl Fn(&Endpoints) -> bool) {
@@ -102,27 +111,27 @@ impl Stage {
 
 #[tokio::test]
 async fn endpoints_leave_come_as_a_last_resort_and_come_back() {
-    let mut stage = Stage::start(Standing::Serving);
+    let mut stage = Stage::start(Availability::Serving);
     let own = endpoints([endpoint(State::Healthy)]);
     stage.own.send_replace(Some(own.clone()));
     stage.until(|out| out.ptr_eq(&own)).await;
-    stage.standing.send_replace(draining());
+    stage.availability.send_replace(draining());
     stage.until(|out| out.values().all(|e| e.state == State::Draining && !e.last_resort)).await;
     // One that starts meanwhile is withheld from the first.
     let more = endpoints([endpoint(State::Healthy), endpoint(State::Unhealthy)]);
     stage.own.send_replace(Some(more.clone()));
     stage.until(|out| out.len() == 2).await;
     assert!(stage.out.borrow().iter().flat_map(Endpoints::values).all(|e| e.state == State::Draining));
-    stage.standing.send_replace(held_back());
+    stage.availability.send_replace(last_resort());
     stage.until(|out| out.values().any(|e| e.last_resort)).await;
-    stage.standing.send_replace(Standing::Serving);
+    stage.availability.send_replace(Availability::Serving);
     stage.until(|out| out.ptr_eq(&more)).await;
 }
 
 #[tokio::test]
 async fn what_is_not_known_stays_so_and_is_withheld_when_it_comes() {
     let mut stage = Stage::start(draining());
-    stage.standing.send_replace(held_back());
+    stage.availability.send_replace(last_resort());
     tokio::task::yield_now().await;
     assert!(stage.out.borrow().is_none() && !stage.out.has_changed().unwrap());
     stage.own.send_replace(Some(endpoints([endpoint(State::Healthy)])));
@@ -133,8 +142,8 @@ async fn what_is_not_known_stays_so_and_is_withheld_when_it_comes() {
 
 #[tokio::test]
 async fn the_last_standing_stands_when_its_owner_is_gone_and_the_stage_ends_with_health() {
-    let Stage { own, standing, mut out, task } = Stage::start(draining());
-    drop(standing);
+    let Stage { own, availability, mut out, task } = Stage::start(draining());
+    drop(availability);
     own.send_replace(Some(endpoints([endpoint(State::Healthy)])));
     let withheld = |out: &Option<Endpoints>| {
         out.as_ref().is_some_and(|out| out.values().all(|endpoint| endpoint.state == State::Draining))

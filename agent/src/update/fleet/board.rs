@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use semver::Version;
 
-use super::{Outcome, Ruling};
+use super::ruling::{Outcome, Ruling};
 
 /// How long an outcome counts for the circuit.
 const WINDOW: SignedDuration = SignedDuration::from_hours(24);

@@ -8,7 +8,6 @@
 //! harm. Others write below this prefix, too, and need not be meshdog: what is read is bounded and checked.
 
 mod entries;
-mod gateway;
 mod slots;
 
 use std::num::NonZeroU32;
@@ -23,10 +22,13 @@ use tokio::time::sleep;
 use tracing::warn;
 use url::Url;
 
-use super::{Board, FleetError, Grant, Outcome, Ruling, http};
-use entries::{Reset, Stored};
-use gateway::{Gateway, Range};
-use slots::{Acquired, Slots};
+use self::entries::{Reset, Stored};
+use self::slots::{Acquired, Slots};
+use super::board::Board;
+use super::ruling::{Grant, Outcome, Ruling};
+use crate::clients::backoff::Backoff;
+use crate::clients::etcd::{self, Range};
+use crate::clients::http::one_line;
 
 /// The most rulings that are read, newest first.
 const MAX_RULINGS: u32 = 256;
@@ -35,35 +37,15 @@ const MAX_OUTCOMES: u32 = 10_000;
 
 /// How often a change is tried while others change the same value. Each time somebody's change goes through.
 const ATTEMPTS: u32 = 32;
-/// The longest wait before the second attempt; it doubles up to [`LONGEST_WAIT`].
-const FIRST_WAIT: Duration = Duration::from_millis(10);
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// Between two of them.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_millis(250)).jittered();
 
 /// Why etcd could not be asked or told.
 #[derive(Debug, thiserror::Error)]
 pub enum EtcdError {
-    /// No member answered in a way that made sense. Whether a change was made is not known.
-    #[error("no etcd member answered ({tried}); check registry.etcd.endpoints, and that this node can reach them")]
-    NoMember {
-        /// Each endpoint, and what went wrong there.
-        tried: String,
-    },
-    /// A member answered that it will not.
-    #[error("etcd at {endpoint} refused: {words}")]
-    Refused {
-        /// The member that was asked.
-        endpoint: Url,
-        /// Its own words, bounded.
-        words: Arc<str>,
-    },
-    /// There are more bytes below our keys than meshdog would have written.
-    #[error("etcd at {endpoint} answered with too much; look for strange values with `etcdctl get --prefix {prefix}`")]
-    TooMuch {
-        /// The member that was asked.
-        endpoint: Url,
-        /// Below which keys.
-        prefix: Arc<str>,
-    },
+    /// The cluster.
+    #[error(transparent)]
+    Client(#[from] etcd::Error),
     /// Somebody else has written to the lock.
     #[error("the value of {key} in etcd is no lock; if no node is updating, remove it with `etcdctl del {key}`")]
     NoLock {
@@ -81,7 +63,7 @@ pub enum EtcdError {
 /// A group of nodes, as etcd knows it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(super) struct Group {
-    gateway: Gateway,
+    client: etcd::Client,
     name: Arc<str>,
     prefix: Arc<str>,
     /// How many entries were skipped when the board was last read, so that a warning is given once.
@@ -89,10 +71,10 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) fn new(endpoints: &[Url], name: &Arc<str>) -> Result<Self, FleetError> {
+    pub(super) fn new(endpoints: &[Url], name: &Arc<str>) -> Result<Self, EtcdError> {
         let prefix: Arc<str> = format!("/meshdog/v1/update/{name}/").into();
-        let gateway = Gateway::new(endpoints, Arc::clone(&prefix))?;
-        Ok(Self { gateway, name: Arc::clone(name), prefix, skipped: Arc::default() })
+        let client = etcd::Client::new(endpoints, Arc::clone(&prefix))?;
+        Ok(Self { client, name: Arc::clone(name), prefix, skipped: Arc::default() })
     }
 
     pub(super) async fn acquire(&self, node: &str, max: NonZeroU32) -> Result<Grant, EtcdError> {
@@ -115,7 +97,7 @@ impl Group {
     pub(super) async fn board(&self) -> Result<Board, EtcdError> {
         let (rulings_below, outcomes_below) = (self.key("rulings/"), self.key("outcomes/"));
         let [rulings, outcomes, reset] = self
-            .gateway
+            .client
             .read([
                 Range::newest_below(&rulings_below, MAX_RULINGS),
                 Range::newest_below(&outcomes_below, MAX_OUTCOMES),
@@ -135,7 +117,7 @@ impl Group {
     }
 
     pub(super) async fn rule(&self, version: &Version, ruling: &Ruling) -> Result<(), EtcdError> {
-        let ruling = Ruling { by: http::one_line(&ruling.by), why: http::one_line(&ruling.why), ..ruling.clone() };
+        let ruling = Ruling { by: one_line(&ruling.by), why: one_line(&ruling.why), ..ruling.clone() };
         self.tell(&self.key(&format!("rulings/{version}")), &ruling).await
     }
 
@@ -177,18 +159,17 @@ impl Group {
         key: &str,
         decide: impl Fn(Option<&[u8]>) -> Result<(Option<Value>, T), EtcdError>,
     ) -> Result<T, EtcdError> {
-        let mut longest = FIRST_WAIT;
+        let mut delays = RETRY.delays();
         for _ in 0..ATTEMPTS {
-            let [found] = self.gateway.read([Range::one(key)]).await?;
+            let [found] = self.client.read([Range::one(key)]).await?;
             let found = found.into_iter().next();
             let (next, outcome) = decide(found.as_ref().map(|entry| entry.value.as_slice()))?;
             let Some(next) = next else { return Ok(outcome) };
             let revision = found.map_or(0, |entry| entry.mod_revision);
-            if self.gateway.replace(key, revision, next.to_string().as_bytes()).await? {
+            if self.client.replace(key, revision, next.to_string().as_bytes()).await? {
                 return Ok(outcome);
             }
-            sleep(longest.mul_f64(fastrand::f64())).await;
-            longest = (longest * 2).min(LONGEST_WAIT);
+            sleep(delays.wait()).await;
         }
         Err(EtcdError::Busy { key: key.to_owned() })
     }

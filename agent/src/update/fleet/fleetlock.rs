@@ -7,27 +7,31 @@
 //! does not hold the lock, too.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use reqwest::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 use url::Url;
 
-use super::{FleetError, Grant, http};
+use super::ruling::Grant;
+use crate::clients::http::{self, StatusCode, one_line};
 
-/// The longest answer that is read, in bytes. A server's words have a hundred.
-const MAX_ANSWER: usize = 64 * 1024;
+/// A server's words have a hundred bytes.
+const LIMITS: http::Limits = http::Limits::new(Duration::from_secs(10), 64 * 1024).connect(Duration::from_secs(3));
 
 /// Why the lock server could not be asked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockServerError {
+    /// There is no HTTP at all on this machine.
+    #[error("the lock server cannot be asked")]
+    Client(#[source] http::Error),
     /// It cannot be reached, or does not answer in time. Whether the request was granted is not known.
     #[error("no answer from the lock server at {url}; check update.fleet.url, and that this node can reach it")]
     NoAnswer {
         /// What was asked.
         url: Url,
         /// What went wrong.
-        source: reqwest::Error,
+        source: http::Error,
     },
     /// It answered that it could not, or that the request was wrong.
     #[error("the lock server answered {url} with {status}: {words}; check update.fleet.group and the server's log")]
@@ -52,7 +56,7 @@ pub enum LockServerError {
 /// A lock server, asked for one group.
 #[derive(Debug, Clone)]
 pub(super) struct LockServer {
-    http: reqwest::Client,
+    http: http::Client,
     pre_reboot: Url,
     steady_state: Url,
     group: Arc<str>,
@@ -85,9 +89,9 @@ impl No {
 }
 
 impl LockServer {
-    pub(super) fn new(base: &Url, group: &Arc<str>) -> Result<Self, FleetError> {
+    pub(super) fn new(base: &Url, group: &Arc<str>) -> Result<Self, LockServerError> {
         Ok(Self {
-            http: http::client()?,
+            http: http::Client::new(LIMITS).map_err(LockServerError::Client)?,
             pre_reboot: http::below(base, &["v1", "pre-reboot"]),
             steady_state: http::below(base, &["v1", "steady-state"]),
             group: Arc::clone(group),
@@ -113,24 +117,26 @@ impl LockServer {
 
     /// `None` is yes.
     async fn ask(&self, url: &Url, node: &str) -> Result<Option<No>, LockServerError> {
-        let no_answer =
-            |source: reqwest::Error| LockServerError::NoAnswer { url: url.clone(), source: source.without_url() };
+        let no_answer = |source| LockServerError::NoAnswer { url: url.clone(), source };
         let request = self
             .http
-            .post(url.clone())
+            .post(url)
             .header("fleet-lock-protocol", "true")
             .json(&json!({ "client_params": { "id": node, "group": self.group } }));
-        let response = request.send().await.map_err(no_answer)?;
-        let status = response.status();
+        let answer = request.send().await.map_err(no_answer)?;
+        let status = answer.status();
         if status == StatusCode::OK {
             return Ok(None);
         }
-        let body = http::body(response, MAX_ANSWER).await.map_err(no_answer)?.unwrap_or_default();
+        let body = match answer.body().await {
+            Err(http::Error::TooLong(_)) => return Err(LockServerError::Strange { url: url.clone(), status }),
+            body => body.map_err(no_answer)?,
+        };
         // Not by its content type: airlock's says plain text.
         let Ok(Words { kind, value }) = serde_json::from_slice(&body) else {
             return Err(LockServerError::Strange { url: url.clone(), status });
         };
-        let words = http::one_line(if value.is_empty() { &kind } else { &value });
+        let words = one_line(if value.is_empty() { &kind } else { &value });
         Ok(Some(No { url: url.clone(), status, kind, words }))
     }
 }

@@ -16,8 +16,8 @@ const MS: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_secs(60);
 /// Asks often; no deadline is met by accident.
 const FAST: Paces = Paces {
-    poll: (MS, Duration::from_millis(5)),
-    locked: (MS, Duration::from_millis(5), LONG),
+    poll: Backoff::new(MS, Duration::from_millis(5)),
+    locked: Backoff::new(MS, Duration::from_millis(5)).jittered().within(LONG),
     refresh: LONG,
     prepare: LONG,
     turn: LONG,
@@ -25,7 +25,7 @@ const FAST: Paces = Paces {
 };
 /// Gives up soon.
 const HASTY: Paces = Paces {
-    locked: (MS, Duration::from_millis(5), Duration::from_millis(50)),
+    locked: Backoff::new(MS, Duration::from_millis(5)).jittered().within(Duration::from_millis(50)),
     refresh: Duration::from_millis(50),
     prepare: Duration::from_millis(50),
     turn: Duration::from_millis(50),

@@ -56,6 +56,20 @@ fn what_is_saved_is_loaded_by_the_next_start() {
     }
 }
 
+/// Read as fast as can be, this number is another in its last digit, and a third one with the next start.
+#[test]
+fn a_number_stays_the_same_however_often_it_is_saved() {
+    let dir = dir();
+    let number = "2015209444.47302747251";
+    let (mut journal, _) = Journal::open(dir.path()).unwrap();
+    journal.save(&serde_json::from_str::<Value>(number).unwrap()).unwrap();
+    for _ in 0..3 {
+        let (mut journal, loaded) = Journal::open(dir.path()).unwrap();
+        assert_eq!(loaded.body.as_ref().and_then(Value::as_f64), number.parse().ok());
+        journal.save(&loaded.body).unwrap();
+    }
+}
+
 #[test]
 fn a_slot_is_plain() {
     let dir = two(&intent());

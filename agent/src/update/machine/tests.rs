@@ -1,12 +1,14 @@
-//! The state machine against a whole node in memory, whatever happens to it.
+//! The state machine against a whole node in memory, however it is disturbed.
 
 use self::world::{Chaos, World, ends, version};
+use std::time::Duration;
+
 use super::*;
 use crate::config::UpdateSettings;
 
+mod faults;
 mod fleet;
-mod others;
-mod whatever;
+mod invariants;
 mod world;
 
 /// Long enough for an update with everything that belongs to it.
@@ -17,7 +19,7 @@ fn run(world: &mut World, steps: usize) {
     let mut idle = 0;
     for _ in 0..steps {
         world.happens(Chaos::None);
-        let at_rest = matches!(&world.state.phase, Phase::Resting(Rest { why: Some(Why::Idle(_)), .. }));
+        let at_rest = matches!(&world.state.progress, Progress::Standby(Standby { reason: Some(Reason::Idle(_)), .. }));
         idle = if at_rest { idle + 1 } else { 0 };
         if idle > 40 {
             break;
@@ -33,7 +35,7 @@ fn a_good_update_is_kept() {
     assert_eq!(world.running(), version(21));
     assert_eq!(ends(&world), [(End::Good, 1)].into());
     assert!(world.is_free() && world.on_disk().update.is_none());
-    assert_eq!(world.place(), Place::Resting);
+    assert_eq!(world.kind(), ProgressKind::Standby);
     assert!(world.state.memory.verdict.as_ref().is_some_and(|verdict| verdict.good));
 }
 
@@ -93,11 +95,11 @@ fn without_a_rollback_left_a_bad_version_stays() {
     let mut world = World::new();
     world.state.settings = Arc::new(UpdateSettings { max_rollbacks: 0, ..(*world.state.settings).clone() });
     world.offer(true, false);
-    while world.place() != Place::Rebooting {
+    while world.kind() != ProgressKind::Rebooting {
         world.happens(Chaos::None);
     }
     // The agent of the next boot reads its settings anew.
-    while world.place() != Place::Verifying {
+    while world.kind() != ProgressKind::Verifying {
         world.happens(Chaos::None);
     }
     world.state.settings = Arc::new(UpdateSettings { max_rollbacks: 0, ..(*world.state.settings).clone() });
@@ -111,7 +113,7 @@ fn without_a_rollback_left_a_bad_version_stays() {
 fn the_journal_lost_while_a_verdict_is_open_leaves_no_lock_behind() {
     let mut world = World::new();
     world.offer(true, false);
-    while world.place() != Place::Verifying {
+    while world.kind() != ProgressKind::Verifying {
         world.happens(Chaos::None);
     }
     assert!(!world.is_free());
@@ -125,7 +127,7 @@ fn the_journal_lost_while_a_verdict_is_open_leaves_no_lock_behind() {
 fn a_bank_that_failed_to_boot_without_a_journal_is_a_persons_matter() {
     let mut world = World::new();
     world.offer(false, true);
-    while world.place() != Place::Rebooting {
+    while world.kind() != ProgressKind::Rebooting {
         world.happens(Chaos::None);
     }
     world.happens(Chaos::PowerCut);
@@ -140,11 +142,11 @@ fn a_bank_that_failed_to_boot_without_a_journal_is_a_persons_matter() {
 
 #[test]
 fn a_version_that_kills_the_hosts_api_is_taken_back() {
-    let mut world = at(true, true, Place::Rebooting);
+    let mut world = at(true, true, ProgressKind::Rebooting);
     world.happens(Chaos::DeadApi(true));
     world.happens(Chaos::PowerCut);
     run(&mut world, 200);
-    assert_eq!(world.place(), Place::RebootingBack, "the boot loader is told; a reboot cannot be asked for");
+    assert_eq!(world.kind(), ProgressKind::RebootingBack, "the boot loader is told; a reboot cannot be asked for");
     world.happens(Chaos::PowerCut);
     run(&mut world, 20);
     assert_eq!(world.running(), version(20));
@@ -158,7 +160,7 @@ fn a_version_that_kills_the_hosts_api_is_taken_back() {
 fn too_many_boots_without_a_verdict_are_a_verdict() {
     let mut world = World::new();
     world.offer(true, true);
-    while world.place() != Place::Verifying {
+    while world.kind() != ProgressKind::Verifying {
         world.happens(Chaos::None);
     }
     for _ in 0..10 {
@@ -175,7 +177,7 @@ fn an_event_out_of_place_is_an_error_and_changes_nothing() {
     let world = World::new();
     let now = Now { wall: world.wall, boot: Duration::from_secs(60) };
     let illegal = step(&world.state, Event::Rebooting(Ok(())), now).unwrap_err();
-    assert_eq!(illegal, Illegal { place: Place::Starting, event: "reboot accepted" });
+    assert_eq!(illegal, Illegal { at: ProgressKind::Starting, event: "reboot accepted" });
 }
 
 #[test]
@@ -184,24 +186,24 @@ fn a_newer_agents_journal_is_read_and_kept() {
         "update":{"stage":"pondering","intent":{"from":"1.20.0","to":"1.21.0","bank":"A","boot":"x",
         "begun":"2026-11-01T00:00:00Z","mood":"good"}}}"#;
     let record: Record = serde_json::from_str(newer).unwrap();
-    assert_eq!(record.update.as_ref().unwrap().stage, Stage::Unknown);
+    assert_eq!(record.update.as_ref().unwrap().stage, Checkpoint::Unknown);
     let state = State::new(world::settings(""), "node-a".into(), record);
     let again = serde_json::to_value(state.record()).unwrap();
     assert_eq!(again["fancy"]["a"], 1);
     assert_eq!(again["update"]["intent"]["mood"], "good");
 }
 
-/// A world in which an update of this kind got as far as that place, if it does.
-fn at(boots: bool, well: bool, place: Place) -> World {
+/// A world in which an update of this kind got as far as that kind, if it does.
+fn at(boots: bool, well: bool, kind: ProgressKind) -> World {
     let mut world = World::new();
     world.offer(boots, well);
-    reach(&mut world, place);
+    reach(&mut world, kind);
     world
 }
 
-fn reach(world: &mut World, place: Place) {
+fn reach(world: &mut World, kind: ProgressKind) {
     for _ in 0..200 {
-        if world.place() == place {
+        if world.kind() == kind {
             break;
         }
         world.happens(Chaos::None);
@@ -209,11 +211,11 @@ fn reach(world: &mut World, place: Place) {
 }
 
 /// A second update, so that the other bank holds what ran before the first.
-fn second(place: Place) -> World {
-    let mut world = at(true, true, Place::Resting);
+fn second(kind: ProgressKind) -> World {
+    let mut world = at(true, true, ProgressKind::Standby);
     run(&mut world, CALM);
     assert_eq!(world.running(), version(21));
     world.offer(true, true);
-    reach(&mut world, place);
+    reach(&mut world, kind);
     world
 }

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::{Baseline, Check, first_of};
+use super::report::{Baseline, Check, first_of};
 use crate::model::{Endpoints, State};
 
 /// Healthy endpoints by service.

@@ -1,7 +1,7 @@
 //! Whether the agent's resolver answers, and answers a mesh name with its VIP.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::Finding;
-use crate::model::{AliasName, Desired, Frontend, L4, error_chain};
+use super::report::Finding;
+use crate::model::{AliasName, Desired, Family, Frontend, L4, View, error_chain};
 use crate::names::dns::{LEASE_NAME, SelfQuery};
 
 /// How long one question may wait for its answer.
@@ -20,12 +20,13 @@ const TRIES: usize = 3;
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// The name to ask for: the first whose VIP somebody serves. Never the one that stands for the resolver itself.
-pub(super) fn name_to_ask(desired: &Desired) -> Option<(&AliasName, Ipv4Addr)> {
-    let served = |vip: Ipv4Addr| {
+pub(super) fn name_to_ask(desired: &Desired) -> Option<(&AliasName, IpAddr)> {
+    let served = |vip: IpAddr| {
         let first = Frontend { vip, l4: L4::Tcp, port: NonZeroU16::MIN };
-        desired.ruleset.frontends.range(first..).next().is_some_and(|(frontend, _)| frontend.vip == vip)
+        let frontends = desired.ruleset(View::Node).map(|ruleset| &ruleset.frontends);
+        frontends.and_then(|all| all.range(first..).next()).is_some_and(|(frontend, _)| frontend.vip == vip)
     };
-    let names = desired.names.iter().map(|(name, vip)| (name, *vip));
+    let names = desired.names.iter().flat_map(|(name, vips)| vips.iter().map(move |vip| (name, vip)));
     names.filter(|(name, _)| name.as_str() != LEASE_NAME).find(|(_, vip)| served(*vip))
 }
 
@@ -38,7 +39,7 @@ pub(super) async fn look(resolver: &SelfQuery, desired: &watch::Receiver<Option<
     loop {
         let asked = desired.borrow().as_deref().and_then(name_to_ask).map(|(name, vip)| (name.clone(), vip));
         let Some((name, vip)) = asked else { return Ok("the resolver works; no service has a name".to_owned()) };
-        let problem = match answered(resolver.resolve(&name)).await {
+        let problem = match answered(resolver.resolve(&name, Family::of(vip))).await {
             Ok(Some(address)) if address == vip => return Ok(format!("the resolver works; {name} is {vip}")),
             Ok(Some(address)) => format!("{name} is {address}, not {vip}"),
             Ok(None) => format!("{name} has no address, not {vip}"),

@@ -1,21 +1,24 @@
+use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::{SocketAddr, SocketAddrV4};
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::time::Instant;
 
+use super::report::MAX_FOUND;
 use super::*;
 use crate::config::Auto;
-use crate::model::{Endpoint, EndpointId, Frontend, L4, Ruleset, ServiceId, State};
-use crate::names::dns::{self, Lease, Names};
+use crate::model::{
+    Endpoint, EndpointAddresses, EndpointId, Frontend, L4, LocalNetwork, Names, Ruleset, ServiceId, State, View,
+};
+use crate::names::dns::{self, Lease};
 
-pub(super) fn v4(address: SocketAddr) -> SocketAddrV4 {
-    match address {
-        SocketAddr::V4(v4) => v4,
-        SocketAddr::V6(v6) => panic!("{v6}"),
-    }
+/// Of an endpoint of this node.
+pub(super) fn own(local: SocketAddr) -> EndpointAddresses {
+    let local = local.try_into().unwrap();
+    EndpointAddresses::Own { network: LocalNetwork::Bridge, local, published: None }
 }
 
 fn id(service: &str) -> ServiceId {
@@ -28,7 +31,7 @@ pub(super) fn endpoint(service: &str, n: u8, state: State) -> Arc<Endpoint> {
     Arc::new(Endpoint {
         service: id(service),
         id: EndpointId::new(&format!("{n:012x}"), NonZeroU16::MIN, L4::Tcp),
-        address: SocketAddrV4::new([172, 17, 0, n].into(), 8080),
+        addresses: own(SocketAddr::new([172, 17, 0, n].into(), 8080)),
         protocol: Default::default(),
         aliases: ["web:80".parse().unwrap()].into(),
         weight: Default::default(),
@@ -48,31 +51,31 @@ pub(super) fn endpoints(all: impl IntoIterator<Item = Arc<Endpoint>>) -> Endpoin
 }
 
 /// A mesh in which these services are dialled at these addresses, and are there themselves.
-pub(super) fn served(services: &[(&str, SocketAddrV4)]) -> Desired {
+pub(super) fn served(services: &[(&str, SocketAddr)]) -> Desired {
     let mut desired = Desired::default();
     let mut ruleset = Ruleset::default();
     for (service, address) in services {
         let service = id(service);
         let port = NonZeroU16::new(address.port()).unwrap();
-        let frontend = Frontend { vip: *address.ip(), l4: L4::Tcp, port };
+        let frontend = Frontend { vip: address.ip(), l4: L4::Tcp, port };
         ruleset.frontends.insert(frontend, [*address].into());
-        desired.names.insert(service.qualified().unwrap(), *address.ip());
+        desired.names.insert(service.qualified().unwrap(), address.ip().into());
         desired.served.insert(frontend, service);
     }
-    desired.ruleset = Arc::new(ruleset);
+    desired.rulesets = [(View::Node, Arc::new(ruleset))].into();
     desired
 }
 
 /// An address that is taken and refuses, for as long as the socket does not listen.
-pub(super) fn bound() -> (TcpSocket, SocketAddrV4) {
+pub(super) fn bound() -> (TcpSocket, SocketAddr) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let address = v4(socket.local_addr().unwrap());
+    let address = socket.local_addr().unwrap();
     (socket, address)
 }
 
 /// A listener whose queue is full: further connections hang.
-pub(super) async fn full() -> (Vec<TcpStream>, TcpListener, SocketAddrV4) {
+pub(super) async fn full() -> (Vec<TcpStream>, TcpListener, SocketAddr) {
     let (socket, address) = bound();
     let listener = socket.listen(1).unwrap();
     let mut held = Vec::new();
@@ -126,9 +129,9 @@ struct Node {
 impl Node {
     async fn well() -> Self {
         let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = v4(service.local_addr().unwrap());
+        let address = service.local_addr().unwrap();
         let up = || watch::Sender::new(Source { state: SourceState::Up, ..Source::starting() });
-        let in_sync = DataplaneState { in_sync: true, ..DataplaneState::default() };
+        let in_sync = DataplaneState::of_one(|state| state.in_sync = true);
         let own = endpoints((1..=10).map(|n| endpoint("prod/orders", n, State::Healthy)));
         Self {
             host_api: up(),
@@ -243,7 +246,7 @@ async fn a_kernel_that_stays_behind_is_unwell() {
     // Nothing that takes time of its own: the clock runs ahead.
     node.settings.tcp.clear();
     node.desired.send_replace(Some(Arc::default()));
-    node.dataplane.send_modify(|state| (state.in_sync, state.failures) = (false, 3));
+    node.dataplane.send_modify(|state| state.change(|state| (state.in_sync, state.failures) = (false, 3)));
     let verify = node.verify(None).unwrap();
     tokio::time::pause();
     let report = verify.check(&Baseline::default()).await;
@@ -254,11 +257,11 @@ async fn a_kernel_that_stays_behind_is_unwell() {
 #[tokio::test]
 async fn a_kernel_that_is_just_catching_up_is_waited_for() {
     let node = Node::well().await;
-    node.dataplane.send_modify(|state| state.in_sync = false);
+    node.dataplane.send_modify(|state| state.change(|state| state.in_sync = false));
     let verify = node.verify(None).unwrap();
     let check = tokio::spawn(async move { verify.check(&Baseline::default()).await });
     tokio::task::yield_now().await;
-    node.dataplane.send_modify(|state| state.in_sync = true);
+    node.dataplane.send_modify(|state| state.change(|state| state.in_sync = true));
     assert!(check.await.unwrap().good());
 }
 
@@ -335,11 +338,11 @@ async fn a_look_ends_however_much_hangs() {
     let mut node = Node::well().await;
     let (_held, _listener, hangs) = full().await;
     let resolver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let resolver_address = v4(resolver.local_addr().unwrap());
+    let resolver_address = resolver.local_addr().unwrap();
     node.settings.http = vec![format!("http://{hangs}/").parse().unwrap()];
     node.settings.tcp = vec![hangs.into()];
     node.desired.send_replace(Some(Arc::new(served(&[("prod/orders", hangs)]))));
-    node.dataplane.send_modify(|state| state.in_sync = false);
+    node.dataplane.send_modify(|state| state.change(|state| state.in_sync = false));
     let verify = node.verify(Some(SelfQuery::new(resolver_address, None))).unwrap();
     tokio::time::pause();
     let begin = Instant::now();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use futures_util::future::join_all;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
-use super::{EACH, Finding, first_of};
-use crate::model::{Desired, Endpoints, Frontend, L4};
+use super::report::{EACH, Finding, first_of};
+use crate::model::{Desired, Endpoints, Frontend, L4, View};
 
 /// How many are dialled at once.
 const AT_ONCE: usize = 8;
@@ -22,16 +22,18 @@ const MAX_DIALLED: usize = 64;
 
 /// Where to dial: one VIP and port for each service that takes TCP connections, those with an endpoint on this node
 /// first.
-pub(super) fn dial_list(desired: &Desired, own: Option<&Endpoints>) -> Vec<SocketAddrV4> {
+pub(super) fn dial_list(desired: &Desired, own: Option<&Endpoints>) -> Vec<SocketAddr> {
     let own = own.into_iter().flat_map(|own| own.values());
-    let here: HashSet<SocketAddrV4> = own.filter(|e| e.protocol.l4() == L4::Tcp).map(|e| e.address).collect();
+    let here: HashSet<SocketAddr> =
+        own.filter(|e| e.protocol.l4() == L4::Tcp).flat_map(|e| e.addresses.local()).collect();
     let mut known = HashSet::new();
     let (mut list, mut elsewhere) = (Vec::new(), Vec::new());
-    for (frontend, slots) in desired.ruleset.frontends.iter().filter(|(frontend, _)| frontend.l4 == L4::Tcp) {
+    let frontends = desired.ruleset(View::Node).into_iter().flat_map(|ruleset| ruleset.frontends.iter());
+    for (frontend, slots) in frontends.filter(|(frontend, _)| frontend.l4 == L4::Tcp) {
         if desired.served.get(frontend).is_some_and(|service| known.insert(service)) {
             let local = slots.iter().any(|slot| here.contains(slot));
             let list = if local { &mut list } else { &mut elsewhere };
-            list.push(SocketAddrV4::new(frontend.vip, frontend.port.get()));
+            list.push(frontend.address());
         }
     }
     list.append(&mut elsewhere);
@@ -66,12 +68,12 @@ pub(super) async fn look(desired: &Desired, own: Option<&Endpoints>) -> Finding 
     }
 }
 
-async fn dial(address: SocketAddrV4) -> io::Result<()> {
+async fn dial(address: SocketAddr) -> io::Result<()> {
     timeout(DIAL, TcpStream::connect(address)).await.map_err(|_| io::ErrorKind::TimedOut)?.map(drop)
 }
 
-fn name(desired: &Desired, address: SocketAddrV4) -> String {
-    let frontend = NonZeroU16::new(address.port()).map(|port| Frontend { vip: *address.ip(), l4: L4::Tcp, port });
+fn name(desired: &Desired, address: SocketAddr) -> String {
+    let frontend = NonZeroU16::new(address.port()).map(|port| Frontend { vip: address.ip(), l4: L4::Tcp, port });
     match frontend.and_then(|frontend| desired.served.get(&frontend)) {
         Some(service) => format!("{service} at {address}"),
         None => address.to_string(),

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use url::Url;
 
-use super::{Finding, first_of};
+use super::report::{Finding, first_of};
+use crate::clients::http;
 use crate::model::endpoint::of_service;
 use crate::model::{DiscoveryName, Endpoints, Namespace, ServiceId, State, error_chain};
 
@@ -32,7 +33,7 @@ enum Target {
 enum Failure {
     /// Its text must not show the URL, which may carry a secret.
     #[error("no answer")]
-    Http(#[source] reqwest::Error),
+    Http(#[source] http::Error),
     #[error("status {0}; 200 to 299 is well")]
     Status(u16),
     #[error("no connection")]
@@ -67,16 +68,6 @@ fn shown(url: &Url) -> String {
     format!("{bare}{}", if url.query().is_some() { "?…" } else { "" })
 }
 
-/// A client for [`Wanted::look`]: a fresh connection every time, straight to the address, no further than the answer.
-pub(super) fn client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .no_proxy()
-        .redirect(reqwest::redirect::Policy::none())
-        .pool_max_idle_per_host(0)
-        .user_agent(concat!("meshdog/", env!("CARGO_PKG_VERSION")))
-        .build()
-}
-
 impl Wanted {
     pub(super) fn name(&self) -> &Arc<str> {
         &self.name
@@ -88,7 +79,7 @@ impl Wanted {
     }
 
     /// Looks once, for as long as it takes. `own` is `None` while this node's endpoints are not known.
-    pub(super) async fn look(&self, http: &reqwest::Client, own: Option<&Endpoints>) -> Finding {
+    pub(super) async fn look(&self, http: &http::Client, own: Option<&Endpoints>) -> Finding {
         let answer = match &self.target {
             Target::Service(id) => return service(id, own),
             Target::Http(url) => get(http, url).await,
@@ -98,10 +89,9 @@ impl Wanted {
     }
 }
 
-async fn get(http: &reqwest::Client, url: &Url) -> Result<String, Failure> {
-    let answer = http.get(url.clone()).send().await;
+async fn get(http: &http::Client, url: &Url) -> Result<String, Failure> {
     // The body is of no interest, and as long as the stranger likes: it is not read.
-    let status = answer.map_err(|error| Failure::Http(error.without_url()))?.status().as_u16();
+    let status = http.get(url).send().await.map_err(Failure::Http)?.status().as_u16();
     match status {
         200..=299 => Ok(format!("status {status}")),
         _ => Err(Failure::Status(status)),

@@ -8,16 +8,17 @@ use jiff::{Timestamp, Unit};
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::{looking, phase};
 use crate::config::update::UpdateMode;
-use crate::update::machine::{Held, Intent, Now, Past, Phase, Pin, Rest, Retry, Stage, State, Step, Verdict, Why};
-use crate::update::policy;
+use crate::update::machine::{
+    Checkpoint, Hold, Intent, Now, PastUpdate, Progress, Reason, Retry, Standby, State, Step, Underway, Verdict,
+    VersionPin, policy,
+};
 use crate::update::verify::{Check, Report};
 
 /// The node's own update. What there is nothing to say about is absent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UpdateStatus {
-    /// Where it stands, by [`phase`]'s word.
+    /// The word of its [`Phase`](crate::update::machine::Phase).
     pub phase: Arc<str>,
     /// The OS version that runs, where the host has said so.
     pub running: Option<Arc<str>>,
@@ -25,7 +26,7 @@ pub struct UpdateStatus {
     pub chosen: Option<Version>,
     /// Versions that this node will not take.
     pub refused: Vec<Version>,
-    /// Why it stands there, for people.
+    /// Why it is there, for people.
     pub why: Arc<str>,
     /// When that ends, if that is known: by then a drain is over, a verdict is there, or what is waited for has come.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -50,7 +51,7 @@ pub struct UpdateStatus {
     pub verdict: Option<VerdictStatus>,
     /// Why no update begins until a person says resume, and since when.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub held: Option<Held>,
+    pub held: Option<Hold>,
     /// Why each version is refused that this node or another found bad.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refusals: Vec<Refusal>,
@@ -71,7 +72,7 @@ pub struct UpdateStatus {
     pub trouble: Option<Arc<str>>,
     /// The last updates, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub history: Vec<Past>,
+    pub history: Vec<PastUpdate>,
 }
 
 /// Whether a version was found good.
@@ -126,14 +127,14 @@ fn is_zero(value: &u32) -> bool {
 #[must_use]
 pub fn status(state: &State, now: Now) -> UpdateStatus {
     let memory = &state.memory;
-    let rest = match &state.phase {
-        Phase::Resting(rest) | Phase::Locking { rest, .. } => Some(rest),
-        Phase::Starting(_) | Phase::Unsupported(_) | Phase::Updating { .. } => None,
+    let standby = match &state.progress {
+        Progress::Standby(standby) | Progress::Locking { standby, .. } => Some(standby),
+        Progress::Starting(_) | Progress::Unsupported(_) | Progress::Updating { .. } => None,
     };
-    let intent = intent(&state.phase);
+    let intent = intent(&state.progress);
     let refusals = memory.rulings.iter().filter(|(_, ruling)| ruling.refused);
     UpdateStatus {
-        phase: phase(state).into(),
+        phase: state.phase().as_str().into(),
         running: running(state).map(|running| running.to_string().into()),
         chosen: chosen(state),
         refused: refused(state).into_iter().cloned().collect(),
@@ -157,10 +158,16 @@ pub fn status(state: &State, now: Now) -> UpdateStatus {
         rollbacks: memory.rollbacks,
         retry: memory.retry.clone(),
         version_lock: memory.pin.as_ref().map(Lock::from),
-        checked_at: rest.and_then(|rest| rest.refreshed_at),
+        checked_at: standby.and_then(|standby| standby.refreshed_at),
         trouble: trouble(state),
         history: memory.history.clone(),
     }
+}
+
+/// Whether the host is being looked at, so that where the update is will be known anew soon.
+#[must_use]
+pub fn looking(state: &State) -> bool {
+    matches!(state.progress, Progress::Starting(_) | Progress::Standby(Standby { reason: None, .. }))
 }
 
 /// The versions that this node will not take: found bad, or refused by the settings.
@@ -172,19 +179,19 @@ pub fn refused(state: &State) -> BTreeSet<&Version> {
 
 /// The version that runs, where the host was looked at in this boot: what the journal says may be of another.
 fn running(state: &State) -> Option<&Version> {
-    match &state.phase {
-        Phase::Starting(_) | Phase::Unsupported(_) => None,
+    match &state.progress {
+        Progress::Starting(_) | Progress::Unsupported(_) => None,
         // The banks are enough to know it.
-        Phase::Updating { intent, step: Step::Verifying { .. } | Step::RollingBack { .. } } => Some(&intent.to),
-        Phase::Resting(_) | Phase::Locking { .. } | Phase::Updating { .. } => state.memory.running.as_ref(),
+        Progress::Updating { intent, step: Step::Verifying { .. } | Step::RollingBack { .. } } => Some(&intent.to),
+        Progress::Standby(_) | Progress::Locking { .. } | Progress::Updating { .. } => state.memory.running.as_ref(),
     }
 }
 
 /// The connections that this node's endpoints have left, while they drain and once they were counted.
 #[must_use]
 pub fn connections(state: &State) -> Option<u64> {
-    match &state.phase {
-        Phase::Updating { step: Step::Draining { left, .. }, .. } => *left,
+    match &state.progress {
+        Progress::Updating { step: Step::Draining { left, .. }, .. } => *left,
         _ => None,
     }
 }
@@ -192,53 +199,53 @@ pub fn connections(state: &State) -> Option<u64> {
 /// The last look at every check, while a version is verified.
 #[must_use]
 pub fn report(state: &State) -> Option<&Report> {
-    match &state.phase {
-        Phase::Updating { step: Step::Verifying { report, .. }, .. } => report.as_ref(),
+    match &state.progress {
+        Progress::Updating { step: Step::Verifying { report, .. }, .. } => report.as_ref(),
         _ => None,
     }
 }
 
 fn chosen(state: &State) -> Option<Version> {
-    match &state.phase {
-        Phase::Resting(rest) => rest.chosen.clone(),
-        Phase::Starting(_) | Phase::Unsupported(_) => None,
-        Phase::Locking { intent, .. } | Phase::Updating { intent, .. } => {
+    match &state.progress {
+        Progress::Standby(standby) => standby.chosen.clone(),
+        Progress::Starting(_) | Progress::Unsupported(_) => None,
+        Progress::Locking { intent, .. } | Progress::Updating { intent, .. } => {
             (running(state) != Some(&intent.to)).then(|| intent.to.clone())
         }
     }
 }
 
 /// The update under way.
-fn intent(phase: &Phase) -> Option<&Intent> {
-    match phase {
-        Phase::Starting(underway) => underway.as_ref().map(|(intent, _)| intent),
-        Phase::Locking { intent, .. } | Phase::Updating { intent, .. } => Some(intent),
-        Phase::Unsupported(_) | Phase::Resting(_) => None,
+fn intent(progress: &Progress) -> Option<&Intent> {
+    match progress {
+        Progress::Starting(underway) => underway.as_ref().map(|underway| &underway.intent),
+        Progress::Locking { intent, .. } | Progress::Updating { intent, .. } => Some(intent),
+        Progress::Unsupported(_) | Progress::Standby(_) => None,
     }
 }
 
 fn why(state: &State) -> Arc<str> {
-    match &state.phase {
-        Phase::Starting(None) => "looking at the host".into(),
-        Phase::Starting(Some((intent, Stage::Preparing))) => {
+    match &state.progress {
+        Progress::Starting(None) => "looking at the host".into(),
+        Progress::Starting(Some(Underway { stage: Checkpoint::Preparing, intent })) => {
             format!("looking at the host: the agent was restarted before it rebooted into {}", intent.to).into()
         }
-        Phase::Starting(Some((intent, _))) => {
+        Progress::Starting(Some(Underway { intent, .. })) => {
             format!("looking at the host, to see what became of the update to {}", intent.to).into()
         }
-        Phase::Unsupported(why) => why.clone(),
-        Phase::Resting(rest) => {
+        Progress::Unsupported(why) => why.clone(),
+        Progress::Standby(standby) => {
             let held = state.memory.held.as_ref().filter(|_| state.settings.mode != UpdateMode::Off);
-            match (held, &rest.why) {
+            match (held, &standby.reason) {
                 (Some(held), _) => held.why.clone(),
-                (None, Some(Why::Waiting(why, _) | Why::Idle(why))) => why.clone(),
+                (None, Some(Reason::Waiting(why, _) | Reason::Idle(why))) => why.clone(),
                 (None, None) => "looking at the host".into(),
             }
         }
-        Phase::Locking { intent, .. } => {
+        Progress::Locking { intent, .. } => {
             format!("asks the fleet whether it is this node's turn to update to {}", intent.to).into()
         }
-        Phase::Updating { intent, step } => doing(state, intent, step).into(),
+        Progress::Updating { intent, step } => doing(state, intent, step).into(),
     }
 }
 
@@ -253,11 +260,11 @@ fn doing(state: &State, intent: &Intent, step: &Step) -> String {
         }
         Step::Draining { left: None, .. } => format!("takes this node's endpoints out before the update to {to}"),
         Step::Activating => format!("tells the next boot to take {to}"),
-        Step::Rebooting { back: false, .. } => format!("reboots into {to}"),
-        Step::Rebooting { back: true, .. } => format!("reboots back into {from}: {}", condemned(state, to)),
-        Step::Withdrawing { why, trouble, .. } => {
-            let trouble = trouble.as_ref().map(|trouble| format!("; {trouble}")).unwrap_or_default();
-            format!("calls the update to {to} off: {why}{trouble}")
+        Step::Rebooting { .. } => format!("reboots into {to}"),
+        Step::RebootingBack { .. } => format!("reboots back into {from}: {}", condemned(state, to)),
+        Step::Withdrawing { why, failure, .. } => {
+            let failure = failure.as_ref().map(|failure| format!("; {failure}")).unwrap_or_default();
+            format!("calls the update to {to} off: {why}{failure}")
         }
         Step::Verifying { report: None, .. } => format!("looks how the workloads do on {to}"),
         Step::Verifying { report: Some(report), .. } => {
@@ -283,10 +290,12 @@ fn condemned(state: &State, version: &Version) -> Arc<str> {
 }
 
 fn until(state: &State, now: Now) -> Option<Timestamp> {
-    match &state.phase {
-        Phase::Resting(Rest { why: Some(Why::Waiting(_, until)), .. }) if state.memory.held.is_none() => *until,
-        Phase::Updating { step: Step::Draining { since, .. }, .. } => wall(*since + state.settings.drain, now),
-        Phase::Updating { step: Step::Verifying { since, .. }, .. } => {
+    match &state.progress {
+        Progress::Standby(Standby { reason: Some(Reason::Waiting(_, until)), .. }) if state.memory.held.is_none() => {
+            *until
+        }
+        Progress::Updating { step: Step::Draining { since, .. }, .. } => wall(*since + state.settings.drain, now),
+        Progress::Updating { step: Step::Verifying { since, .. }, .. } => {
             wall(*since + state.settings.verify.deadline, now)
         }
         _ => None,
@@ -304,10 +313,10 @@ fn wall(moment: Duration, now: Now) -> Option<Timestamp> {
 }
 
 fn trouble(state: &State) -> Option<Arc<str>> {
-    let of_phase = match &state.phase {
-        Phase::Resting(rest) | Phase::Locking { rest, .. } => rest.trouble.as_ref(),
-        Phase::Updating { step: Step::RollingBack { trouble, .. }, .. } => trouble.as_ref(),
-        Phase::Starting(_) | Phase::Unsupported(_) | Phase::Updating { .. } => None,
+    let of_phase = match &state.progress {
+        Progress::Standby(standby) | Progress::Locking { standby, .. } => standby.failure.as_ref(),
+        Progress::Updating { step: Step::RollingBack { failure, .. }, .. } => failure.as_ref(),
+        Progress::Starting(_) | Progress::Unsupported(_) | Progress::Updating { .. } => None,
     };
     let forgetful =
         || (!state.recorded).then(|| "the journal on disk is behind; what is new in it would be lost".into());
@@ -321,8 +330,8 @@ impl From<&Verdict> for VerdictStatus {
     }
 }
 
-impl From<&Pin> for Lock {
-    fn from(pin: &Pin) -> Self {
+impl From<&VersionPin> for Lock {
+    fn from(pin: &VersionPin) -> Self {
         Self { to: pin.to.clone(), before: pin.before.as_str().into() }
     }
 }

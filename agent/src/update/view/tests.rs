@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::update::fleet::Ruling;
-use crate::update::machine::{BootId, End, Event, Held, Past, Pin, Retry, Verdict, step};
+use crate::update::machine::{
+    BootId, Command, End, Hold, PastUpdate, Reason, Retry, Standby, Verdict, VersionPin, obey,
+};
 use crate::update::tests::{idle, intent, moment, starting, then, updating, verifying, version};
 use crate::update::verify::{Check, Report};
 
@@ -15,30 +17,32 @@ fn shown(state: &State) -> Value {
 }
 
 /// Phase, reason and end of it.
-fn stands(state: &State) -> (String, String, Value) {
+fn seen_as(state: &State) -> (String, String, Value) {
     let shown = shown(state);
     let text = |key: &str| shown[key].as_str().unwrap().to_owned();
-    assert_eq!(text("phase"), phase(state));
+    assert_eq!(text("phase"), state.phase().as_str());
     (text("phase"), text("why"), shown["until"].clone())
 }
 
-fn restarted(stage: Stage) -> State {
-    State { phase: Phase::Starting(Some((intent(), stage))), ..starting("automatic") }
+fn restarted(stage: Checkpoint) -> State {
+    State { progress: Progress::Starting(Some(Underway { stage, intent: intent() })), ..starting("automatic") }
 }
 
 fn waiting(why: &str, until: Option<Timestamp>) -> State {
-    let why = Some(Why::Waiting(why.into(), until));
-    State { phase: Phase::Resting(Rest { why, ..Rest::default() }), ..idle("automatic") }
+    let reason = Some(Reason::Waiting(why.into(), until));
+    State { progress: Progress::Standby(Standby { reason, ..Standby::default() }), ..idle("automatic") }
 }
 
 #[test]
 fn every_place_has_its_word_and_its_reason() {
-    let verifying_since = |boot: &str| Stage::Verifying { boot: BootId(boot.into()), boots: 1, since: Duration::ZERO };
+    let verifying_since =
+        |boot: &str| Checkpoint::Verifying { boot: BootId(boot.into()), boots: 1, since: Duration::ZERO };
     let later: Timestamp = "2026-01-03T00:00:00Z".parse().unwrap();
-    let locking = State { phase: Phase::Locking { intent: intent(), rest: Rest::default() }, ..idle("automatic") };
-    let unsupported = State { phase: Phase::Unsupported("one bank".into()), ..idle("automatic") };
+    let locking =
+        State { progress: Progress::Locking { intent: intent(), standby: Standby::default() }, ..idle("automatic") };
+    let unsupported = State { progress: Progress::Unsupported("one bank".into()), ..idle("automatic") };
     let just = |state: &State, word: &str, why: &str| {
-        let (phase, found, until) = stands(state);
+        let (phase, found, until) = seen_as(state);
         assert_eq!((&*phase, until), (word, Value::Null), "{found}");
         assert!(found.contains(why), "{found}");
     };
@@ -52,21 +56,21 @@ fn every_place_has_its_word_and_its_reason() {
     just(&updating(Step::Preparing), "preparing", "writes it to the other bank");
     just(&updating(Step::Measuring), "preparing", "measures");
     just(&updating(Step::Activating), "activating", "1.21.1");
-    just(&updating(Step::Rebooting { back: false, asked: 1 }), "rebooting", "reboots into 1.21.1");
-    just(&updating(Step::Rebooting { back: true, asked: 1 }), "rolling-back", "reboots back into 1.20.5");
+    just(&updating(Step::Rebooting { asked: 1 }), "rebooting", "reboots into 1.21.1");
+    just(&updating(Step::RebootingBack { asked: 1 }), "rolling-back", "reboots back into 1.20.5");
     just(
-        &updating(Step::Withdrawing { why: "somebody else".into(), activated: false, trouble: None }),
+        &updating(Step::Withdrawing { why: "somebody else".into(), activated: false, failure: None }),
         "waiting",
         "1.21.1 off: somebody else",
     );
-    just(&updating(Step::RollingBack { failed: 0, trouble: None }), "rolling-back", "takes 1.21.1 back");
-    just(&restarted(Stage::Preparing), "waiting", "the agent was restarted");
-    just(&restarted(Stage::Activating), "verifying", "what became of the update to 1.21.1");
+    just(&updating(Step::RollingBack { failed: 0, failure: None }), "rolling-back", "takes 1.21.1 back");
+    just(&restarted(Checkpoint::Preparing), "waiting", "the agent was restarted");
+    just(&restarted(Checkpoint::Activating), "verifying", "what became of the update to 1.21.1");
     just(&restarted(verifying_since("b")), "verifying", "what became of");
-    just(&restarted(Stage::Unknown), "verifying", "what became of");
-    just(&restarted(Stage::RollingBack), "rolling-back", "what became of");
+    just(&restarted(Checkpoint::Unknown), "verifying", "what became of");
+    just(&restarted(Checkpoint::RollingBack), "rolling-back", "what became of");
 
-    let (phase, why, until) = stands(&waiting("no window is open", Some(later)));
+    let (phase, why, until) = seen_as(&waiting("no window is open", Some(later)));
     assert_eq!((&*phase, &*why, until), ("waiting", "no window is open", json!("2026-01-03T00:00:00Z")));
 }
 
@@ -74,7 +78,7 @@ fn every_place_has_its_word_and_its_reason() {
 fn a_drain_ends_when_it_is_over_at_the_latest() {
     let draining = |left| updating(Step::Draining { since: Duration::from_secs(40), left });
     // Begun 60 s ago, for 5 min.
-    let (phase, why, until) = stands(&draining(Some(3)));
+    let (phase, why, until) = seen_as(&draining(Some(3)));
     assert_eq!((&*phase, until), ("draining", json!("2026-01-02T03:08:05Z")));
     assert!(why.ends_with("3 left"), "{why}");
     assert_eq!(shown(&draining(Some(3)))["connections"], 3);
@@ -84,7 +88,7 @@ fn a_drain_ends_when_it_is_over_at_the_latest() {
 #[test]
 fn what_is_verified_shows_every_check_and_the_deadline() {
     // Begun 40 s ago, for 10 min.
-    let (phase, why, until) = stands(&verifying());
+    let (phase, why, until) = seen_as(&verifying());
     assert_eq!((&*phase, until), ("verifying", json!("2026-01-02T03:13:25Z")));
     assert!(why.starts_with("1 of 2 checks fail on 1.21.1: http http://127.0.0.1:8080/healthz: status 503"), "{why}");
     let status = shown(&verifying());
@@ -94,9 +98,11 @@ fn what_is_verified_shows_every_check_and_the_deadline() {
     assert_eq!(shown(&updating(Step::Preparing))["chosen"], "1.21.1");
 
     let mut well = verifying();
-    let Phase::Updating { step: Step::Verifying { report: Some(report), .. }, .. } = &mut well.phase else { panic!() };
+    let Progress::Updating { step: Step::Verifying { report: Some(report), .. }, .. } = &mut well.progress else {
+        panic!()
+    };
     report.checks.truncate(1);
-    assert!(stands(&well).1.starts_with("every check holds on 1.21.1"));
+    assert!(seen_as(&well).1.starts_with("every check holds on 1.21.1"));
 }
 
 #[test]
@@ -122,14 +128,14 @@ fn what_ran_is_not_told_before_the_host_was_looked_at() {
 #[test]
 fn what_is_held_says_so_before_anything_else() {
     let mut state = waiting("no window is open", Some(moment()));
-    state.memory.held = Some(Held { why: "by hand".into(), since: moment() });
-    assert_eq!(stands(&state), ("held".to_owned(), "by hand".to_owned(), Value::Null));
+    state.memory.held = Some(Hold { why: "by hand".into(), since: moment() });
+    assert_eq!(seen_as(&state), ("held".to_owned(), "by hand".to_owned(), Value::Null));
     assert_eq!(shown(&state)["held"], json!({"why": "by hand", "since": "2026-01-02T03:04:05Z"}));
     // An update that is beyond recall goes on.
     let under_way = State { memory: state.memory.clone(), ..verifying() };
-    assert_eq!(stands(&under_way).0, "verifying");
+    assert_eq!(seen_as(&under_way).0, "verifying");
     let off = State { settings: starting("off").settings, ..state };
-    assert_eq!(stands(&off).1, "no window is open", "where updates are off, a hold is not the reason");
+    assert_eq!(seen_as(&off).1, "no window is open", "where updates are off, a hold is not the reason");
 }
 
 #[test]
@@ -147,12 +153,12 @@ fn what_is_remembered_is_shown() {
     });
     Arc::make_mut(&mut state.settings).refuse = vec![version("1.21.1"), version("1.19.0")];
     let (from, to, why): (_, _, Arc<str>) = (version("1.20.5"), version("1.21.1"), "docker: down".into());
-    state.memory.history = vec![Past { at: moment(), from, to, end: End::RolledBack, why: why.clone() }];
+    state.memory.history = vec![PastUpdate { at: moment(), from, to, end: End::RolledBack, why: why.clone() }];
     state.memory.retry = Some(Retry { version: version("1.21.2"), attempts: 2, at: moment(), why });
-    state.memory.pin = Some(Pin { to: version("1.20.5"), before: "latest".into(), set: true, lift: false });
+    state.memory.pin = Some(VersionPin { to: version("1.20.5"), before: "latest".into(), set: true, lift: false });
     state.memory.rollbacks = 1;
-    let Phase::Resting(rest) = &mut state.phase else { panic!() };
-    (rest.chosen, rest.trouble) = (Some(version("1.21.1")), Some("the lock server is away".into()));
+    let Progress::Standby(standby) = &mut state.progress else { panic!() };
+    (standby.chosen, standby.failure) = (Some(version("1.21.1")), Some("the lock server is away".into()));
 
     let (status, at) = (shown(&state), "2026-01-02T03:04:05Z");
     let expected = json!({
@@ -174,8 +180,8 @@ fn what_is_remembered_is_shown() {
     assert_eq!(serde_json::from_value::<UpdateStatus>(status).unwrap(), super::status(&state, then()));
 
     // Why it is taken back is why it was found bad.
-    state.phase = updating(Step::RollingBack { failed: 1, trouble: Some("signpost failed".into()) }).phase;
-    assert_eq!(stands(&state).1, "takes 1.21.1 back: docker: down");
+    state.progress = updating(Step::RollingBack { failed: 1, failure: Some("signpost failed".into()) }).progress;
+    assert_eq!(seen_as(&state).1, "takes 1.21.1 back: docker: down");
     assert_eq!(shown(&state)["trouble"], "signpost failed");
 }
 
@@ -189,9 +195,9 @@ fn a_journal_that_cannot_be_written_is_trouble() {
 fn whoever_asks_for_a_look_can_tell_when_it_is_over() {
     let before = waiting("no window is open", None);
     assert!(!looking(&before));
-    let (asked, _) = step(&before, Event::Check, then()).unwrap();
+    let (asked, _) = obey(&before, Command::Check, then());
     assert!(looking(&asked) && shown(&asked)["looking"] == true);
-    assert_eq!(stands(&asked).1, "looking at the host");
+    assert_eq!(seen_as(&asked).1, "looking at the host");
     assert!(looking(&starting("automatic")));
     assert!(!looking(&verifying()));
 }

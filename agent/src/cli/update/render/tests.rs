@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::cli::text::WIDTH;
 use crate::update::fleet::Ruling;
-use crate::update::machine::{End, Held, Past, Phase, Pin, Retry, State, Verdict};
+use crate::update::machine::{End, Hold, PastUpdate, Progress, Retry, State, Verdict, VersionPin};
 use crate::update::tests::{idle, moment, then, verifying, version};
 use crate::update::verify::{Check, Report};
 use crate::update::view;
@@ -31,16 +31,16 @@ fn tried() -> State {
     state.memory.verdict =
         Some(Verdict { version: version("1.21.1"), good: false, at: before(7200), why: why.clone(), report });
     let (from, to) = (version("1.20.5"), version("1.21.1"));
-    state.memory.history = vec![Past { at: before(7000), from, to, end: End::RolledBack, why: why.clone() }];
+    state.memory.history = vec![PastUpdate { at: before(7000), from, to, end: End::RolledBack, why: why.clone() }];
     let at = Timestamp::from_second(moment().as_second() + 600).unwrap();
     state.memory.retry = Some(Retry { version: version("1.21.2"), attempts: 2, at, why: "the lock is away".into() });
-    state.memory.pin = Some(Pin { to: version("1.20.5"), before: "latest".into(), set: true, lift: false });
-    state.memory.held = Some(Held { why: "by hand".into(), since: before(60) });
+    state.memory.pin = Some(VersionPin { to: version("1.20.5"), before: "latest".into(), set: true, lift: false });
+    state.memory.held = Some(Hold { why: "by hand".into(), since: before(60) });
     state.memory.rollbacks = 1;
     Arc::make_mut(&mut state.settings).refuse = vec![version("1.19.0")];
-    let Phase::Resting(rest) = &mut state.phase else { panic!() };
-    (rest.chosen, rest.refreshed_at) = (Some(version("1.21.1")), Some(before(90)));
-    rest.trouble = Some("no answer from the lock server".into());
+    let Progress::Standby(standby) = &mut state.progress else { panic!() };
+    (standby.chosen, standby.refreshed_at) = (Some(version("1.21.1")), Some(before(90)));
+    standby.failure = Some("no answer from the lock server".into());
     state
 }
 
@@ -98,7 +98,7 @@ fn a_node_with_a_past() {
 fn strangers_words_stay_on_the_screen() {
     let mut state = tried();
     let wide: Arc<str> = "because \x1b[2J ".repeat(100).into();
-    state.memory.held = Some(Held { why: wide.clone(), since: moment() });
+    state.memory.held = Some(Hold { why: wide.clone(), since: moment() });
     for past in &mut state.memory.history {
         past.why = wide.clone();
     }

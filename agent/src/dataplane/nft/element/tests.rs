@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::dataplane::netlink::messages;
+use crate::dataplane::netlink::{messages, nfproto};
 use crate::dataplane::nft::abi;
 
 proptest! {
@@ -9,10 +9,10 @@ proptest! {
     fn no_elements_make_the_reader_fail(
         set in prop::sample::select(&RULESET[..]),
         key in prop::collection::vec(any::<u8>(), 0..40),
-        value in prop::collection::vec(any::<u8>(), 0..12),
+        value in prop::collection::vec(any::<u8>(), 0..24),
     ) {
         let mut batch = Batch::new();
-        batch.push(msg::NEWSETELEM, 0, abi::IPV4, |w| {
+        batch.push(msg::NEWSETELEM, 0, nfproto(Family::V4), |w| {
             w.text(abi::elem::LIST_SET, set);
             w.nest(abi::elem::LIST_ELEMENTS, |w| w.nest(abi::LIST_ELEM, |w| {
                 w.nest(abi::elem::KEY, |w| w.attr(abi::data::VALUE, &key));
@@ -21,7 +21,7 @@ proptest! {
         });
         for element in messages(batch.messages()).flat_map(|message| read(&message)).flatten() {
             let mut again = Batch::new();
-            write(&mut again, &Op::Add(element.clone()));
+            write(&mut again, Family::V4, &Op::Add(element.clone()));
             let read: Vec<_> = messages(again.messages()).flat_map(|message| read(&message)).collect();
             prop_assert_eq!(read, vec![Some(element)], "what is taken for an element is one");
         }

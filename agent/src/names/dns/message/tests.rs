@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn names() -> Names {
-    let vip = Ipv4Addr::new(198, 19, 0, 7);
+    let vip = DualStack::V4([198, 19, 0, 7].into());
     ["orders", "orders.prod", "a.b"].into_iter().map(|name| (name.parse().unwrap(), vip)).collect()
 }
 
@@ -129,9 +129,34 @@ fn edns_is_answered_with_edns() {
 }
 
 #[test]
+fn a_name_has_an_address_of_each_family_that_it_has_a_vip_of() {
+    let (v4, v6): (IpAddr, IpAddr) = ([198, 19, 0, 7].into(), "fd6d::7".parse().unwrap());
+    let stacks = [("four", vec![v4]), ("six", vec![v6]), ("both", vec![v4, v6])];
+    let names: Names =
+        stacks.iter().map(|(name, all)| (name.parse().unwrap(), DualStack::collect(all.clone()).unwrap())).collect();
+    for (name, all) in stacks {
+        for (kind, address) in [(RecordType::A, v4), (RecordType::AAAA, v6)] {
+            let query = query(&format!("{name}."), kind).to_vec().unwrap();
+            let Verdict::Reply(bytes, ..) = decide(&query, Some(&names)) else { panic!("no answer") };
+            let answer = Message::from_vec(&bytes).unwrap();
+            let addresses: Vec<_> = answer.answers.iter().filter_map(|record| record.data.ip_addr()).collect();
+            assert_eq!(
+                addresses,
+                all.iter().copied().filter(|vip| *vip == address).collect::<Vec<_>>(),
+                "{name} {kind}"
+            );
+            assert_eq!(answer.authorities.len(), usize::from(addresses.is_empty()), "no data is said with an SOA");
+        }
+    }
+}
+
+#[test]
 fn the_largest_mesh_answers_fit_a_plain_datagram() {
     let longest = [&"x".repeat(63), ".", &"y".repeat(63)].concat();
-    let names: Names = [(longest.parse().unwrap(), Ipv4Addr::LOCALHOST)].into_iter().collect();
+    let names: Names =
+        [(longest.parse().unwrap(), DualStack::Both([127, 0, 0, 1].into(), std::net::Ipv6Addr::LOCALHOST))]
+            .into_iter()
+            .collect();
     for kind in [RecordType::A, RecordType::SOA, RecordType::AAAA] {
         let query = with_edns(query(&format!("{longest}."), kind), 512, EdnsFlags::default());
         let Verdict::Reply(bytes, ..) = decide(&query.to_vec().unwrap(), Some(&names)) else { panic!("no answer") };

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::DualStack;
 
 fn response(change: impl FnOnce(&mut Value)) -> ContainerInspectResponse {
     let mut value = json!({
@@ -45,7 +46,7 @@ fn a_plain_container() {
     assert_eq!((seen.stop_signal, seen.stop_timeout), (Signal::TERM, Some(Duration::from_secs(10))));
     assert_eq!((seen.health, seen.paused), (DockerHealth::None, false));
     let network = seen.attachment.resolve(&bridges());
-    assert_eq!(network, Network::Bridge { address: Ipv4Addr::new(172, 17, 0, 3) });
+    assert_eq!(network, Network::Bridge { address: DualStack::V4([172, 17, 0, 3].into()), published: Arc::default() });
 }
 
 #[test]
@@ -146,4 +147,34 @@ fn only_bridge_networks_have_an_interface() {
     assert_eq!(network(json!({"Id": "é", "Driver": "bridge"})), None);
     let hostile = json!({"Id": id, "Driver": "bridge", "Options": {"com.docker.network.bridge.name": "a/b"}});
     assert_eq!(network(hostile), None);
+}
+
+#[test]
+fn ports_that_are_published_for_others() {
+    let seen = seen(|v| {
+        v["NetworkSettings"]["Ports"] = json!({
+            "8080/tcp": [
+                {"HostIp": "0.0.0.0", "HostPort": "32768"}, {"HostIp": "::", "HostPort": "32768"},
+                {"HostIp": "127.0.0.1", "HostPort": "9"}, {"HostIp": "10.0.0.9", "HostPort": "80"},
+            ],
+            "53/udp": [{"HostIp": "", "HostPort": "5353"}],
+            "9/sctp": [{"HostIp": "", "HostPort": "9"}], "70000/tcp": [{"HostPort": "1"}],
+            "7/tcp": [{"HostIp": "nonsense", "HostPort": "7"}, {"HostIp": "0.0.0.0", "HostPort": "0"}],
+            "6/tcp": null,
+        });
+    });
+    let Network::Bridge { published, .. } = seen.attachment.resolve(&bridges()) else { panic!("no bridge") };
+    let port = |port: u16| NonZeroU16::new(port).unwrap();
+    let published_on = |on: u16, l4, host_ip: Option<&str>, host| PublishedPort {
+        port: port(on),
+        l4,
+        host_ip: host_ip.map(|ip| ip.parse().unwrap()),
+        host_port: port(host),
+    };
+    let expected = [
+        published_on(53, L4::Udp, None, 5353),
+        published_on(8080, L4::Tcp, None, 32768),
+        published_on(8080, L4::Tcp, Some("10.0.0.9"), 80),
+    ];
+    assert_eq!(&published[..], expected);
 }

@@ -1,5 +1,3 @@
-use std::net::Ipv4Addr;
-
 use proptest::prelude::*;
 
 use super::super::inspect::Attached;
@@ -13,13 +11,13 @@ fn id(n: u8) -> ContainerId {
 
 fn seen(n: u8, life: u64) -> Seen {
     let attached =
-        Attached { name: "bridge".into(), network: "n0".into(), address: Some(Ipv4Addr::new(172, 17, life as u8, n)) };
+        Attached { name: "bridge".into(), network: "n0".into(), address: Some([172, 17, life as u8, n].into()) };
     Seen {
         id: id(n),
         name: "web".into(),
         image: "web".into(),
         labels: Arc::default(),
-        attachment: Attachment::Networks(vec![attached]),
+        attachment: Attachment::Networks(vec![attached], Arc::default()),
         health: DockerHealth::None,
         started_ms: life,
         paused: false,

@@ -47,7 +47,7 @@ async fn learns_once() {
     let (mut imds, _, asked) = service().await;
     for _ in 0..3 {
         imds.ask(BOTH).await.unwrap();
-        let known = InstanceFacts { address: Some(Ipv4Addr::new(10, 0, 12, 34)), zone: Some("us-west-2a".into()) };
+        let known = InstanceFacts { address: Some([10, 0, 12, 34].into()), zone: Some("us-west-2a".into()) };
         assert_eq!(imds.facts(), &known);
     }
     assert_eq!(asked.lock().unwrap().len(), 3, "token, address, zone");

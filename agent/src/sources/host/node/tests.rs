@@ -1,10 +1,12 @@
+use std::net::Ipv4Addr;
+
 use serde_json::json;
 
 use super::*;
 
-const GIVEN: Ipv4Addr = Ipv4Addr::new(10, 9, 9, 9);
-const IMDS: Ipv4Addr = Ipv4Addr::new(10, 0, 12, 34);
-const ROUTE: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 2);
+const GIVEN: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 9, 9, 9));
+const IMDS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 12, 34));
+const ROUTE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 168, 1, 2));
 
 fn auto() -> NodeSettings {
     NodeSettings { advertise: Auto::Auto, zone: Auto::Auto }

@@ -9,7 +9,7 @@ fn orders() -> ServiceId {
 
 fn flow(client: u16, port: u16) -> Flow {
     Flow {
-        client: SocketAddrV4::new([172, 17, 0, 9].into(), client),
+        client: SocketAddr::new([172, 17, 0, 9].into(), client),
         frontend: Frontend { vip: [198, 19, 0, 7].into(), l4: L4::Tcp, port: NonZeroU16::new(port).unwrap() },
         endpoint: "172.17.0.3:8080".parse().unwrap(),
     }
@@ -27,18 +27,18 @@ fn connections_are_counted_where_they_belong() {
     let flows = Flows::default();
     let mut traffic = Traffic::new(watch::channel(Some(Arc::new(desired))).1, flows.clone());
 
-    traffic.observe(Seen::Flow(&FlowKind::New, &flow(1, 80)));
-    traffic.observe(Seen::Flow(&FlowKind::New, &flow(2, 80)));
-    traffic.observe(Seen::Flow(&FlowKind::New, &flow(3, 81)));
+    traffic.observe(Observation::Flow(&FlowEvent { kind: FlowKind::New, flow: flow(1, 80) }));
+    traffic.observe(Observation::Flow(&FlowEvent { kind: FlowKind::New, flow: flow(2, 80) }));
+    traffic.observe(Observation::Flow(&FlowEvent { kind: FlowKind::New, flow: flow(3, 81) }));
     let counts = flows.of(&orders());
     assert_eq!((counts.connections.get(), counts.active.get()), (2, 2));
 
-    traffic.observe(Seen::Flow(&end(true), &flow(1, 80)));
-    traffic.observe(Seen::Flow(&end(false), &flow(2, 80)));
+    traffic.observe(Observation::Flow(&FlowEvent { kind: end(true), flow: flow(1, 80) }));
+    traffic.observe(Observation::Flow(&FlowEvent { kind: end(false), flow: flow(2, 80) }));
     // Begun before we looked: its bytes count, and it was never counted as open.
-    traffic.observe(Seen::Flow(&end(true), &flow(9, 80)));
+    traffic.observe(Observation::Flow(&FlowEvent { kind: end(true), flow: flow(9, 80) }));
     assert_eq!((counts.connections.get(), counts.active.get(), counts.connect_failures.get()), (2, 0, 1));
-    traffic.observe(Seen::Ejected(&flow(9, 80)));
+    traffic.observe(Observation::Ejection(&flow(9, 80)));
     assert_eq!(counts.ejections.get(), 1);
     assert_eq!((counts.request_bytes.get(), counts.response_bytes.get()), (300, 3000));
 }

@@ -2,12 +2,12 @@ use crate::telemetry::inputs::tests::Fixture;
 use crate::telemetry::metrics::tests::{scrape, value};
 use crate::telemetry::metrics::{Handles, registry};
 use crate::update::fleet::Ruling;
-use crate::update::machine::{End, Held, Past, State, Step, Verdict};
+use crate::update::machine::{End, Hold, PastUpdate, State, Step, Verdict};
 use crate::update::tests::{handle, idle, moment, updating, verifying, version};
 use crate::update::verify::Report;
 
 fn samples(state: State) -> Vec<(String, f64)> {
-    let (update, _ends) = handle(state);
+    let (update, _task) = handle(state);
     update.metrics.transitions.inc_by(3);
     update.metrics.illegal.inc();
     let handles = Handles { update: update.metrics.clone(), ..Handles::default() };
@@ -22,7 +22,7 @@ fn an_update_in_metrics() {
     let ruling = |refused| Ruling { refused, at: moment(), by: "node-b".into(), why: "".into() };
     state.memory.rulings = [(version("1.21.1"), ruling(true)), (version("1.21.0"), ruling(false))].into();
     state.memory.rollbacks = 2;
-    state.memory.held = Some(Held { why: "by hand".into(), since: moment() });
+    state.memory.held = Some(Hold { why: "by hand".into(), since: moment() });
     state.memory.verdict = Some(Verdict {
         version: version("1.21.0"),
         good: false,
@@ -30,7 +30,7 @@ fn an_update_in_metrics() {
         why: "".into(),
         report: Report::default(),
     });
-    let past = |end| Past { at: moment(), from: version("1.20.5"), to: version("1.21.0"), end, why: "".into() };
+    let past = |end| PastUpdate { at: moment(), from: version("1.20.5"), to: version("1.21.0"), end, why: "".into() };
     state.memory.history = vec![past(End::RolledBack), past(End::Good), past(End::RolledBack)];
     let samples = samples(state);
     for (series, expected) in [

@@ -1,7 +1,7 @@
-use std::net::{TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use super::*;
-use crate::dataplane::netns::Netns;
+use crate::dataplane::kernel_tests::netns::Netns;
 
 #[test]
 fn connections_of_tcp_endpoints_are_counted() {
@@ -15,7 +15,7 @@ fn connections_of_tcp_endpoints_are_counted() {
             runtime.block_on(connections(&own)).unwrap()
         })
     };
-    let [one, two] = [8080, 8081].map(|port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
+    let [one, two] = [8080, 8081].map(|port| SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
     let open = move || {
         let listener = TcpListener::bind(one).unwrap();
         let clients = [(); 3].map(|()| TcpStream::connect(one).unwrap());

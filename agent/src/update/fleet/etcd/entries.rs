@@ -5,9 +5,10 @@ use semver::Version;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::super::http::one_line;
-use super::super::{Board, Outcome, Ruling};
-use super::gateway::Entry;
+use crate::clients::etcd::Entry;
+use crate::clients::http::one_line;
+use crate::update::fleet::board::Board;
+use crate::update::fleet::ruling::{Outcome, Ruling};
 
 /// The longest value that is read, in bytes. Ours have a few hundred.
 const MAX_VALUE: usize = 4096;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::super::http::one_line;
+use crate::clients::http::one_line;
 
 /// How many holders a sentence names.
 const NAMED: usize = 5;

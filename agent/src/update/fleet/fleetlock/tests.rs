@@ -77,7 +77,7 @@ async fn a_release_that_failed_is_told_from_one_that_was_not_needed() {
 #[tokio::test]
 async fn whoever_is_no_lock_server_is_not_believed() {
     let (mut server, client) = bench().await;
-    let endless = format!("{{\"kind\":\"lock_held\",\"value\":\"{}\"}}", "x".repeat(MAX_ANSWER));
+    let endless = format!("{{\"kind\":\"lock_held\",\"value\":\"{}\"}}", "x".repeat(LIMITS.body));
     for (status, body) in [
         (503, "<html>Service Unavailable</html>"),
         (404, "404 page not found\n"),

@@ -18,16 +18,16 @@ fn two(max_at_once: usize) -> (Shared, World, World) {
 #[test]
 fn what_was_bad_on_one_node_is_not_begun_on_another() {
     let (fleet, mut a, mut b) = two(1);
-    reach(&mut a, Place::Preparing);
+    reach(&mut a, ProgressKind::Preparing);
     run(&mut b, 30);
-    assert!(matches!(b.place(), Place::Resting | Place::Locking), "it is not its turn");
+    assert!(matches!(b.kind(), ProgressKind::Standby | ProgressKind::Locking), "it is not its turn");
     for _ in 0..CALM {
         a.happens(Chaos::None);
         b.happens(Chaos::None);
     }
     assert_eq!(ends(&a), [(End::RolledBack, 1)].into());
     assert!(b.state.memory.history.is_empty());
-    let Phase::Resting(Rest { why: Some(Why::Idle(why)), .. }) = &b.state.phase else { panic!() };
+    let Progress::Standby(Standby { reason: Some(Reason::Idle(why)), .. }) = &b.state.progress else { panic!() };
     assert!(why.contains("1.21.0 is refused") && why.contains("node-a"), "{why}");
     assert_eq!((a.version_lock.as_str(), b.version_lock.as_str()), ("1.20.0", "latest"));
     assert!(fleet.lock().unwrap().holders.is_empty());
@@ -36,8 +36,8 @@ fn what_was_bad_on_one_node_is_not_begun_on_another() {
 #[test]
 fn what_turns_out_bad_while_another_node_drains_is_called_off_there() {
     let (fleet, mut a, mut b) = two(2);
-    reach(&mut b, Place::Draining);
-    reach(&mut a, Place::RebootingBack);
+    reach(&mut b, ProgressKind::Draining);
+    reach(&mut a, ProgressKind::RebootingBack);
     assert_eq!(fleet.lock().unwrap().last_word(&version(21)), Some(true), "told before the host reboots");
     run(&mut b, CALM);
     assert_eq!(ends(&b), [(End::Withdrawn, 1)].into());
@@ -54,7 +54,7 @@ fn whoever_allows_a_version_allows_it_everywhere_whatever_the_clocks_say() {
     assert_eq!(ends(&a), [(End::RolledBack, 1)].into());
     run(&mut b, 30);
     b.happens(Chaos::Allow);
-    reach(&mut b, Place::Preparing);
+    reach(&mut b, ProgressKind::Preparing);
     assert_eq!(fleet.lock().unwrap().last_word(&version(21)), Some(false));
     // Not by the node alone that was asked, and not for longer than it proves bad again.
     run(&mut b, CALM);
@@ -70,7 +70,7 @@ proptest! {
     /// The world checks before every step towards a reboot that nothing the fleet had said at the last look speaks
     /// against it.
     #[test]
-    fn whatever_happens_to_two_nodes_nobody_takes_what_the_fleet_refuses(
+    fn no_disturbance_of_two_nodes_has_one_take_what_the_fleet_refuses(
         max in 1..3_usize,
         happenings in vec((any::<bool>(), chaos()), 0..600),
     ) {
@@ -80,7 +80,7 @@ proptest! {
             node.happens(chaos);
         }
         for node in [&mut a, &mut b] {
-            whatever::calm_down(node);
+            invariants::calm_down(node);
         }
         prop_assert!(fleet.lock().unwrap().holders.is_empty(), "{}\n{}", a.story(), b.story());
     }

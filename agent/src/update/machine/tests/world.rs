@@ -14,16 +14,20 @@ use semver::Version;
 pub(super) use self::chaos::{Chaos, chaos};
 use self::checks::Witness;
 use self::disk::{Disk, Updog};
+pub(super) use self::effects::fails;
 use self::fleet::OTHER;
 pub(super) use self::fleet::{Fleet, Shared};
 use super::super::*;
 use crate::config;
+use crate::update::fleet::Grant;
 use crate::update::verify::{Baseline, Check, Report};
 
 mod chaos;
 mod checks;
 mod disk;
+mod effects;
 mod fleet;
+mod foreign;
 
 pub(super) const NODE: &str = "node-a";
 pub(super) const MAX_ROLLBACKS: u32 = 2;
@@ -54,7 +58,7 @@ pub(super) struct World {
     going_down: bool,
     witness: Witness,
     /// Every transition that was seen.
-    pub(super) edges: BTreeSet<(Place, &'static str, Place)>,
+    pub(super) edges: BTreeSet<(ProgressKind, &'static str, ProgressKind)>,
     log: Vec<Line>,
 }
 
@@ -62,7 +66,7 @@ pub(super) struct World {
 #[derive(Debug)]
 enum Line {
     Chaos(Chaos),
-    Step(Place, &'static str, Place, Vec<&'static str>),
+    Step(ProgressKind, &'static str, ProgressKind, Vec<&'static str>),
     Boot(u32, Version),
 }
 
@@ -117,8 +121,8 @@ impl World {
         }
     }
 
-    pub(super) fn place(&self) -> Place {
-        Place::of(&self.state.phase)
+    pub(super) fn kind(&self) -> ProgressKind {
+        ProgressKind::of(&self.state.progress)
     }
 
     pub(super) fn running(&self) -> Version {
@@ -177,17 +181,17 @@ impl World {
             Chaos::Crash => self.crash(),
             Chaos::PowerCut => self.reboot(),
             Chaos::Hours(hours) => self.pass(Duration::from_secs(3600 * u64::from(hours))),
-            Chaos::Hold => self.event(Event::Hold("by hand".into())),
+            Chaos::Hold => self.command(Command::Hold("by hand".into())),
             Chaos::Resume => {
                 self.witness.resumed(self.state.record().update);
-                self.event(Event::Resume);
+                self.command(Command::Resume);
             }
             Chaos::Allow => {
                 if let Some(version) = self.witness.refused.pop_last() {
-                    self.event(Event::Allow(version));
+                    self.command(Command::Allow(version));
                 }
             }
-            Chaos::Check => self.event(Event::Check),
+            Chaos::Check => self.command(Command::Check),
             Chaos::Offer { boots, well } => self.offer(boots, well),
             Chaos::DiskFull(full) => self.disk_full = full,
             Chaos::FleetDown(down) => self.fleet_down = down,
@@ -203,34 +207,8 @@ impl World {
                 [UpdateAction::Refresh, UpdateAction::Prepare, UpdateAction::Activate, UpdateAction::Deactivate]
                     [usize::from(what)],
             ),
-            Chaos::ForeignRollback => {
-                let mut disk = self.disk.lock().unwrap();
-                let before = disk.banks().next();
-                let turned = disk.roll_back().is_ok() && disk.banks().next() != before;
-                drop(disk);
-                self.pass(Duration::from_millis(1));
-                if turned {
-                    self.witness.turned(self.wall);
-                }
-            }
-            Chaos::ForeignLock(what) => {
-                let versions = &self.updater.offer.versions;
-                let lock = match what {
-                    0 => "latest".to_owned(),
-                    1 => self.running().to_string(),
-                    2 => format!("v{}", versions.first().unwrap_or(&version(20))),
-                    _ => versions.last().unwrap_or(&version(20)).to_string(),
-                };
-                // What a rollback would write, too, says nothing of who wrote it.
-                let pins = [self.state.memory.pin.clone(), self.on_disk().memory.pin];
-                match pins.map(|pin| pin.filter(|pin| pin.keeps(&lock)).map(|pin| pin.before)) {
-                    [None, None] => self.witness.operators_lock = (lock.clone(), self.wall),
-                    [Some(before), Some(_)] => self.witness.operators_lock = (before, self.wall),
-                    // It would depend on whether the agent is restarted before its journal can be written.
-                    _ => return,
-                }
-                self.version_lock = lock;
-            }
+            Chaos::ForeignRollback => self.foreign_rollback(),
+            Chaos::ForeignLock(what) => self.foreign_lock(what),
             Chaos::BadUpdog(bad) => self.disk.lock().unwrap().bad_updog = bad,
             Chaos::Sick(sick) => self.sick = sick,
             Chaos::OneBank(one) => self.one_bank = one,
@@ -257,13 +235,13 @@ impl World {
         match self.queue.pop_front() {
             Some(effect) => self.carry_out(effect),
             None if self.going_down => {
-                if matches!(self.place(), Place::Rebooting | Place::RebootingBack) {
-                    self.edges.insert((self.place(), "the host reboots", Place::Starting));
+                if matches!(self.kind(), ProgressKind::Rebooting | ProgressKind::RebootingBack) {
+                    self.edges.insert((self.kind(), "the host reboots", ProgressKind::Starting));
                 }
                 self.reboot();
             }
             None => {
-                self.pass(self.state.pause().max(Duration::from_millis(10)));
+                self.pass(self.state.tick_after().max(Duration::from_millis(10)));
                 self.event(Event::Tick);
             }
         }
@@ -280,8 +258,18 @@ impl World {
             Ok(done) => done,
             Err(illegal) => panic!("{illegal}\n{}", self.story()),
         };
+        self.stepped(name, next, effects);
+    }
+
+    fn command(&mut self, command: Command) {
+        let name = command.name();
+        let (next, effects) = obey(&self.state, command, self.now());
+        self.stepped(name, next, effects);
+    }
+
+    fn stepped(&mut self, name: &'static str, next: State, effects: Vec<Effect>) {
         let before = std::mem::replace(&mut self.state, next);
-        let (from, to) = (Place::of(&before.phase), self.place());
+        let (from, to) = (ProgressKind::of(&before.progress), self.kind());
         self.log.push(Line::Step(from, name, to, effects.iter().map(Effect::name).collect()));
         self.edges.insert((from, name, to));
         self.check(&before, name, &effects);
@@ -334,99 +322,6 @@ impl World {
         self.crash();
     }
 
-    fn carry_out(&mut self, effect: Effect) {
-        let broken = std::mem::take(&mut self.fail) || self.going_down;
-        let trouble = || Trouble { why: "failed".into(), unsupported: false, seen: None };
-        let fleet_fails = broken || self.fleet_down;
-        self.pass(Duration::from_millis(20));
-        let event = match effect {
-            Effect::Record { .. } => unreachable!("it is written at once"),
-            Effect::Look if self.one_bank => {
-                Event::Looked(Err(Trouble { why: "one bank".into(), unsupported: true, seen: None }))
-            }
-            Effect::Look if self.api_dead => {
-                let seen = Glimpse { boot: self.boot_id(), banks: self.disk.lock().unwrap().banks() };
-                Event::Looked(Err(Trouble { seen: Some(seen), ..trouble() }))
-            }
-            Effect::Look if broken => Event::Looked(Err(trouble())),
-            Effect::Look => {
-                self.witness.looked = self.wall;
-                if !self.fleet_down {
-                    self.witness.heard = self.fleet.lock().unwrap().words.len();
-                }
-                Event::Looked(Ok(Box::new(self.facts())))
-            }
-            Effect::Refresh => {
-                let refreshed = self.act(UpdateAction::Refresh, broken).map(drop);
-                self.hide();
-                Event::Refreshed(refreshed)
-            }
-            Effect::Acquire => {
-                let granted = self.fleet.lock().unwrap().acquire(self.node);
-                // The answer may be lost though the lock is not.
-                Event::Granted(match granted {
-                    _ if fleet_fails => Err("the fleet failed".into()),
-                    true => Ok(Grant::Granted),
-                    false => Ok(Grant::Refused("others have it".into())),
-                })
-            }
-            Effect::Release if fleet_fails => Event::Released(fails("the fleet")),
-            Effect::Release => {
-                self.may_release();
-                self.fleet.lock().unwrap().holders.remove(self.node);
-                Event::Released(Ok(()))
-            }
-            Effect::Prepare => {
-                self.may_prepare();
-                Event::Prepared(self.act(UpdateAction::Prepare, broken))
-            }
-            Effect::Measure => Event::Measured(Baseline::default()),
-            Effect::Count if broken => Event::Counted(fails("the count")),
-            Effect::Count => Event::Counted(Ok(u64::from(self.up.subsec_nanos().is_multiple_of(3)))),
-            Effect::Activate => {
-                self.may_act(&Stage::Activating);
-                Event::Activated(self.act(UpdateAction::Activate, broken))
-            }
-            Effect::Deactivate => {
-                self.may_deactivate();
-                Event::Deactivated(self.act(UpdateAction::Deactivate, broken))
-            }
-            Effect::Reboot => {
-                self.may_reboot();
-                let broken = broken || self.api_dead;
-                if !broken {
-                    self.going_down = true;
-                }
-                Event::Rebooting(if broken { fails("the reboot") } else { Ok(()) })
-            }
-            Effect::Check(_) => {
-                let ok = !self.sick && !self.api_dead && !self.bad.contains(&self.running()) && !broken;
-                let check = Check { name: "workloads".into(), ok, found: "".into() };
-                Event::Checked(Report { checks: vec![check] })
-            }
-            Effect::RollBack if broken => Event::RolledBack(fails("signpost")),
-            Effect::RollBack => {
-                self.may_roll_back();
-                let mut disk = self.disk.lock().unwrap();
-                Event::RolledBack(disk.roll_back().map(|()| disk.banks()).map_err(Arc::from))
-            }
-            Effect::Pin(_) if broken || self.api_dead => Event::Pinned(fails("the host")),
-            Effect::Pin(to) => {
-                self.may_pin(&to);
-                self.version_lock = to;
-                Event::Pinned(Ok(()))
-            }
-            Effect::Rule(version, _) if fleet_fails => Event::Ruled(version, fails("the fleet")),
-            Effect::Rule(version, ruling) => {
-                self.fleet.lock().unwrap().rule(version.clone(), ruling);
-                Event::Ruled(version, Ok(()))
-            }
-            Effect::Report(_) => Event::Reported(if fleet_fails { fails("the fleet") } else { Ok(()) }),
-            Effect::Reset(_) => Event::BreakerReset(if fleet_fails { fails("the fleet") } else { Ok(()) }),
-        };
-        self.event(event);
-    }
-
     fn boot_id(&self) -> BootId {
         BootId(format!("boot-{}", self.boot).into())
     }
@@ -434,49 +329,10 @@ impl World {
     pub(super) fn now(&self) -> Now {
         Now { wall: self.wall, boot: self.up }
     }
-
-    pub(super) fn facts(&mut self) -> Facts {
-        let updates = self.updater.status(self.wall).ok().cloned();
-        let banks = self.disk.lock().unwrap().banks();
-        Facts {
-            boot: self.boot_id(),
-            running: self.running(),
-            updates,
-            banks,
-            version_lock: Some(self.version_lock.clone()),
-            seed: Some(7),
-            board: if self.fleet_down {
-                Err("the fleet is down".into())
-            } else {
-                Ok(self.fleet.lock().unwrap().board.clone())
-            },
-            ready: Ok(()),
-        }
-    }
-
-    fn act(&mut self, action: UpdateAction, broken: bool) -> Result<Box<UpdateStatus>, Trouble> {
-        if self.api_dead {
-            return Err(Trouble { why: "the API is dead".into(), unsupported: false, seen: None });
-        }
-        let trouble = |why: String| Trouble { why: why.into(), unsupported: false, seen: None };
-        self.updater.act(action, &self.version_lock, self.wall).map_err(|refusal| trouble(format!("{refusal:?}")))?;
-        self.pass(Duration::from_millis(1));
-        let status = self.updater.status(self.wall).map_err(|refusal| trouble(format!("{refusal:?}")))?;
-        let command = status.most_recent_command.as_ref().expect("a command");
-        // The answer may be lost though it was done.
-        if broken || command.cmd_status != CommandOutcome::Success {
-            return Err(trouble(format!("{action:?} failed: {command:?}")));
-        }
-        Ok(Box::new(status.clone()))
-    }
 }
 
 fn image(version: &Version) -> Image {
     Image { arch: "x86_64".to_owned(), version: version.to_string(), variant: "aws-ecs-2".to_owned() }
-}
-
-pub(super) fn fails<T>(what: &str) -> Result<T, Arc<str>> {
-    Err(format!("{what} failed").into())
 }
 
 /// How the updates ended that are remembered.

@@ -1,10 +1,10 @@
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use tokio::net::UdpSocket;
 
-use super::super::tests::{NOBODY, resolver, served, v4};
+use super::super::tests::{NOBODY, resolver, served};
 use super::*;
-use crate::names::dns::Names;
+use crate::model::{DualStack, Names};
 
 fn mesh() -> Desired {
     served(&[("prod/orders", "198.19.0.7:80".parse().unwrap())])
@@ -20,7 +20,9 @@ async fn a_name_is_asked_for_and_must_mean_its_vip() {
     let (resolver, names) = resolver(Some(mesh.names.clone()), NOBODY.parse().unwrap()).await;
     assert_eq!(look(&resolver, &known(&mesh)).await.unwrap(), "the resolver works; orders.prod is 198.19.0.7");
 
-    names.send_replace(Some(mesh.names.keys().map(|name| (name.clone(), Ipv4Addr::new(198, 19, 0, 9))).collect()));
+    names.send_replace(Some(
+        mesh.names.keys().map(|name| (name.clone(), DualStack::V4([198, 19, 0, 9].into()))).collect(),
+    ));
     let found = look(&resolver, &known(&mesh)).await.unwrap_err();
     assert_eq!(found, "the resolver works, but orders.prod is 198.19.0.9, not 198.19.0.7");
 
@@ -69,7 +71,7 @@ async fn nobody_there_and_silence_are_told_apart() {
     assert!(found.contains("the resolver does not answer: Connection refused"), "{found}");
 
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-    let silent: SocketAddrV4 = v4(socket.local_addr().unwrap());
+    let silent: SocketAddr = socket.local_addr().unwrap();
     tokio::time::pause();
     let found = look(&SelfQuery::new(silent, None), &known(&mesh())).await.unwrap_err();
     assert_eq!(found, "the resolver does not answer: timed out");
@@ -78,8 +80,8 @@ async fn nobody_there_and_silence_are_told_apart() {
 #[test]
 fn a_name_that_nobody_serves_is_not_asked_for() {
     let mut mesh = mesh();
-    mesh.names.insert("aaa.prod".parse().unwrap(), [198, 19, 0, 6].into());
-    mesh.names.insert("zzz.prod".parse().unwrap(), [198, 19, 0, 8].into());
+    mesh.names.insert("aaa.prod".parse().unwrap(), DualStack::V4([198, 19, 0, 6].into()));
+    mesh.names.insert("zzz.prod".parse().unwrap(), DualStack::V4([198, 19, 0, 8].into()));
     assert_eq!(name_to_ask(&mesh).unwrap().0.as_str(), "orders.prod");
     assert!(name_to_ask(&Desired::default()).is_none());
 }

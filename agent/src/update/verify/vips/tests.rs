@@ -3,16 +3,16 @@ use std::collections::BTreeSet;
 use proptest::prelude::*;
 use tokio::net::{TcpListener, TcpSocket};
 
-use super::super::tests::{bound, endpoint, endpoints, full, served, v4};
+use super::super::tests::{bound, endpoint, endpoints, full, own, served};
 use super::*;
 use crate::config::{Backend, Locality, MeshSettings};
 use crate::mesh::vip::Remembered;
 use crate::mesh::{Inputs, Mesh};
-use crate::model::{Endpoint, ServiceId, State};
+use crate::model::{Endpoint, ServiceId, State, VipRanges};
 
-async fn listening() -> (TcpListener, SocketAddrV4) {
+async fn listening() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = v4(listener.local_addr().unwrap());
+    let address = listener.local_addr().unwrap();
     (listener, address)
 }
 
@@ -28,10 +28,10 @@ async fn one_that_gets_through_is_enough_and_the_others_are_named() {
 
 #[tokio::test]
 async fn when_none_gets_through_all_are_tried() {
-    let refusing: Vec<(TcpSocket, SocketAddrV4)> = (0..AT_ONCE + 3).map(|_| bound()).collect();
-    let all: Vec<(String, SocketAddrV4)> =
+    let refusing: Vec<(TcpSocket, SocketAddr)> = (0..AT_ONCE + 3).map(|_| bound()).collect();
+    let all: Vec<(String, SocketAddr)> =
         refusing.iter().enumerate().map(|(n, (_, address))| (format!("prod/bad{n}"), *address)).collect();
-    let all: Vec<(&str, SocketAddrV4)> = all.iter().map(|(name, address)| (&**name, *address)).collect();
+    let all: Vec<(&str, SocketAddr)> = all.iter().map(|(name, address)| (&**name, *address)).collect();
     let found = look(&served(&all), None).await.unwrap_err();
     assert!(found.starts_with("none of 11 services answers at its VIP: prod/bad"), "{found}");
     assert!(found.ends_with("and 3 more"), "{found}");
@@ -39,14 +39,14 @@ async fn when_none_gets_through_all_are_tried() {
 
 #[tokio::test]
 async fn those_that_refuse_do_not_hide_one_that_answers() {
-    let refusing: Vec<(TcpSocket, SocketAddrV4)> = (0..AT_ONCE).map(|_| bound()).collect();
+    let refusing: Vec<(TcpSocket, SocketAddr)> = (0..AT_ONCE).map(|_| bound()).collect();
     let (_listener, good) = listening().await;
     let names: Vec<String> = (0..AT_ONCE).map(|n| format!("prod/bad{n}")).collect();
-    let mut all: Vec<(&str, SocketAddrV4)> =
+    let mut all: Vec<(&str, SocketAddr)> =
         names.iter().zip(&refusing).map(|(name, (_, address))| (&**name, *address)).collect();
     // Those of this node are dialled first: all that refuse.
     let own = endpoints(all.iter().map(|(name, address)| {
-        std::sync::Arc::new(Endpoint { address: *address, ..(*endpoint(name, 1, State::Healthy)).clone() })
+        std::sync::Arc::new(Endpoint { addresses: own(*address), ..(*endpoint(name, 1, State::Healthy)).clone() })
     }));
     all.push(("prod/good", good));
     let found = look(&served(&all), Some(&own)).await.unwrap();
@@ -72,8 +72,7 @@ fn mesh(catalog: Endpoints) -> Desired {
     let settings = MeshSettings {
         namespace: "prod".parse().unwrap(),
         import: Vec::new(),
-        vip_cidr: "198.19.0.0/16".parse().unwrap(),
-        vip_cidr6: "fd6d:6573:6864::/108".parse().unwrap(),
+        vip_ranges: VipRanges::default(),
         backend: Backend::Auto,
         locality: Locality::None,
     };
@@ -110,8 +109,8 @@ proptest! {
         let desired = mesh(catalog);
         let list = dial_list(&desired, Some(&own));
 
-        let frontend = |address: &SocketAddrV4| Frontend {
-            vip: *address.ip(), l4: L4::Tcp, port: NonZeroU16::new(address.port()).unwrap(),
+        let frontend = |address: &SocketAddr| Frontend {
+            vip: address.ip(), l4: L4::Tcp, port: NonZeroU16::new(address.port()).unwrap(),
         };
         let services: Vec<&ServiceId> = list.iter().map(|address| &desired.served[&frontend(address)]).collect();
         let distinct: BTreeSet<&ServiceId> = services.iter().copied().collect();
@@ -120,10 +119,10 @@ proptest! {
             desired.served.iter().filter(|(frontend, _)| frontend.l4 == L4::Tcp).map(|(_, service)| service).collect();
         prop_assert_eq!(services.len(), reachable.len().min(MAX_DIALLED));
 
-        let here: BTreeSet<SocketAddrV4> =
-            own.values().filter(|e| e.protocol.l4() == L4::Tcp).map(|e| e.address).collect();
+        let here: BTreeSet<SocketAddr> =
+            own.values().filter(|e| e.protocol.l4() == L4::Tcp).flat_map(|e| e.addresses.local()).collect();
         let near: Vec<bool> = list.iter().map(|address| {
-            desired.ruleset.frontends[&frontend(address)].iter().any(|slot| here.contains(slot))
+            desired.ruleset(View::Node).unwrap().frontends[&frontend(address)].iter().any(|slot| here.contains(slot))
         }).collect();
         prop_assert!(near.is_sorted_by(|a, b| a >= b), "{:?}", near);
     }

@@ -10,13 +10,14 @@ use tokio::task::JoinHandle;
 
 use super::super::tests::{bound, endpoint, endpoints};
 use super::*;
+use crate::update::verify::HTTP;
 
 fn one(http: &str) -> Wanted {
     list(&Namespace::default(), &[], &[http.parse().unwrap()], &[]).remove(0)
 }
 
 async fn ask(http: &str) -> Finding {
-    one(http).look(&client().unwrap(), None).await
+    one(http).look(&http::Client::new(HTTP).unwrap(), None).await
 }
 
 /// Answers one connection with this head and bytes without end; gives how many were taken.
@@ -94,10 +95,10 @@ async fn nobody_there() {
     let found = ask(&format!("http://{refusing}/")).await.unwrap_err();
     assert!(found.contains("Connection refused"), "{found}");
     let tcp = list(&Namespace::default(), &[], &[], &[refusing.into()]).remove(0);
-    let found = tcp.look(&client().unwrap(), None).await.unwrap_err();
+    let found = tcp.look(&http::Client::new(HTTP).unwrap(), None).await.unwrap_err();
     assert!(found.starts_with("no connection: Connection refused"), "{found}");
     let _listener = socket.listen(8).unwrap();
-    assert_eq!(tcp.look(&client().unwrap(), None).await.unwrap(), "accepts connections");
+    assert_eq!(tcp.look(&http::Client::new(HTTP).unwrap(), None).await.unwrap(), "accepts connections");
 }
 
 #[tokio::test]
@@ -106,7 +107,7 @@ async fn nothing_secret_is_shown() {
     let url = format!("http://hidden:hidden@{refusing}/healthz?token=hidden#hidden");
     let wanted = one(&url);
     assert_eq!(&**wanted.name(), format!("http http://{refusing}/healthz?…"));
-    let found = wanted.look(&client().unwrap(), None).await.unwrap_err();
+    let found = wanted.look(&http::Client::new(HTTP).unwrap(), None).await.unwrap_err();
     assert!(!found.contains("hidden") && found.contains("refused"), "{found}");
 }
 

@@ -3,7 +3,7 @@
 //! What happens between a look and what follows from it cannot be known to the agent, and is not held against it.
 
 use super::*;
-use crate::update::drain::Standing;
+use crate::update::drain::Availability;
 use crate::update::view;
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct Witness {
     pub(super) foreign_prepare: Option<Timestamp>,
     pub(super) foreign_turn: Option<Timestamp>,
     /// Whether somebody else did any of this.
-    touched: bool,
+    pub(super) touched: bool,
     /// What the operator wants `version-lock` to be, and since when.
     pub(super) operators_lock: (String, Timestamp),
 }
@@ -56,7 +56,8 @@ impl Witness {
     /// A person said resume while this was under way: one that is being taken back is over and done with.
     pub(super) fn resumed(&mut self, update: Option<Underway>) {
         (self.rollbacks, self.taken_back) = (BTreeSet::new(), BTreeSet::new());
-        self.forgiven = update.filter(|update| update.stage == Stage::RollingBack).map(|update| update.intent.begun);
+        self.forgiven =
+            update.filter(|update| update.stage == Checkpoint::RollingBack).map(|update| update.intent.begun);
     }
 
     pub(super) fn rebooted(&mut self) {
@@ -73,19 +74,19 @@ impl Witness {
 impl World {
     /// After an event.
     pub(super) fn check(&mut self, before: &State, event: &str, effects: &[Effect]) {
-        let (memory, place) = (&self.state.memory, self.place());
+        let (memory, kind) = (&self.state.memory, self.kind());
         let past = memory.history.last().filter(|past| before.memory.history.last() != Some(past));
         let taken_back = past.is_some_and(|past| matches!(past.end, End::FellBack | End::RolledBack | End::TakenBack));
-        if let (true, Phase::Starting(Some((intent, _)))) = (taken_back, &before.phase)
+        if let (true, Progress::Starting(Some(Underway { intent, .. }))) = (taken_back, &before.progress)
             && self.witness.forgiven != Some(intent.begun)
         {
             self.witness.taken_back.insert(intent.begun);
         }
-        match (Place::of(&before.phase), event) {
-            (Place::Draining, _) if place == Place::Activating => {
+        match (ProgressKind::of(&before.progress), event) {
+            (ProgressKind::Draining, _) if kind == ProgressKind::Activating => {
                 (self.witness.activating, self.witness.activated) = (true, None);
             }
-            (Place::Activating, "activated") => self.witness.activated = Some(self.wall),
+            (ProgressKind::Activating, "activated") => self.witness.activated = Some(self.wall),
             _ => {}
         }
         for (version, ruling) in memory.rulings.iter().filter(|(_, ruling)| ruling.refused) {
@@ -103,24 +104,27 @@ impl World {
         drop(fleet);
         let begins = |effect: &&Effect| match effect {
             Effect::Acquire | Effect::Prepare | Effect::Activate => true,
-            Effect::Reboot => place == Place::Rebooting,
+            Effect::Reboot => kind == ProgressKind::Rebooting,
             _ => false,
         };
         if memory.held.is_some() {
             assert_eq!(effects.iter().find(begins), None, "updates are held\n{}", self.story());
         }
-        let standing = view::standing(&self.state);
-        let right = match place {
-            Place::Resting | Place::Locking | Place::Preparing | Place::Withdrawing => standing == Standing::Serving,
-            Place::Activating | Place::Rebooting => matches!(standing, Standing::Draining { .. }),
-            Place::Verifying => matches!(standing, Standing::HeldBack { .. }),
+        assert!(kind.phases().contains(&self.state.phase()), "{kind}: {}\n{}", self.state.phase(), self.story());
+        let availability = view::availability(&self.state);
+        let right = match kind {
+            ProgressKind::Standby | ProgressKind::Locking | ProgressKind::Preparing | ProgressKind::Withdrawing => {
+                availability == Availability::Serving
+            }
+            ProgressKind::Activating | ProgressKind::Rebooting => matches!(availability, Availability::Draining { .. }),
+            ProgressKind::Verifying => matches!(availability, Availability::LastResort { .. }),
             _ => true,
         };
-        assert!(right, "{place}: {standing:?}\n{}", self.story());
+        assert!(right, "{kind}: {availability:?}\n{}", self.story());
     }
 
     /// Before a step towards the reboot: it is written down, and nothing that could be known speaks against it.
-    pub(super) fn may_act(&self, stage: &Stage) -> Intent {
+    pub(super) fn may_act(&self, stage: &Checkpoint) -> Intent {
         let Underway { stage: written, intent } = self.on_disk().update.expect("it is in the journal");
         assert_eq!(written, *stage);
         assert!(self.has_lock(), "it needs the lock\n{}", self.story());
@@ -133,7 +137,7 @@ impl World {
     }
 
     pub(super) fn may_prepare(&mut self) {
-        let intent = self.may_act(&Stage::Preparing);
+        let intent = self.may_act(&Checkpoint::Preparing);
         assert_eq!(intent.boot, self.boot_id(), "no prepare while a verdict is open\n{}", self.story());
         assert!(self.witness.taken_back.len() < MAX_ROLLBACKS as usize, "too many were taken back\n{}", self.story());
         let foreign = self.witness.foreign_prepare.is_some_and(|at| at <= self.witness.looked);
@@ -156,13 +160,14 @@ impl World {
     pub(super) fn may_reboot(&self) {
         let update = self.on_disk().update.expect("a reboot is in the journal");
         // What runs and is bad is taken back though the disk be full.
-        let written = update.stage != Stage::Preparing || self.disk_full && self.place() == Place::RebootingBack;
+        let written =
+            update.stage != Checkpoint::Preparing || self.disk_full && self.kind() == ProgressKind::RebootingBack;
         assert!(written, "a reboot is in the journal\n{}", self.story());
         assert!(self.has_lock(), "a reboot needs the lock\n{}", self.story());
     }
 
     pub(super) fn may_roll_back(&mut self) {
-        let Phase::Updating { intent, .. } = &self.state.phase else { panic!("nothing is to be taken back") };
+        let Progress::Updating { intent, .. } = &self.state.progress else { panic!("nothing is to be taken back") };
         if self.witness.forgiven != Some(intent.begun) {
             self.witness.rollbacks.insert(intent.begun);
         }
@@ -180,22 +185,6 @@ impl World {
         }
         if to != pin.to.to_string() {
             assert_eq!(to, self.witness.operators_lock.0, "what stood there is put back\n{}", self.story());
-        }
-    }
-
-    /// Somebody else drives the host's updater.
-    pub(super) fn foreign(&mut self, action: UpdateAction) {
-        let done = self.updater.act(action, &self.version_lock, self.wall).is_ok();
-        self.pass(Duration::from_millis(1));
-        let command = self.updater.status(self.wall).ok().and_then(|status| status.most_recent_command.as_ref());
-        if !(done && command.is_some_and(|command| command.cmd_status == CommandOutcome::Success)) {
-            return;
-        }
-        self.witness.touched = true;
-        match action {
-            UpdateAction::Refresh => self.hide(),
-            UpdateAction::Prepare => self.witness.foreign_prepare = Some(self.wall),
-            UpdateAction::Activate | UpdateAction::Deactivate => self.witness.turned(self.wall),
         }
     }
 

@@ -1,0 +1,193 @@
+//! A backend in memory: holds what the kernel would hold, refuses what it would refuse, and walks packets.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use imbl::OrdSet;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::RESOLVER_PORT;
+use super::backend::{Backend, ForeignChange, Found};
+use super::plan::{Change, Member, Plan};
+use crate::model::{DNS_PORT, Family, Frontend, Ruleset, VipRanges};
+
+/// Why a plan cannot be applied; the kernel's errno in brackets.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum MemoryError {
+    /// There is no table (ENOENT).
+    #[error("there is no table")]
+    NoTable,
+    /// What was to be changed is not there, or is not what the plan takes it for (ENOENT).
+    #[error("{0} is not there as the plan says")]
+    Absent(String),
+    /// What was to be added is there already (EEXIST).
+    #[error("{0} is there already")]
+    Exists(String),
+}
+
+/// Who sends a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Client {
+    /// A container, whose packets come from a bridge that has clients.
+    Container,
+    /// The host itself.
+    Host,
+}
+
+/// Where a connection's first packet ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fate {
+    /// At this address: an endpoint's, or the dialled one where the mesh leaves it alone.
+    Reaches(SocketAddr),
+    /// Nowhere: a TCP reset or an ICMP port unreachable comes back.
+    IsRefused,
+}
+
+/// What outlives a backend: the kernel's memory, as it were. Cloning shares it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Store {
+    held: Arc<Mutex<Option<Held>>>,
+    tampered: Arc<Notify>,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    ruleset: Ruleset,
+    lease_ends: Option<Instant>,
+}
+
+impl Store {
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Somebody else throws all of it away.
+    pub(super) fn flush(&self) {
+        *self.held() = None;
+        self.tampered.notify_one();
+    }
+
+    /// Somebody else changes a little of it.
+    pub(super) fn tamper(&self) {
+        if let Some(held) = &mut *self.held() {
+            held.ruleset.bridges = OrdSet::default();
+        }
+        self.tampered.notify_one();
+    }
+
+    /// Walks the first packet of a connection; `draw(n)` picks a number below `n`.
+    pub(super) fn walk(
+        &self,
+        ranges: VipRanges,
+        client: Client,
+        to: Frontend,
+        draw: impl FnOnce(usize) -> usize,
+    ) -> Fate {
+        let held = self.held();
+        let Some(Held { ruleset, lease_ends }) = &*held else { return Fate::Reaches(to.address()) };
+        let captured = lease_ends.is_some_and(|end| end > Instant::now())
+            && to.port.get() == DNS_PORT
+            && !ranges.contains(to.vip)
+            && (client == Client::Container || ruleset.resolvers.contains(&to.vip));
+        match ranges.get(Family::of(to.vip)) {
+            Some(range) if captured => Fate::Reaches(SocketAddr::new(range.resolver(), RESOLVER_PORT)),
+            Some(range) if range.contains(to.vip) => {
+                let slots = ruleset.frontends.get(&to);
+                slots.map_or(Fate::IsRefused, |slots| Fate::Reaches(slots[draw(slots.len())]))
+            }
+            _ => Fate::Reaches(to.address()),
+        }
+    }
+}
+
+/// The backend.
+#[derive(Debug)]
+pub(super) struct Memory(Store);
+
+impl Memory {
+    /// Changes nothing yet.
+    pub(super) fn open(store: &Store) -> Self {
+        Self(store.clone())
+    }
+}
+
+impl Backend for Memory {
+    type Error = MemoryError;
+
+    const NAME: &'static str = "memory";
+
+    fn adopt(&mut self) -> Result<Found, MemoryError> {
+        Ok(self.0.held().as_ref().map_or(Found::Nothing, |held| Found::Ours(held.ruleset.clone())))
+    }
+
+    fn apply(&mut self, plan: &Plan) -> Result<(), MemoryError> {
+        let mut held = self.0.held();
+        let held = held.as_mut().ok_or(MemoryError::NoTable)?;
+        let mut next = held.ruleset.clone();
+        plan.changes.iter().try_for_each(|change| make(&mut next, change))?;
+        held.ruleset = next;
+        Ok(())
+    }
+
+    fn install(&mut self, ruleset: &Ruleset, lease: Option<Duration>) -> Result<(), MemoryError> {
+        *self.0.held() = Some(Held { ruleset: ruleset.clone(), lease_ends: lease.map(|lease| Instant::now() + lease) });
+        Ok(())
+    }
+
+    fn audit(&mut self) -> Result<bool, MemoryError> {
+        Ok(self.0.held().is_some())
+    }
+
+    async fn foreign_change(&mut self) -> Result<ForeignChange, MemoryError> {
+        self.0.tampered.notified().await;
+        Ok(ForeignChange { what: "change memory".to_owned(), who: "a test".to_owned() })
+    }
+
+    fn set_lease(&mut self, lease: Option<Duration>) -> Result<(), MemoryError> {
+        let mut held = self.0.held();
+        held.as_mut().ok_or(MemoryError::NoTable)?.lease_ends = lease.map(|lease| Instant::now() + lease);
+        Ok(())
+    }
+
+    fn remove(&mut self) -> Result<(), MemoryError> {
+        *self.0.held() = None;
+        Ok(())
+    }
+}
+
+fn make(ruleset: &mut Ruleset, change: &Change) -> Result<(), MemoryError> {
+    match change {
+        Change::Serve { frontend, old, new } => {
+            if ruleset.frontends.get(frontend) != old.as_ref() {
+                return Err(MemoryError::Absent(frontend.address().to_string()));
+            }
+            match new {
+                Some(new) => ruleset.frontends.insert(*frontend, new.clone()),
+                None => ruleset.frontends.remove(frontend),
+            };
+            Ok(())
+        }
+        Change::Add(member) => match set(ruleset, member, true) {
+            true => Err(MemoryError::Exists(member.to_string())),
+            false => Ok(()),
+        },
+        Change::Remove(member) => match set(ruleset, member, false) {
+            true => Ok(()),
+            false => Err(MemoryError::Absent(member.to_string())),
+        },
+    }
+}
+
+/// Whether the member was there before.
+fn set(ruleset: &mut Ruleset, member: &Member, there: bool) -> bool {
+    fn put<T: Ord + Clone>(set: &mut OrdSet<T>, item: &T, there: bool) -> bool {
+        if there { set.insert(item.clone()).is_some() } else { set.remove(item).is_some() }
+    }
+    match member {
+        Member::Bridge(name) => put(&mut ruleset.bridges, name, there),
+        Member::Local(address) => put(&mut ruleset.locals, address, there),
+        Member::Resolver(address) => put(&mut ruleset.resolvers, address, there),
+    }
+}

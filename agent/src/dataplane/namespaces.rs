@@ -1,0 +1,223 @@
+//! One owner for each network namespace that has clients: started when a namespace comes, ended when it goes.
+//!
+//! Owns the owners' threads. An owner lives on a thread of its own, in its namespace, so that a change reaches the kernel at
+//! once however busy the rest of the agent is. The rulesets are shared: namespaces of one view hold the same.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use imbl::OrdSet;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::backend::Backend;
+use super::netns::{Netns, NetnsError, NetnsId};
+use super::nft::Nft;
+use super::owner::{Ended, Inputs, LeaseRequest, Outputs, Owner};
+use super::state::DataplaneState;
+use super::{DataplaneConfig, Error, conntrack, links};
+use crate::model::{Rulesets, View, VipCidr, VipRanges, error_chain};
+
+/// Requests about the lease that may wait for an owner.
+const LEASE_REQUESTS: usize = 4;
+/// How long all owners together may take to end.
+const JOIN: Duration = Duration::from_secs(2);
+
+/// Where clients are: each network namespace, and the view that its clients have of the mesh.
+pub type Namespaces = BTreeMap<NetnsId, (Netns, View)>;
+
+/// The namespaces that are programmed, as a part of the agent.
+#[derive(Debug)]
+pub struct Dataplane {
+    config: DataplaneConfig,
+    rulesets: watch::Receiver<Option<Rulesets>>,
+    namespaces: watch::Receiver<Namespaces>,
+    leases: mpsc::Receiver<LeaseRequest>,
+    state: watch::Sender<DataplaneState>,
+    owners: BTreeMap<NetnsId, Running>,
+    /// Owners that end by themselves say so here.
+    ended: (mpsc::UnboundedSender<NetnsId>, mpsc::UnboundedReceiver<NetnsId>),
+    lease: Option<Duration>,
+}
+
+/// A running owner.
+#[derive(Debug)]
+struct Running {
+    leases: mpsc::Sender<LeaseRequest>,
+    thread: std::thread::JoinHandle<Result<(), NetnsError>>,
+}
+
+impl Dataplane {
+    /// Starts an owner in every namespace that is there already. Returns when their sockets are open, a former agent's
+    /// tables are adopted, and the resolver's address is there to be bound. The kernel is not changed before the first
+    /// ruleset.
+    ///
+    /// # Errors
+    /// The kernel lacks something, or the agent the right to it.
+    pub(super) async fn start(
+        config: DataplaneConfig,
+        rulesets: watch::Receiver<Option<Rulesets>>,
+        namespaces: watch::Receiver<Namespaces>,
+        leases: mpsc::Receiver<LeaseRequest>,
+    ) -> Result<(Self, watch::Receiver<DataplaneState>), Error> {
+        let (state, state_out) = watch::channel(DataplaneState::default());
+        let ended = mpsc::unbounded_channel();
+        let mut dataplane =
+            Self { config, rulesets, namespaces, leases, state, owners: BTreeMap::new(), ended, lease: None };
+        let first = dataplane.namespaces.borrow_and_update().clone();
+        for (netns, view) in first.into_values() {
+            dataplane.begin(netns, view).await?;
+        }
+        Ok((dataplane, state_out))
+    }
+
+    /// Follows the namespaces until it is told to stop, or nobody can send rulesets any more. The kernel keeps what it
+    /// has; DNS queries go to their own servers from then on.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut more = true;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(request) = self.leases.recv() => self.set_lease(request).await,
+                Some(id) = self.ended.1.recv() => self.forget(id).await,
+                changed = self.namespaces.changed(), if more => match changed {
+                    Ok(()) => self.follow().await,
+                    // Those that are known stay.
+                    Err(_) => more = false,
+                },
+            }
+        }
+        // Containers' queries go to their own servers before nobody answers them here.
+        let (answer, answered) = oneshot::channel();
+        self.set_lease(LeaseRequest { lease: None, answer }).await;
+        if let Ok(Err(error)) = answered.await {
+            warn!(error = %error_chain(&error), "DNS falls open when its lease is over");
+        }
+        let owners = std::mem::take(&mut self.owners);
+        join(owners.into_values().map(|running| running.thread).collect()).await;
+    }
+
+    /// Ends the owners of namespaces that have gone, and starts those of new ones.
+    async fn follow(&mut self) {
+        let wanted = self.namespaces.borrow_and_update().clone();
+        let gone: Vec<NetnsId> = self.owners.keys().filter(|id| !wanted.contains_key(id)).copied().collect();
+        for id in gone {
+            self.forget(id).await;
+        }
+        for (id, (netns, view)) in wanted {
+            if self.owners.contains_key(&id) {
+                continue;
+            }
+            let path = netns.path().to_owned();
+            if let Err(error) = self.begin(netns, view).await {
+                error!(netns = %id, path = %path.display(), error = %error_chain(&error),
+                    "cannot program a network namespace; its clients reach no service");
+            }
+        }
+    }
+
+    async fn forget(&mut self, id: NetnsId) {
+        let Some(running) = self.owners.remove(&id) else { return };
+        self.state.send_modify(|state| drop(state.namespaces.remove(&id)));
+        drop(running.leases);
+        join(vec![running.thread]).await;
+        info!(netns = %id, "network namespace is programmed no more");
+    }
+
+    /// Starts a namespace's owner, and waits until it has adopted what is there.
+    async fn begin(&mut self, netns: Netns, view: View) -> Result<(), Error> {
+        let (leases, inbox) = mpsc::channel(LEASE_REQUESTS);
+        let (tell, started) = oneshot::channel();
+        let inputs = Inputs { rulesets: self.rulesets.clone(), leases: inbox };
+        let (config, state, ended) = (self.config.clone(), self.state.clone(), self.ended.0.clone());
+        let (id, place) = (netns.id(), (netns.clone(), view));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
+        let work = move || {
+            runtime.block_on(async {
+                match attend::<Nft>(Nft::open, config, place, inputs, state).await {
+                    Ok(owner) => {
+                        let _ = tell.send(Ok(()));
+                        if owner.run().await == Ended::NamespaceGone {
+                            let _ = ended.send(id);
+                        }
+                    }
+                    Err(error) => drop(tell.send(Err(error))),
+                }
+            });
+        };
+        let thread = netns.spawn("dataplane", work)?;
+        match started.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(error),
+            // The thread ended without a word: it did not get into the namespace.
+            Err(_) => return Err(thread.join().ok().and_then(Result::err).map_or(Error::Stopped, Error::Netns)),
+        }
+        self.owners.insert(id, Running { leases, thread });
+        if let Some(lease) = self.lease {
+            self.set_lease_in(Some(lease), &[id]).await?;
+        }
+        Ok(())
+    }
+
+    async fn set_lease(&mut self, LeaseRequest { lease, answer }: LeaseRequest) {
+        self.lease = lease;
+        let all: Vec<NetnsId> = self.owners.keys().copied().collect();
+        // Whoever asked may have gone.
+        let _ = answer.send(self.set_lease_in(lease, &all).await);
+    }
+
+    /// Sets the lease in some namespaces at a time; the first error, where there is any.
+    async fn set_lease_in(&self, lease: Option<Duration>, ids: &[NetnsId]) -> Result<(), Error> {
+        let each = ids.iter().filter_map(|id| self.owners.get(id)).map(|running| async {
+            let (answer, answered) = oneshot::channel();
+            running.leases.send(LeaseRequest { lease, answer }).await.map_err(|_| Error::Stopped)?;
+            answered.await.map_err(|_| Error::Stopped)?
+        });
+        join_all(each).await.into_iter().collect()
+    }
+}
+
+/// Opens everything that a namespace needs, in the calling thread's namespace, which is that one.
+async fn attend<B: Backend>(
+    open: impl FnOnce(VipRanges, bool) -> Result<B, B::Error>,
+    config: DataplaneConfig,
+    place: (Netns, View),
+    inputs: Inputs,
+    state: watch::Sender<DataplaneState>,
+) -> Result<Owner<B>, Error> {
+    let backend = |error: B::Error| Error::Backend(Box::new(error));
+    let opened = open(config.vip_ranges, config.capture).map_err(backend)?;
+    if config.capture {
+        for range in config.vip_ranges.iter() {
+            links::add_address(range.resolver()).await?;
+            tokio::spawn(links::keep_address(range.resolver()));
+        }
+    }
+    let (bridges, ports) = watch::channel(OrdSet::new());
+    let families = config.vip_ranges.iter().map(VipCidr::family).collect();
+    tokio::spawn(async move {
+        if let Err(error) = links::keep_hairpins(families, ports).await {
+            warn!(error = %error_chain(&error), "cannot follow bridge ports; an endpoint may not reach itself by a VIP");
+        }
+    });
+    let cleaner = conntrack::Cleaner::start(config.vip_ranges).map_err(Error::Conntrack)?;
+    let outputs = Outputs { state, bridges, cleaner, metrics: config.metrics };
+    Owner::start(opened, place, config.capture, inputs, outputs).map_err(backend)
+}
+
+/// Waits for threads that are about to end, within a bound.
+async fn join(threads: Vec<std::thread::JoinHandle<Result<(), NetnsError>>>) {
+    let wait = tokio::task::spawn_blocking(move || {
+        for thread in threads {
+            if thread.join().is_err() {
+                error!("a thread of the data plane has panicked");
+            }
+        }
+    });
+    if tokio::time::timeout(JOIN, wait).await.is_err() {
+        warn!("threads of the data plane did not end within {JOIN:?}");
+    }
+}

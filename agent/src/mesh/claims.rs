@@ -1,0 +1,50 @@
+//! Claims of services to alias names, and whose is best. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use crate::model::{AliasName, Endpoint, L4, ServiceId};
+
+/// A service's claim to an alias name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Claim {
+    pub(super) rank: Rank,
+    /// Sorted, each once.
+    pub(super) ports: Box<[(L4, NonZeroU16)]>,
+}
+
+/// Who has a name that several services claim; the least has it. First the service whose qualified name it is, then by
+/// order of namespaces, then the one whose discovery name it is, then the one that has claimed it longest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rank {
+    unqualified: bool,
+    namespace: usize,
+    borrowed: bool,
+    /// Since when it has been claimed, in milliseconds since the Unix epoch.
+    pub(super) since_ms: u64,
+}
+
+/// The names that a service claims by its endpoints' aliases, and its qualified name. `namespace`: the place of its
+/// namespace among those that are dialled here.
+pub(super) fn claims(id: &ServiceId, namespace: usize, endpoints: &[Arc<Endpoint>]) -> BTreeMap<AliasName, Claim> {
+    let qualified = id.qualified().ok();
+    let since_ms = endpoints.iter().map(|endpoint| endpoint.started_ms).min().unwrap_or(0);
+    let mut ports: BTreeMap<AliasName, BTreeSet<(L4, NonZeroU16)>> =
+        qualified.iter().map(|name| (name.clone(), BTreeSet::new())).collect();
+    for endpoint in endpoints {
+        for alias in endpoint.aliases.iter() {
+            ports.entry(alias.name.clone()).or_default().insert((endpoint.protocol.l4(), alias.port));
+        }
+    }
+    let claim = |(name, ports): (AliasName, BTreeSet<_>)| {
+        let rank = Rank {
+            unqualified: qualified.as_ref() != Some(&name),
+            namespace,
+            borrowed: id.name.as_str() != name.as_str(),
+            since_ms,
+        };
+        (name, Claim { rank, ports: ports.into_iter().collect() })
+    };
+    ports.into_iter().map(claim).collect()
+}

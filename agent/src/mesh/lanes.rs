@@ -1,0 +1,53 @@
+//! Slots of one service for one kind of client, transport and family. Pure.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::select::select;
+use super::slots;
+use crate::config::Locality;
+use crate::model::{DesiredEndpoint, Endpoint, Family, L4, Slots, View};
+
+/// Whom a service's slots are for, and over what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lane {
+    pub(super) view: View,
+    pub(super) family: Family,
+    pub(super) l4: L4,
+}
+
+impl Lane {
+    /// The slots of a service's endpoints; `None` where none of them serves that clients of this lane reach.
+    pub(super) fn slots(
+        self,
+        endpoints: &[DesiredEndpoint],
+        zone: Option<&Arc<str>>,
+        locality: Locality,
+    ) -> Option<Slots> {
+        let address = |endpoint: &Endpoint| endpoint.addresses.seen_from(self.view)?.get(self.family);
+        let serving = select(endpoints, |endpoint| address(endpoint).is_some(), zone, locality);
+        let chosen: Vec<_> = serving
+            .into_iter()
+            .filter_map(|i| Some((address(&endpoints[i].endpoint)?, endpoints[i].endpoint.weight)))
+            .collect();
+        slots::assign(&chosen)
+    }
+}
+
+/// Gives every endpoint its part of the slots of this node's clients: the mean over the families that the service is
+/// dialled by.
+pub(super) fn share_out(endpoints: &mut [DesiredEndpoint], lanes: &[&Slots]) {
+    for slots in lanes {
+        let mut taken: BTreeMap<SocketAddr, f64> = BTreeMap::new();
+        for slot in slots.iter() {
+            *taken.entry(*slot).or_default() += 1.0;
+        }
+        let all = (slots.len() * lanes.len()) as f64;
+        for one in endpoints.iter_mut() {
+            let own = one.endpoint.addresses.seen_from(View::Node);
+            let counts = own.into_iter().flat_map(|at| at.iter()).filter_map(|at| taken.remove(&at));
+            one.share += counts.map(|slots| slots / all).sum::<f64>();
+        }
+    }
+}

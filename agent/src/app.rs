@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::util::TryInitError;
 
+use crate::clients::http;
 use crate::config::update::UpdateMode;
 use crate::config::{self, Settings};
 use crate::dataplane::netns::Netns;
@@ -56,7 +57,7 @@ pub enum Error {
         /// Where it was to be asked.
         url: url::Url,
         /// What is wrong.
-        source: reqwest::Error,
+        source: http::Error,
     },
     /// The admin socket.
     #[error(transparent)]

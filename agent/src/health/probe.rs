@@ -1,7 +1,8 @@
 //! One endpoint's probes, as a task: asks, judges, reports what changed.
 //!
 //! Asks from the host's network namespace by plain sockets. Whatever answers is a stranger: time, headers and messages
-//! are bounded, bodies are not read, redirects not followed.
+//! are bounded, bodies are not read, redirects not followed. HTTP is spoken by hyper itself, since `clients::http` sets no
+//! bound to an answer's head.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

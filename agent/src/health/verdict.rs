@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clients::backoff::Backoff;
 use crate::model::State;
 
 /// Failures in a row that make a healthy endpoint unhealthy.
@@ -10,16 +11,14 @@ pub(super) const FAILURES: u8 = 3;
 const SUCCESSES: u8 = 2;
 /// Between two probes of an endpoint that has been healthy.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Between the first two probes of one that has not; doubles with each up to [`SLOWEST_START`].
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-/// Between two probes of one that has not been healthy for long.
-const SLOWEST_START: Duration = Duration::from_secs(1);
+/// Between two probes of one that has not.
+const START: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
 /// Where an endpoint stands by its probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Never answered; how long to wait before the next probe.
-    Starting(Duration),
+    /// Never answered; how many probes failed.
+    Starting(u32),
     /// Answers; how many of the last probes failed.
     Healthy(u8),
     /// Answered once and does not; how many of the last probes succeeded.
@@ -28,13 +27,13 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// Nothing is known yet.
-    pub(super) const NEW: Self = Self::Starting(FIRST_RETRY);
+    pub(super) const NEW: Self = Self::Starting(0);
 
     /// The verdict after one more probe.
     pub(super) fn after(self, success: bool) -> Self {
         match (self, success) {
             (Self::Starting(_), true) => Self::Healthy(0),
-            (Self::Starting(wait), false) => Self::Starting((wait * 2).min(SLOWEST_START)),
+            (Self::Starting(failures), false) => Self::Starting(failures.saturating_add(1)),
             (Self::Healthy(_), true) => Self::Healthy(0),
             (Self::Healthy(failures), false) if failures + 1 < FAILURES => Self::Healthy(failures + 1),
             (Self::Healthy(_), false) => Self::Unhealthy(0),
@@ -56,7 +55,7 @@ impl Verdict {
     /// How long to wait before the next probe, after a probe that led to this verdict from `before`.
     pub(super) fn wait(self, before: Self) -> Duration {
         match (self, before) {
-            (Self::Starting(_), Self::Starting(wait)) => wait,
+            (Self::Starting(_), Self::Starting(failures)) => START.after(failures),
             _ => INTERVAL,
         }
     }

@@ -14,7 +14,6 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker as Client};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
@@ -23,6 +22,7 @@ use tracing::warn;
 use self::events::{Event, Events, EventsError};
 use self::jobs::{Answer, Jobs};
 use self::state::State;
+use crate::clients::backoff::Backoff;
 use crate::model::{Containers, Source, SourceState};
 use crate::sources::ecs::Ecs;
 
@@ -32,11 +32,10 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a silent dockerd is asked whether it still lives: an event stream may be silent for days.
 const PING_EVERY: Duration = Duration::from_secs(10);
-/// Before a reconnection, at least and at most (and up to as much again: jitter).
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// Before a failed inspection is tried again, times the failures in a row; at most.
-const AGAIN: Duration = Duration::from_secs(1);
-const AGAIN_MAX: Duration = Duration::from_secs(30);
+/// Before a reconnection: everybody who uses dockerd comes back when it does.
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1)).jittered();
+/// Before a failed inspection is tried again.
+const INSPECT_AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 /// Events that are kept while a list is being made.
 const MAX_EARLY: usize = 65_536;
 
@@ -88,19 +87,14 @@ impl Docker {
 
     /// Runs until dropped.
     pub async fn run(mut self) {
-        let backoff = ExponentialBuilder::new()
-            .with_min_delay(BACKOFF.0)
-            .with_max_delay(BACKOFF.1)
-            .without_max_times()
-            .with_jitter();
-        let mut delays = backoff.build();
+        let mut delays = RECONNECT.delays();
         loop {
             let Err(error) = Box::pin(self.follow()).await;
             if self.source.borrow().state == SourceState::Up {
-                delays = backoff.build();
+                delays.reset();
             }
             self.enter(SourceState::down(&error));
-            sleep(delays.next().unwrap_or(BACKOFF.1)).await;
+            sleep(delays.wait()).await;
         }
     }
 
@@ -175,7 +169,7 @@ impl Docker {
                     if failures == 1 {
                         warn!(container = %id, %reason, "cannot inspect a container; trying again");
                     }
-                    jobs.ask_after(again, AGAIN.saturating_mul(failures).min(AGAIN_MAX));
+                    jobs.ask_after(again, INSPECT_AGAIN.after(failures.saturating_sub(1)));
                 }
             }
             Answer::Bridges(ticket, bridges) => {

@@ -12,6 +12,8 @@ use bottlerocket_settings::Client;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::clients::backoff::Backoff;
+use crate::clients::http;
 use crate::config::{Auto, NodeSettings, Paths};
 use crate::model::{Node, Source, SourceState, error_chain};
 
@@ -49,7 +51,7 @@ pub enum SetupError {
     Host(#[from] bottlerocket_settings::Error),
     /// No client for the instance metadata service.
     #[error("cannot make a client for the instance metadata service")]
-    Imds(#[source] reqwest::Error),
+    Imds(#[source] http::Error),
 }
 
 /// The task that owns the host's API. Made first, so that others can subscribe; then run.
@@ -95,7 +97,7 @@ impl HostWatch {
     pub async fn run(mut self) {
         let wait_until = Instant::now() + self.pace.grace;
         let mut host = None;
-        let mut retry = self.pace.retry;
+        let mut delays = Backoff::new(self.pace.retry, self.pace.poll).delays();
         loop {
             // Until the wait is over, nothing may take longer than that.
             let left = wait_until.saturating_duration_since(Instant::now());
@@ -104,14 +106,10 @@ impl HostWatch {
                 Ok(facts) => {
                     self.learn_instance(facts.aws).await;
                     host = Some(facts);
-                    retry = self.pace.retry;
+                    delays.reset();
                     (SourceState::Up, self.pace.poll)
                 }
-                Err(down) => {
-                    let pause = retry;
-                    retry = (retry * 2).min(self.pace.poll);
-                    (down, pause)
-                }
+                Err(down) => (down, delays.wait()),
             };
             let left = wait_until.saturating_duration_since(Instant::now());
             if host.is_some() || left.is_zero() {

@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::Arc;
 
 use tokio::net::UnixListener;

@@ -18,6 +18,7 @@ use super::forward::{MAX_TCP, framing};
 use super::message::MAX_QUERY;
 use super::responder::{Outcome, Responder};
 use super::{State, Transport};
+use crate::clients::backoff::Backoff;
 
 /// How long a TCP client may keep a connection without a query, or leave an answer unread.
 const IDLE: Duration = Duration::from_secs(5);
@@ -25,8 +26,8 @@ const IDLE: Duration = Duration::from_secs(5);
 const PIPELINED: usize = 16;
 /// How long to wait after a socket error that would otherwise come again at once (no memory, no descriptors).
 const BREATH: Duration = Duration::from_millis(50);
-/// Longest time between two attempts to bind.
-const LONGEST_DELAY: Duration = Duration::from_secs(1);
+/// Between two attempts to bind.
+const BIND_AGAIN: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
 
 /// Both listeners, on one address and port.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ pub(super) struct Sockets {
 
 /// Binds, as often as it takes: the address appears only when the dataplane has made it.
 pub(super) async fn bind(listen: SocketAddr, state: &watch::Sender<State>) -> (Sockets, SocketAddr) {
-    let mut delay = Duration::from_millis(20);
+    let mut delays = BIND_AGAIN.delays();
     loop {
         let error = match bind_both(listen).await {
             Ok((sockets, address)) => {
@@ -52,8 +53,7 @@ pub(super) async fn bind(listen: SocketAddr, state: &watch::Sender<State>) -> (S
             warn!(%listen, %error, "cannot listen for DNS queries yet");
             state.send_replace(failing);
         }
-        sleep(delay).await;
-        delay = (delay * 2).min(LONGEST_DELAY);
+        sleep(delays.wait()).await;
     }
 }
 

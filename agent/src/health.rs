@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use self::life::{Evidence, same_offers, standing};
 use self::probe::Report;
 use crate::config::Settings;
+use crate::model::publish::{if_given, publish};
 use crate::model::{
     Container, ContainerId, Containers, DockerHealth, Endpoint, EndpointKey, Endpoints, HealthCheck, Node, Offer,
     Offered, Offers, State,
@@ -133,16 +134,8 @@ impl Health {
 
     fn publish(&mut self) {
         let ledger = &mut self.ledger;
-        self.endpoints_out.send_if_modified(|published| {
-            let news = published.as_ref().is_none_or(|published| !published.ptr_eq(&ledger.endpoints));
-            if news {
-                *published = Some(ledger.endpoints.clone());
-            }
-            news
-        });
-        if !self.offered_out.borrow().ptr_eq(&ledger.offered) {
-            self.offered_out.send_replace(ledger.offered.clone());
-        }
+        publish(&self.endpoints_out, Some(ledger.endpoints.clone()), if_given(Endpoints::ptr_eq));
+        publish(&self.offered_out, ledger.offered.clone(), Offered::ptr_eq);
         if ledger.changes.len() > LOGGED {
             info!(endpoints = ledger.changes.len(), "endpoints changed; only the first are named");
         }

@@ -12,11 +12,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::errors::Faults;
+use crate::model::nearest;
 
 /// Longest text value, in bytes (`PATH_MAX`, the longest thing that a value may be).
 const MAX_TEXT: usize = 4096;
-/// How alike an unknown and a known key must be for the one to be taken for the other (Jaro-Winkler, 0 to 1).
-const ALIKE: f64 = 0.8;
 /// How much of an unknown key is shown and compared, in characters.
 const MAX_SHOWN: usize = 64;
 
@@ -236,12 +235,6 @@ pub(super) fn shown(text: &str) -> String {
         shown.push('…');
     }
     shown
-}
-
-fn nearest(unknown: &str, known: &[&'static str]) -> Option<&'static str> {
-    let unknown = unknown.to_lowercase().replace('-', "_");
-    let scored = known.iter().map(|known| (strsim::jaro_winkler(&unknown, known), *known));
-    scored.filter(|(score, _)| *score >= ALIKE).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
 }
 
 fn too_many(found: usize, max: usize) -> String {

@@ -19,7 +19,7 @@ use super::plan::Plan;
 use super::state::{DataplaneState, NamespaceState};
 use super::{Error, Metrics};
 use crate::clients::backoff::{Backoff, Delays};
-use crate::model::{IfName, Ruleset, Rulesets, View, error_chain};
+use crate::model::{IfName, Ruleset, Rulesets, View, error_chain, publish};
 
 /// How often what is held is looked at without a reason.
 const AUDIT: Duration = Duration::from_secs(60);
@@ -157,7 +157,7 @@ impl<B: Backend> Owner<B> {
         let Some(latest) = latest else { return };
         let bridges = latest.bridges.clone();
         self.target = Some(latest);
-        self.outputs.bridges.send_if_modified(|now| std::mem::replace(now, bridges) != *now);
+        publish(&self.outputs.bridges, bridges, PartialEq::eq);
         self.reconcile();
     }
 

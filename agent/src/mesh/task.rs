@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::vip::Remembered;
 use super::{Inputs, Mesh};
 use crate::config::MeshSettings;
+use crate::model::publish::{if_given, publish};
 use crate::model::{Containers, DNS_PORT, Desired, Ejections, Endpoints, NameServers, Node, Rulesets, error_chain};
 
 /// The file in the state directory that remembers VIPs.
@@ -83,13 +84,7 @@ pub struct Outputs {
 
 impl Outputs {
     fn publish(&self, desired: Desired) {
-        self.rulesets.send_if_modified(|now| {
-            let news = now.as_ref().is_none_or(|now| !same(now, &desired.rulesets));
-            if news {
-                *now = Some(desired.rulesets.clone());
-            }
-            news
-        });
+        publish(&self.rulesets, Some(desired.rulesets.clone()), if_given(same));
         self.desired.send_replace(Some(Arc::new(desired)));
     }
 }

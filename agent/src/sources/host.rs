@@ -15,13 +15,13 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::clients::backoff::Backoff;
 use crate::clients::http;
 use crate::config::{Auto, NodeSettings, Paths};
-use crate::model::{Node, Source, SourceState, error_chain};
+use crate::model::{Node, Source, SourceState, error_chain, publish, untrusted};
 
 mod imds;
 mod node;
 
 use imds::{Imds, Wanted};
-use node::{Facts, HostFacts, KernelFacts, Unknown, believable, merge};
+use node::{Facts, HostFacts, KernelFacts, Unknown, merge};
 
 /// How the API is asked.
 #[derive(Debug, Clone, Copy)]
@@ -147,14 +147,9 @@ impl HostWatch {
     fn publish(&self, host: HostFacts) -> Result<(), Unknown> {
         let facts = Facts { host, instance: self.imds.facts().clone(), kernel: kernel() };
         let node = merge(&self.settings, &facts)?;
-        self.node.send_if_modified(|published| {
-            let differs = published.as_ref() != Some(&node);
-            if differs {
-                tracing::info!(name = %node.name, address = %node.address, zone = node.zone.as_deref(), "node");
-                *published = Some(node);
-            }
-            differs
-        });
+        if publish(&self.node, Some(node.clone()), PartialEq::eq) {
+            tracing::info!(name = %node.name, address = %node.address, zone = node.zone.as_deref(), "node");
+        }
         Ok(())
     }
 
@@ -165,7 +160,7 @@ impl HostWatch {
 
 fn kernel() -> KernelFacts {
     let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    KernelFacts { hostname: hostname.and_then(believable), address: default_source().ok() }
+    KernelFacts { hostname: hostname.and_then(|name| untrusted::name(&name)), address: default_source().ok() }
 }
 
 /// The address that packets along the default route leave with: the kernel's own choice for a destination that nobody

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::dataplane::conntrack;
+use crate::model::publish::{if_given, publish};
 use crate::model::{Endpoint, Endpoints, L4, State};
 
 /// Whether this node's endpoints take connections.
@@ -62,16 +63,7 @@ pub async fn follow(
     loop {
         let now = availability.borrow_and_update().clone();
         let endpoints = own.borrow_and_update().clone().map(|own| withhold(&own, &now));
-        out.send_if_modified(|published| {
-            let same = match (&*published, &endpoints) {
-                (Some(published), Some(endpoints)) => published.ptr_eq(endpoints),
-                (published, endpoints) => published.is_none() && endpoints.is_none(),
-            };
-            if !same {
-                *published = endpoints;
-            }
-            !same
-        });
+        publish(&out, endpoints, if_given(Endpoints::ptr_eq));
         tokio::select! {
             changed = own.changed() => if changed.is_err() { return },
             Ok(()) = availability.changed() => {}

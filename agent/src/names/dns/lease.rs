@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::forward::framing;
 use super::message::LEASE_NAME;
 use super::{State, Transport};
+use crate::model::publish::change;
 use crate::model::{AliasName, Family, error_chain};
 
 /// How often the lease is renewed. Three attempts fit the 5 s that it lasts.
@@ -106,12 +107,10 @@ async fn turn<P: Probe, L: Lease>(probe: &P, lease: &mut L, tcp: bool) -> Result
 }
 
 fn note(state: &watch::Sender<State>, now: bool) {
-    state.send_if_modified(|state| match state {
-        State::Listening { leased, .. } if *leased != now => {
+    change(state, |state| {
+        if let State::Listening { leased, .. } = state {
             *leased = now;
-            true
         }
-        _ => false,
     });
 }
 

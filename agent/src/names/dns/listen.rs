@@ -19,6 +19,7 @@ use super::message::MAX_QUERY;
 use super::responder::{Outcome, Responder};
 use super::{State, Transport};
 use crate::clients::backoff::Backoff;
+use crate::model::publish;
 
 /// How long a TCP client may keep a connection without a query, or leave an answer unread.
 const IDLE: Duration = Duration::from_secs(5);
@@ -49,9 +50,8 @@ pub(super) async fn bind(listen: SocketAddr, state: &watch::Sender<State>) -> (S
             Err(error) => error,
         };
         let failing = State::Failing { listen, error: error.to_string().into() };
-        if *state.borrow() != failing {
+        if publish(state, failing, PartialEq::eq) {
             warn!(%listen, %error, "cannot listen for DNS queries yet");
-            state.send_replace(failing);
         }
         sleep(delays.wait()).await;
     }

@@ -11,9 +11,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 use url::Url;
 
-use super::node::{InstanceFacts, believable};
+use super::node::InstanceFacts;
 use crate::clients::backoff::{Backoff, Delays};
 use crate::clients::http::{self, Answer, Client, Limits, StatusCode};
+use crate::model::untrusted;
 
 /// For each request: the service answers from the host itself, within a millisecond or two; tokens have 56 bytes.
 const LIMITS: Limits = Limits::new(Duration::from_secs(1), 1024);
@@ -96,7 +97,7 @@ impl Imds {
         }
         if wanted.zone {
             let (url, zone) = self.get("/latest/meta-data/placement/availability-zone", &token).await?;
-            self.facts.zone = Some(believable(zone).ok_or(Error::Nonsense { url })?);
+            self.facts.zone = Some(untrusted::name(&zone).ok_or(Error::Nonsense { url })?);
         }
         Ok(())
     }

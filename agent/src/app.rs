@@ -23,13 +23,13 @@ use crate::mesh;
 use crate::model::View;
 use crate::names::{dns, served};
 use crate::registry::local::Local;
-use crate::registry::{Membership, Registry};
+use crate::registry::{Registry, RegistryOutputs};
 use crate::sources::docker::Docker;
 use crate::sources::ecs::Ecs;
-use crate::sources::host::{HostWatch, SetupError};
+use crate::sources::host::{HostSetupError, HostWatch};
 use crate::sources::resolv_conf::ResolvConf;
 use crate::telemetry::admin::{Admin, Api};
-use crate::telemetry::inputs::{Inputs, Sources};
+use crate::telemetry::inputs::{Sources, TelemetryInputs};
 use crate::telemetry::metrics::traffic::Traffic;
 use crate::telemetry::metrics::{self, Handles};
 use crate::telemetry::{self, admin};
@@ -50,7 +50,7 @@ pub enum Error {
     Log(#[source] TryInitError),
     /// The host's API or the metadata service.
     #[error(transparent)]
-    Host(#[from] SetupError),
+    Host(#[from] HostSetupError),
     /// The introspection API of the ECS agent.
     #[error("cannot make a client for the ECS agent at {url}; check paths.ecs_introspection")]
     Ecs {
@@ -101,23 +101,23 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let withholds = settings.update.mode != UpdateMode::Off;
     let (published, withheld) = watch::channel(None);
     let offer = if withholds { withheld } else { own.clone() };
-    let Membership { catalog, source: registry, task: membership } = match settings.registry {
-        config::Registry::Local => Local.join(offer),
+    let RegistryOutputs { catalog, source: registry, task: registry_task } = match settings.registry {
+        config::Registry::Local => Local.start(offer),
     };
 
     // What is wanted.
     let (ejections, ejected) = watch::channel(Default::default());
     let (desired_out, desired) = watch::channel(None);
     let (rulesets_out, rulesets) = watch::channel(None);
-    let feeds = mesh::task::Feeds {
+    let inputs = mesh::task::MeshInputs {
         catalog: catalog.clone(),
         ejections: ejected,
         node: node.clone(),
         containers: containers.clone(),
         resolvers: resolvers.clone(),
     };
-    let outputs = mesh::task::Outputs { desired: desired_out, rulesets: rulesets_out };
-    let mesh = mesh::task::run(settings.mesh.clone(), settings.paths.state_dir.clone(), feeds, outputs, stop.clone());
+    let outputs = mesh::task::MeshOutputs { desired: desired_out, rulesets: rulesets_out };
+    let mesh = mesh::task::run(settings.mesh.clone(), settings.paths.state_dir.clone(), inputs, outputs, stop.clone());
 
     // What people see. Bound before the kernel is touched: a second agent ends here.
     let admin = Admin::bind(&settings.paths.admin_socket).await?;
@@ -131,13 +131,13 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let (_namespaces, namespaces) = watch::channel([(host_netns.id(), (host_netns, View::Node))].into());
     let (tables, dataplane) = dataplane::start(kernel, rulesets, namespaces).await?;
     let (flows_out, flows) = mpsc::channel(conntrack::WAITING_EVENTS);
-    let mut traffic = Traffic::new(desired.clone(), handles.flows.clone());
+    let mut traffic = Traffic::new(desired.clone(), handles.traffic.clone());
     let passive = passive::run(flows, catalog.clone(), ejections, move |seen| traffic.observe(seen));
 
     // Names.
     let (names_out, names) = watch::channel(None);
     let dns_at = SocketAddr::new(vip_ranges.v4().resolver(), dataplane::RESOLVER_PORT);
-    let dns_config = dns::Config {
+    let dns_config = dns::ResolverConfig {
         listen: dns_at,
         upstream: settings.dns.upstream.clone(),
         vips: settings.mesh.vip_ranges,
@@ -148,7 +148,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         names,
         dataplane.clone(),
         handles.dns.clone(),
-        watch::Sender::new(dns::State::Starting),
+        watch::Sender::new(dns::ResolverState::Starting),
         resolvers,
     );
 
@@ -163,7 +163,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let self_query = settings.dns.capture.then(|| dns::SelfQuery::new(dns_at, Some(dataplane::AGENT_MARK)));
     let (update, update_handle, standing) = update::Task::new(&settings, node.clone(), self_query, seen);
 
-    let inputs = Inputs {
+    let inputs = TelemetryInputs {
         node,
         sources: Sources { docker: docker_source, host_api, registry, ecs: ecs_source },
         containers,
@@ -175,7 +175,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     };
     let handles = Handles { update: update_handle.metrics.clone(), ..handles };
     let registry = metrics::registry(&inputs, &handles);
-    let api = Arc::new(Api::new(inputs, handles.flows.clone(), registry, update_handle));
+    let api = Arc::new(Api::new(inputs, handles.traffic.clone(), registry, update_handle));
 
     part("the host watch", Box::pin(host.run()));
     part("the ECS watch", Box::pin(ecs.run()));
@@ -184,7 +184,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     if withholds {
         part("drain", Box::pin(drain::follow(own, standing, published)));
     }
-    part("the registry", membership);
+    part("the registry", registry_task);
     part("the mesh", Box::pin(mesh));
     part("the data plane", Box::pin(tables.run(stop.clone())));
     part("flow events", Box::pin(conntrack::follow(vip_ranges, flows_out)));

@@ -9,7 +9,7 @@ mod life;
 pub mod outlier;
 pub mod passive;
 mod probe;
-mod verdict;
+mod probe_state;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use self::life::{Evidence, same_offers, standing};
-use self::probe::Report;
+use self::life::{Evidence, same_offers, state_of};
+use self::probe::ProbeReport;
 use crate::config::Settings;
 use crate::model::publish::{if_given, publish};
 use crate::model::{
-    Container, ContainerId, Containers, DockerHealth, Endpoint, EndpointKey, Endpoints, HealthCheck, Node, Offer,
-    Offered, Offers, State,
+    Container, ContainerId, Containers, DockerHealth, Endpoint, EndpointKey, EndpointState, Endpoints, HealthCheck,
+    Node, Offer, Offered, Offers,
 };
 use crate::sources::offers::offers;
 
@@ -47,14 +47,14 @@ pub struct Health {
     node: watch::Receiver<Option<Node>>,
     endpoints_out: watch::Sender<Option<Endpoints>>,
     offered_out: watch::Sender<Offered>,
-    reports: mpsc::Receiver<Report>,
+    reports: mpsc::Receiver<ProbeReport>,
     ledger: Ledger,
 }
 
 /// Everything that is known, and what was last published.
 #[derive(Debug)]
 struct Ledger {
-    seen: OrdMap<ContainerId, Arc<Container>>,
+    running: OrdMap<ContainerId, Arc<Container>>,
     offered: Offered,
     /// What is known of endpoints whose health is asked. Of the others, what is published is all there is to know.
     probed: HashMap<EndpointKey, Probed>,
@@ -67,7 +67,7 @@ struct Ledger {
     changes: Vec<Arc<Endpoint>>,
     births: u64,
     probes: Arc<Semaphore>,
-    report: mpsc::Sender<Report>,
+    report: mpsc::Sender<ProbeReport>,
 }
 
 /// One endpoint whose health is asked, from its container's start to its end.
@@ -75,7 +75,7 @@ struct Ledger {
 struct Probed {
     number: u64,
     check: HealthCheck,
-    found: Option<(State, Arc<str>)>,
+    found: Option<(EndpointState, Arc<str>)>,
     _probe: AbortOnDropHandle<()>,
 }
 
@@ -91,7 +91,7 @@ impl Health {
         let (offered_out, offered) = watch::channel(Offered::new());
         let (report, reports) = mpsc::channel(REPORTS);
         let ledger = Ledger {
-            seen: OrdMap::new(),
+            running: OrdMap::new(),
             offered: Offered::new(),
             probed: HashMap::new(),
             were_healthy: HashMap::new(),
@@ -156,8 +156,8 @@ async fn changed<T>(receiver: &mut watch::Receiver<T>) {
 impl Ledger {
     /// Follows the containers; `again`: their offers have to be read anew, whether they changed or not.
     fn update(&mut self, running: OrdMap<ContainerId, Arc<Container>>, settings: &Settings, node: &Node, again: bool) {
-        let seen = std::mem::replace(&mut self.seen, running.clone());
-        for change in seen.diff(&running) {
+        let before = std::mem::replace(&mut self.running, running.clone());
+        for change in before.diff(&running) {
             match change {
                 DiffItem::Remove(id, container) => self.gone(id, container),
                 // All of them follow below.
@@ -218,12 +218,12 @@ impl Ledger {
     }
 
     /// A probe said something new.
-    fn probed(&mut self, Report { key, life, state, reason }: Report) {
+    fn probed(&mut self, ProbeReport { key, life, state, reason }: ProbeReport) {
         let Some(probed) = self.probed.get_mut(&key).filter(|probed| probed.number == life) else { return };
         probed.found = Some((state, reason));
         let check = probed.check.clone();
         let endpoint = self.endpoints.get(&key).cloned();
-        let container = endpoint.as_ref().and_then(|endpoint| self.seen.get(&endpoint.container)).cloned();
+        let container = endpoint.as_ref().and_then(|endpoint| self.running.get(&endpoint.container)).cloned();
         if let (Some(endpoint), Some(container)) = (endpoint, container) {
             self.settle(key, &endpoint, Some(&check), &container);
         }
@@ -235,7 +235,7 @@ impl Ledger {
             probed: self.probed.get(&key).and_then(|probed| probed.found.as_ref()),
             docker_was_healthy: self.were_healthy.get(&container.id) == Some(&container.started_ms),
         };
-        let (state, reason) = standing(container, check, evidence);
+        let (state, reason) = state_of(container, check, evidence);
         if *self.reason != *reason {
             self.reason = reason.into();
         }

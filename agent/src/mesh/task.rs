@@ -1,4 +1,4 @@
-//! The task that owns the [`Mesh`]: feeds it the newest snapshots, publishes what is desired, keeps the VIPs on disk.
+//! The task that owns the [`Mesh`]: hands it the newest snapshots, publishes what is desired, keeps the VIPs on disk.
 //!
 //! Publishes nothing before Docker, the node and the catalog have each given their first snapshot, so that a restart
 //! never programs half a world over a whole one.
@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::vip::Remembered;
-use super::{Inputs, Mesh};
+use super::{Mesh, MeshSnapshot};
 use crate::config::MeshSettings;
 use crate::model::publish::{if_given, publish};
 use crate::model::{Containers, DNS_PORT, Desired, Ejections, Endpoints, NameServers, Node, Rulesets, error_chain};
@@ -30,7 +30,7 @@ const WRITE_RETRY: Duration = Duration::from_secs(30);
 
 /// Where the task's inputs come from. `None` stands for a first snapshot that is still to come.
 #[derive(Debug, Clone)]
-pub struct Feeds {
+pub struct MeshInputs {
     /// Every endpoint known here.
     pub catalog: watch::Receiver<Option<Endpoints>>,
     /// Endpoints avoided because connections to them failed.
@@ -43,25 +43,25 @@ pub struct Feeds {
     pub resolvers: watch::Receiver<NameServers>,
 }
 
-impl Feeds {
-    /// The newest inputs, or `None` while a first snapshot is missing.
-    fn inputs(&mut self) -> Option<Inputs> {
+impl MeshInputs {
+    /// The newest snapshot, or `None` while a first snapshot is missing.
+    fn snapshot(&mut self) -> Option<MeshSnapshot> {
         let catalog = self.catalog.borrow_and_update().clone()?;
         let containers = self.containers.borrow_and_update();
         let bridges = containers.as_ref()?.bridges.clone();
         let node = self.node.borrow_and_update();
         let node = node.as_ref()?;
-        Some(Inputs {
+        Some(MeshSnapshot {
             catalog,
             ejections: self.ejections.borrow_and_update().clone(),
             zone: node.zone.clone(),
             bridges,
             resolvers: self.resolvers.borrow_and_update().iter().filter_map(plain_dns).collect(),
-            ..Inputs::default()
+            ..MeshSnapshot::default()
         })
     }
 
-    /// Waits for a change of any feed. False when every sender of one is gone.
+    /// Waits for a change of any input. False when every sender of one is gone.
     async fn changed(&mut self) -> bool {
         tokio::select! {
             changed = self.catalog.changed() => changed.is_ok(),
@@ -75,14 +75,14 @@ impl Feeds {
 
 /// What a task publishes.
 #[derive(Debug)]
-pub struct Outputs {
+pub struct MeshOutputs {
     /// Everything that is wanted.
     pub desired: watch::Sender<Option<Arc<Desired>>>,
     /// The part of it that the kernel is to hold; told first, and only where it changed.
     pub rulesets: watch::Sender<Option<Rulesets>>,
 }
 
-impl Outputs {
+impl MeshOutputs {
     fn publish(&self, desired: Desired) {
         publish(&self.rulesets, Some(desired.rulesets.clone()), if_given(same));
         self.desired.send_replace(Some(Arc::new(desired)));
@@ -109,12 +109,12 @@ struct VipsFileError {
     source: io::Error,
 }
 
-/// Runs until cancelled, or until a feed ends.
+/// Runs until cancelled, or until an input ends.
 pub async fn run(
     settings: MeshSettings,
     state_dir: PathBuf,
-    mut feeds: Feeds,
-    outputs: Outputs,
+    mut inputs: MeshInputs,
+    outputs: MeshOutputs,
     stop: CancellationToken,
 ) {
     let path = state_dir.join(VIPS_FILE);
@@ -126,8 +126,8 @@ pub async fn run(
     let mut written = mesh.vips().generation();
     let mut write_at: Option<Instant> = None;
     loop {
-        if let Some(inputs) = feeds.inputs() {
-            outputs.publish(mesh.advance(inputs));
+        if let Some(snapshot) = inputs.snapshot() {
+            outputs.publish(mesh.advance(snapshot));
         }
         if mesh.vips().generation() != written && write_at.is_none() {
             write_at = Some(Instant::now() + WRITE_DELAY);
@@ -138,7 +138,7 @@ pub async fn run(
         };
         tokio::select! {
             () = stop.cancelled() => break,
-            more = feeds.changed() => if !more { break },
+            more = inputs.changed() => if !more { break },
             () = write => {
                 let generation = mesh.vips().generation();
                 write_at = match write_remembered(&path, mesh.vips().remembered()).await {

@@ -56,21 +56,21 @@ struct Inner {
 }
 
 #[derive(Deserialize)]
-struct Task {
+struct EcsTask {
     #[serde(rename = "Containers", default)]
-    containers: Vec<TaskContainer>,
+    containers: Vec<EcsContainer>,
 }
 
 #[derive(Deserialize)]
-struct TaskContainer {
+struct EcsContainer {
     #[serde(rename = "DockerId", default)]
     id: String,
     #[serde(rename = "Ports", default)]
-    ports: Option<Vec<Port>>,
+    ports: Option<Vec<EcsPort>>,
 }
 
 #[derive(Deserialize)]
-struct Port {
+struct EcsPort {
     #[serde(rename = "ContainerPort", default)]
     container: u16,
     #[serde(rename = "HostPort", default)]
@@ -105,7 +105,7 @@ impl Ecs {
             sleep(delay).await;
             let answer = self.get("/v1/tasks", Some(container)).await;
             let task = answer.and_then(|body| match body {
-                Some(body) => serde_json::from_slice::<Task>(&body).map(Some).map_err(Error::from),
+                Some(body) => serde_json::from_slice::<EcsTask>(&body).map(Some).map_err(Error::from),
                 None => Ok(None),
             });
             match task {
@@ -146,7 +146,7 @@ impl Ecs {
     }
 }
 
-fn ports_of(task: Task, container: &str) -> Option<Arc<[(NonZeroU16, L4)]>> {
+fn ports_of(task: EcsTask, container: &str) -> Option<Arc<[(NonZeroU16, L4)]>> {
     let ports = task.containers.into_iter().find(|c| c.id == container)?.ports?;
     let mut ports: Vec<(NonZeroU16, L4)> = ports
         .into_iter()

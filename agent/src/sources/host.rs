@@ -20,8 +20,8 @@ use crate::model::{Node, Source, SourceState, error_chain, publish, untrusted};
 mod imds;
 mod node;
 
-use imds::{Imds, Wanted};
-use node::{Facts, HostFacts, KernelFacts, Unknown, merge};
+use imds::{Imds, WantedFacts};
+use node::{HostFacts, KernelFacts, NodeFacts, Unknown, merge};
 
 /// How the API is asked.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ const PACE: Pace = Pace {
 
 /// Why the host cannot be watched at all.
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
+pub enum HostSetupError {
     /// No client for the host's API.
     #[error(transparent)]
     Host(#[from] bottlerocket_settings::Error),
@@ -69,11 +69,11 @@ impl HostWatch {
     /// Asks nothing yet.
     ///
     /// # Errors
-    /// [`SetupError`] where a client cannot be made.
-    pub fn new(settings: NodeSettings, paths: &Paths) -> Result<Self, SetupError> {
+    /// [`HostSetupError`] where a client cannot be made.
+    pub fn new(settings: NodeSettings, paths: &Paths) -> Result<Self, HostSetupError> {
         Ok(Self {
             client: Client::new(&paths.api_socket)?,
-            imds: Imds::new(paths.imds.clone()).map_err(SetupError::Imds)?,
+            imds: Imds::new(paths.imds.clone()).map_err(HostSetupError::Imds)?,
             settings,
             pace: PACE,
             node: watch::Sender::new(None),
@@ -134,7 +134,7 @@ impl HostWatch {
     }
 
     async fn learn_instance(&mut self, aws: bool) {
-        let wanted = Wanted {
+        let wanted = WantedFacts {
             address: aws && self.settings.advertise == Auto::Auto,
             zone: aws && self.settings.zone == Auto::Auto,
         };
@@ -145,7 +145,7 @@ impl HostWatch {
 
     /// Publishes the node if it differs; the last one that was known stays where there is none.
     fn publish(&self, host: HostFacts) -> Result<(), Unknown> {
-        let facts = Facts { host, instance: self.imds.facts().clone(), kernel: kernel() };
+        let facts = NodeFacts { host, instance: self.imds.facts().clone(), kernel: kernel() };
         let node = merge(&self.settings, &facts)?;
         if publish(&self.node, Some(node.clone()), PartialEq::eq) {
             tracing::info!(name = %node.name, address = %node.address, zone = node.zone.as_deref(), "node");

@@ -12,9 +12,9 @@ use crate::config::{Match, ServiceRule};
 use crate::model::name::{MAX_ALIASES, parse_port};
 use crate::model::untrusted::cut;
 use crate::model::{
-    Alias, AppProtocol, Container, DiscoveryName, Endpoint, EndpointAddresses, EndpointId, HealthCheck, L4, LabelFault,
-    LocalNetwork, Namespace, Network, Node, Offer, OfferOrigin, Offers, PublishedPort, ServiceId, SocketAddrs, State,
-    Weight, nearest,
+    Alias, AppProtocol, Container, DiscoveryName, Endpoint, EndpointAddresses, EndpointId, EndpointState, HealthCheck,
+    L4, LabelFault, LocalNetwork, Namespace, Network, Node, Offer, OfferOrigin, Offers, PublishedPort, ServiceId,
+    SocketAddrs, Weight, nearest,
 };
 
 /// The most endpoints of one container.
@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
             task,
             container: container.id.clone(),
             started_ms: container.started_ms,
-            state: State::Starting,
+            state: EndpointState::Starting,
             last_resort: false,
             reason: Arc::default(),
         }))

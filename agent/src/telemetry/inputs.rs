@@ -37,7 +37,7 @@ impl<T> Sources<T> {
 
 /// The receivers, one for each thing that telemetry reads. It never waits for any of them.
 #[derive(Debug, Clone)]
-pub struct Inputs {
+pub struct TelemetryInputs {
     /// Who this node is; `None` until the settings are known.
     pub node: watch::Receiver<Option<Node>>,
     /// How the sources are doing.
@@ -56,7 +56,7 @@ pub struct Inputs {
     pub update: watch::Receiver<Arc<State>>,
 }
 
-impl Inputs {
+impl TelemetryInputs {
     /// Everything as it is now. Costs a few reference counts, whatever the size of the mesh.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -74,7 +74,7 @@ impl Inputs {
     }
 }
 
-/// What [`Inputs`] held at one moment.
+/// What [`TelemetryInputs`] held at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Who this node is.

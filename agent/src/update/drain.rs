@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::dataplane::conntrack;
 use crate::model::publish::{if_given, publish};
-use crate::model::{Endpoint, Endpoints, L4, State};
+use crate::model::{Endpoint, EndpointState, Endpoints, L4};
 
 /// Whether this node's endpoints take connections.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,11 +43,16 @@ pub fn withhold(own: &Endpoints, availability: &Availability) -> Endpoints {
         Availability::LastResort { why } => (format!("{why}; serves where nobody else does").into(), true),
     };
     // As a last resort, one that is not healthy stands behind those that are anyway.
-    let concerned = |state| if last_resort { state == State::Healthy } else { state != State::Draining };
+    let concerned =
+        |state| if last_resort { state == EndpointState::Healthy } else { state != EndpointState::Draining };
     let mut withheld = own.clone();
     for (key, endpoint) in own.iter().filter(|(_, endpoint)| concerned(endpoint.state)) {
-        let endpoint =
-            Endpoint { state: State::Draining, last_resort, reason: Arc::clone(&reason), ..Endpoint::clone(endpoint) };
+        let endpoint = Endpoint {
+            state: EndpointState::Draining,
+            last_resort,
+            reason: Arc::clone(&reason),
+            ..Endpoint::clone(endpoint)
+        };
         withheld.insert(key.clone(), Arc::new(endpoint));
     }
     withheld

@@ -52,12 +52,12 @@ fn nothing_is_wider_than_the_screen() {
     let all = Fixture::working();
     all.desired.send_modify(|desired| {
         let mut wide = crate::model::Desired::clone(desired.as_ref().unwrap());
-        let (key, view) = wide.services.iter().next().map(|(key, view)| (key.clone(), view.clone())).unwrap();
-        let mut view = crate::model::DesiredService::clone(&view);
-        view.aliases = vec![format!("{0}.{0}:80", "a".repeat(60)).parse().unwrap(); 3];
-        view.endpoints[0].reason = "because \x1b[31m".repeat(50).into();
-        view.why = Some("and so on ".repeat(50).into());
-        wide.services.insert(key, std::sync::Arc::new(view));
+        let (key, service) = wide.services.iter().next().map(|(key, service)| (key.clone(), service.clone())).unwrap();
+        let mut service = crate::model::DesiredService::clone(&service);
+        service.aliases = vec![format!("{0}.{0}:80", "a".repeat(60)).parse().unwrap(); 3];
+        service.endpoints[0].reason = "because \x1b[31m".repeat(50).into();
+        service.why = Some("and so on ".repeat(50).into());
+        wide.services.insert(key, std::sync::Arc::new(service));
         *desired = Some(std::sync::Arc::new(wide));
     });
     let text = render(&all.status(), now());

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Backend, Locality};
-use crate::model::{EndpointId, State, VipRanges, Weight};
+use crate::model::{EndpointId, EndpointState, VipRanges, Weight};
 use std::net::SocketAddr;
 
 fn settings() -> MeshSettings {
@@ -32,14 +32,17 @@ fn endpoint(service: &str, n: u8, protocol: &str, aliases: &[&str], started_ms: 
         task: "task".into(),
         container: "c".into(),
         started_ms,
-        state: State::Healthy,
+        state: EndpointState::Healthy,
         last_resort: false,
         reason: "running".into(),
     }
 }
 
-fn inputs(endpoints: &[Endpoint]) -> Inputs {
-    Inputs { catalog: endpoints.iter().map(|e| (e.key(), Arc::new(e.clone()))).collect(), ..Inputs::default() }
+fn inputs(endpoints: &[Endpoint]) -> MeshSnapshot {
+    MeshSnapshot {
+        catalog: endpoints.iter().map(|e| (e.key(), Arc::new(e.clone()))).collect(),
+        ..MeshSnapshot::default()
+    }
 }
 
 fn fresh(endpoints: &[Endpoint]) -> Desired {
@@ -52,7 +55,7 @@ fn frontends(desired: &Desired, view: View) -> &imbl::OrdMap<Frontend, Slots> {
 
 /// The last byte of an address.
 fn last(address: IpAddr) -> u8 {
-    *crate::model::net::octets(address).last().unwrap()
+    *crate::model::address::octets(address).last().unwrap()
 }
 
 /// Where a connection to `name:port` may end.
@@ -74,9 +77,9 @@ fn a_service_is_reached_by_its_aliases_and_its_qualified_name() {
     }
     assert!(dial(&desired, "orders:8080", L4::Tcp).is_empty());
     assert!(dial(&desired, "orders:80", L4::Udp).is_empty());
-    let view = &desired.services.values().next().unwrap();
-    assert_eq!((view.slots, view.endpoints[0].share), (2, 0.5));
-    assert_eq!(view.vips, desired.names.get(&"orders".parse::<AliasName>().unwrap()).copied());
+    let service = &desired.services.values().next().unwrap();
+    assert_eq!((service.slots, service.endpoints[0].share), (2, 0.5));
+    assert_eq!(service.vips, desired.names.get(&"orders".parse::<AliasName>().unwrap()).copied());
 }
 
 #[test]
@@ -151,7 +154,7 @@ fn a_rolling_deployment_does_not_lose_a_contested_alias() {
 #[test]
 fn without_anyone_to_serve_the_name_stays_and_the_port_is_not_programmed() {
     let mut starting = endpoint("prod/orders", 1, "tcp", &["orders:80"], 0);
-    starting.state = State::Starting;
+    starting.state = EndpointState::Starting;
     let desired = fresh(&[starting]);
     assert!(desired.names.contains_key(&"orders".parse::<AliasName>().unwrap()));
     assert!(frontends(&desired, View::Node).is_empty());
@@ -164,7 +167,7 @@ fn a_full_range_says_so() {
     settings.vip_ranges = VipRanges::new("198.19.0.0/28".parse().unwrap(), None).unwrap();
     let endpoints: Vec<_> = (0..14).map(|n| endpoint(&format!("prod/s{n}"), n, "tcp", &["x:1"], 0)).collect();
     let desired = compute(&settings, &Remembered::default(), inputs(&endpoints));
-    let without: Vec<_> = desired.services.values().filter(|view| view.vips.is_none()).collect();
+    let without: Vec<_> = desired.services.values().filter(|service| service.vips.is_none()).collect();
     assert_eq!(without.len(), 1);
     assert!(without[0].why.as_ref().unwrap().contains("vip_cidr"));
 }
@@ -197,9 +200,9 @@ fn an_endpoint_that_changes_its_state_is_no_news_to_names_and_other_services() {
     let orders = |state| Endpoint { state, ..endpoint("prod/orders", 1, "tcp", &["orders:80"], 0) };
     let users = endpoint("prod/users", 2, "tcp", &["users:80", "orders:80"], 5);
     let mut mesh = Mesh::new(settings(), &Remembered::default());
-    let before = mesh.advance(inputs(&[orders(State::Healthy), users.clone()]));
-    let mut changed = mesh.inputs.clone();
-    changed.catalog.insert(orders(State::Healthy).key(), Arc::new(orders(State::Draining)));
+    let before = mesh.advance(inputs(&[orders(EndpointState::Healthy), users.clone()]));
+    let mut changed = mesh.snapshot.clone();
+    changed.catalog.insert(orders(EndpointState::Healthy).key(), Arc::new(orders(EndpointState::Draining)));
     let after = mesh.advance(changed);
     assert!(after.names.ptr_eq(&before.names));
     assert!(Arc::ptr_eq(&after.conflicts, &before.conflicts) && after.conflicts.len() == 1);
@@ -217,7 +220,7 @@ fn arbitrary() -> impl Strategy<Value = Vec<Endpoint>> {
         1u8..9,
         prop::sample::select(&PROTOCOLS[..]),
         prop::sample::select(&ALIASES[..]),
-        prop::sample::select(&State::ALL[..]),
+        prop::sample::select(&EndpointState::ALL[..]),
         any::<bool>(),
     );
     let one = one.prop_map(|(service, n, protocol, aliases, state, last_resort)| Endpoint {

@@ -16,8 +16,9 @@ use tracing::{debug, info, warn};
 
 use super::forward::{MAX_TCP, framing};
 use super::message::MAX_QUERY;
+use super::resolver_state::ResolverState;
 use super::responder::{Outcome, Responder};
-use super::{State, Transport};
+use super::transport::Transport;
 use crate::clients::backoff::Backoff;
 use crate::model::publish;
 
@@ -38,18 +39,18 @@ pub(super) struct Sockets {
 }
 
 /// Binds, as often as it takes: the address appears only when the dataplane has made it.
-pub(super) async fn bind(listen: SocketAddr, state: &watch::Sender<State>) -> (Sockets, SocketAddr) {
+pub(super) async fn bind(listen: SocketAddr, state: &watch::Sender<ResolverState>) -> (Sockets, SocketAddr) {
     let mut delays = BIND_AGAIN.delays();
     loop {
         let error = match bind_both(listen).await {
             Ok((sockets, address)) => {
                 info!(%address, "listening for DNS queries");
-                state.send_replace(State::Listening { address, leased: false });
+                state.send_replace(ResolverState::Listening { address, leased: false });
                 return (sockets, address);
             }
             Err(error) => error,
         };
-        let failing = State::Failing { listen, error: error.to_string().into() };
+        let failing = ResolverState::Failing { listen, error: error.to_string().into() };
         if publish(state, failing, PartialEq::eq) {
             warn!(%listen, %error, "cannot listen for DNS queries yet");
         }
@@ -113,11 +114,11 @@ pub(super) async fn tcp(listener: TcpListener, responder: &Arc<Responder>) {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, client)) => {
-                if let Some(pass) = responder.connection(client.ip()) {
+                if let Some(permit) = responder.connection(client.ip()) {
                     let responder = Arc::clone(responder);
                     connections.spawn(async move {
                         converse(stream, client.ip(), &responder).await;
-                        drop(pass);
+                        drop(permit);
                     });
                 }
             }

@@ -30,7 +30,7 @@ pub(super) type Ports = Arc<[(NonZeroU16, L4)]>;
 
 /// A running container as one inspection saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct Inspected {
     pub(super) id: ContainerId,
     pub(super) name: Arc<str>,
     pub(super) image: Arc<str>,
@@ -93,7 +93,7 @@ impl Attachment {
 }
 
 /// Digests what Docker says of a container; `None` where it does not run.
-pub(super) fn digest(response: ContainerInspectResponse) -> Option<Seen> {
+pub(super) fn digest(response: ContainerInspectResponse) -> Option<Inspected> {
     let state = response.state.unwrap_or_default();
     // Between two lives (restart policy) a container is "running" and has no process.
     if !state.running.unwrap_or(false) || state.restarting.unwrap_or(false) {
@@ -115,7 +115,7 @@ pub(super) fn digest(response: ContainerInspectResponse) -> Option<Seen> {
         }
     };
     let started = state.started_at.as_deref().and_then(|at| at.parse::<jiff::Timestamp>().ok());
-    Some(Seen {
+    Some(Inspected {
         id,
         name: cut(response.name.as_deref().unwrap_or_default().trim_start_matches('/'), MAX_NAME).into(),
         image: cut(config.image.as_deref().unwrap_or_default(), MAX_NAME).into(),

@@ -27,7 +27,7 @@ const TOKEN_TTL: &str = "60";
 
 /// What to ask for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted {
+pub(super) struct WantedFacts {
     pub(super) address: bool,
     pub(super) zone: bool,
 }
@@ -70,8 +70,8 @@ impl Imds {
     }
 
     /// Asks for what is wanted and not known, unless it failed just now. Takes three times the timeout of [`LIMITS`] at most.
-    pub(super) async fn ask(&mut self, wanted: Wanted) -> Result<(), Error> {
-        let wanted = Wanted {
+    pub(super) async fn ask(&mut self, wanted: WantedFacts) -> Result<(), Error> {
+        let wanted = WantedFacts {
             address: wanted.address && self.facts.address.is_none(),
             zone: wanted.zone && self.facts.zone.is_none(),
         };
@@ -86,7 +86,7 @@ impl Imds {
         asked
     }
 
-    async fn learn(&mut self, wanted: Wanted) -> Result<(), Error> {
+    async fn learn(&mut self, wanted: WantedFacts) -> Result<(), Error> {
         let url = self.url("/latest/api/token");
         let request = self.http.put(&url).header("X-aws-ec2-metadata-token-ttl-seconds", TOKEN_TTL);
         let token = text(url, request.send().await).await?;

@@ -13,7 +13,7 @@ use crate::model::{Node, untrusted};
 
 /// What is known of the host, by who says it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(super) struct NodeFacts {
     /// The host's API; the last it said.
     pub(super) host: HostFacts,
     /// The instance metadata service.
@@ -80,8 +80,8 @@ pub(super) enum Unknown {
 ///
 /// # Errors
 /// [`Unknown`] where neither the user nor anyone on the host knows its address or its name.
-pub(super) fn merge(settings: &NodeSettings, facts: &Facts) -> Result<Node, Unknown> {
-    let Facts { host, instance, kernel } = facts;
+pub(super) fn merge(settings: &NodeSettings, facts: &NodeFacts) -> Result<Node, Unknown> {
+    let NodeFacts { host, instance, kernel } = facts;
     let address = match settings.advertise {
         Auto::Set(address) => address,
         Auto::Auto => instance.address.or(kernel.address).ok_or(Unknown::Address)?,

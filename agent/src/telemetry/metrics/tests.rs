@@ -26,7 +26,7 @@ pub(super) fn value(samples: &[(String, f64)], series: &str) -> Option<f64> {
 #[test]
 fn every_metric_has_its_documented_name() {
     let handles = Handles::default();
-    let flow = handles.flows.of(&id("prod/orders"));
+    let flow = handles.traffic.of(&id("prod/orders"));
     flow.connections.inc_by(7);
     flow.active.set(3);
     flow.connect_failures.inc();
@@ -91,7 +91,7 @@ fn the_process_describes_itself() {
 #[test]
 fn families_stand_together_and_are_described_once() {
     let handles = Handles::default();
-    let _ = (handles.flows.of(&id("prod/orders")), handles.flows.of(&id("prod/gate")));
+    let _ = (handles.traffic.of(&id("prod/orders")), handles.traffic.of(&id("prod/gate")));
     let text = text(&registry(&Fixture::working().inputs(), &handles)).unwrap();
     let mut described: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let all = described.len();
@@ -105,8 +105,8 @@ async fn the_series_of_a_vanished_service_go() {
     let all = Fixture::working();
     let handles = Handles::default();
     let registry = registry(&all.inputs(), &handles);
-    handles.flows.of(&id("prod/orders")).connections.inc();
-    let pruning = tokio::spawn(flows::prune(all.desired.subscribe(), handles.flows.clone()));
+    handles.traffic.of(&id("prod/orders")).connections.inc();
+    let pruning = tokio::spawn(counters::prune(all.desired.subscribe(), handles.traffic.clone()));
     let series = r#"meshdog_connections_total{namespace="prod",service="orders"}"#;
 
     all.desired.send_modify(|desired| *desired = Some(Arc::new(Desired::clone(desired.as_ref().unwrap()))));
@@ -124,7 +124,7 @@ async fn the_series_of_a_vanished_service_go() {
 #[tokio::test(start_paused = true)]
 async fn what_the_mesh_has_dropped_is_not_held() {
     let all = Fixture::working();
-    tokio::spawn(flows::prune(all.desired.subscribe(), flows::Flows::default()));
+    tokio::spawn(counters::prune(all.desired.subscribe(), counters::TrafficCounters::default()));
     all.desired.send_modify(|desired| *desired = Some(Arc::new(Desired::clone(desired.as_ref().unwrap()))));
     tokio::time::sleep(Duration::from_millis(1)).await;
     let dropped = Arc::downgrade(&all.desired.send_replace(None).unwrap());
@@ -133,7 +133,7 @@ async fn what_the_mesh_has_dropped_is_not_held() {
 
 #[test]
 fn a_flow_outlives_its_services_absence() {
-    let flows = flows::Flows::default();
+    let flows = counters::TrafficCounters::default();
     let old = flows.of(&id("prod/orders"));
     old.active.inc();
     flows.retain(|_| false);

@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::frozen_clock::FrozenClock;
 
-const BOTH: Wanted = Wanted { address: true, zone: true };
+const BOTH: WantedFacts = WantedFacts { address: true, zone: true };
 
 type Answers = Arc<Mutex<(StatusCode, String, String)>>;
 
@@ -57,9 +57,9 @@ async fn learns_once() {
 async fn asks_only_for_what_is_wanted() {
     let _standstill = FrozenClock::new();
     let (mut imds, _, asked) = service().await;
-    imds.ask(Wanted { address: false, zone: false }).await.unwrap();
+    imds.ask(WantedFacts { address: false, zone: false }).await.unwrap();
     assert!(asked.lock().unwrap().is_empty());
-    imds.ask(Wanted { address: false, zone: true }).await.unwrap();
+    imds.ask(WantedFacts { address: false, zone: true }).await.unwrap();
     assert_eq!(imds.facts(), &InstanceFacts { address: None, zone: Some("us-west-2a".into()) });
 }
 

@@ -12,8 +12,8 @@ fn auto() -> NodeSettings {
     NodeSettings { advertise: Auto::Auto, zone: Auto::Auto }
 }
 
-fn facts() -> Facts {
-    Facts {
+fn facts() -> NodeFacts {
+    NodeFacts {
         host: HostFacts { hostname: Some("ip-10-0-12-34".into()), os_version: Some("1.20.5".into()), aws: true },
         instance: InstanceFacts { address: Some(IMDS), zone: Some("us-west-2a".into()) },
         kernel: KernelFacts { hostname: Some("kernel".into()), address: Some(ROUTE) },
@@ -63,10 +63,10 @@ fn precedence_of_the_zone() {
 
 #[test]
 fn without_the_host_api_the_kernel_names_the_node() {
-    let facts = Facts { host: HostFacts::default(), instance: InstanceFacts::default(), ..facts() };
+    let facts = NodeFacts { host: HostFacts::default(), instance: InstanceFacts::default(), ..facts() };
     let node = merge(&auto(), &facts).unwrap();
     assert_eq!((&*node.name, node.address, node.zone, node.os_version), ("kernel", ROUTE, None, None));
-    let nameless = Facts { kernel: KernelFacts { hostname: None, ..facts.kernel }, ..facts };
+    let nameless = NodeFacts { kernel: KernelFacts { hostname: None, ..facts.kernel }, ..facts };
     assert_eq!(merge(&auto(), &nameless), Err(Unknown::Name));
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::clients::backoff::Backoff;
-use crate::model::State;
+use crate::model::EndpointState;
 
 /// Failures in a row that make a healthy endpoint unhealthy.
 pub(super) const FAILURES: u8 = 3;
@@ -16,7 +16,7 @@ const START: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_se
 
 /// Where an endpoint stands by its probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum ProbeState {
     /// Never answered; how many probes failed.
     Starting(u32),
     /// Answers; how many of the last probes failed.
@@ -25,11 +25,11 @@ pub(super) enum Verdict {
     Unhealthy(u8),
 }
 
-impl Verdict {
+impl ProbeState {
     /// Nothing is known yet.
     pub(super) const NEW: Self = Self::Starting(0);
 
-    /// The verdict after one more probe.
+    /// The state after one more probe.
     pub(super) fn after(self, success: bool) -> Self {
         match (self, success) {
             (Self::Starting(_), true) => Self::Healthy(0),
@@ -44,15 +44,15 @@ impl Verdict {
     }
 
     /// The endpoint's state, as far as its probes decide it.
-    pub(super) fn state(self) -> State {
+    pub(super) fn state(self) -> EndpointState {
         match self {
-            Self::Starting(_) => State::Starting,
-            Self::Healthy(_) => State::Healthy,
-            Self::Unhealthy(_) => State::Unhealthy,
+            Self::Starting(_) => EndpointState::Starting,
+            Self::Healthy(_) => EndpointState::Healthy,
+            Self::Unhealthy(_) => EndpointState::Unhealthy,
         }
     }
 
-    /// How long to wait before the next probe, after a probe that led to this verdict from `before`.
+    /// How long to wait before the next probe, after a probe that led to this state from `before`.
     pub(super) fn wait(self, before: Self) -> Duration {
         match (self, before) {
             (Self::Starting(_), Self::Starting(failures)) => START.after(failures),

@@ -137,11 +137,11 @@ impl Health {
         publish(&self.endpoints_out, Some(ledger.endpoints.clone()), if_given(Endpoints::ptr_eq));
         publish(&self.offered_out, ledger.offered.clone(), Offered::ptr_eq);
         if ledger.changes.len() > LOGGED {
-            info!(endpoints = ledger.changes.len(), "endpoints changed; only the first are named");
+            info!(endpoints = ledger.changes.len(), "many endpoints changed state; only the first are logged");
         }
         for endpoint in ledger.changes.drain(..).take(LOGGED) {
             info!(service = %endpoint.service, endpoint = %endpoint.id, address = %endpoint.addresses.first(),
-                state = %endpoint.state, reason = %endpoint.reason, "endpoint");
+                state = %endpoint.state, reason = %endpoint.reason, "endpoint state changed");
         }
     }
 }
@@ -258,7 +258,7 @@ impl Ledger {
             self.end(&offer.endpoint.key());
         }
         if !offers.endpoints.is_empty() {
-            info!(container = %container.name, id = %id, endpoints = offers.endpoints.len(), "container gone");
+            info!(container = %container.name, id = %id, endpoints = offers.endpoints.len(), "container is gone; its endpoints are removed");
         }
     }
 
@@ -279,13 +279,13 @@ impl Ledger {
     fn announce(&self, container: &Container, before: Option<&Offers>, now: &Offers) {
         let count = |offers: &Offers| offers.endpoints.len();
         if count(now) != before.map_or(0, count) {
-            info!(container = %container.name, id = %container.id, endpoints = count(now), "container offers");
+            info!(container = %container.name, id = %container.id, endpoints = count(now), "container offers another number of endpoints");
         }
         if let Some(first) = now.faults.first()
             && before.is_none_or(|before| before.faults != now.faults)
         {
             warn!(container = %container.name, id = %container.id, faults = now.faults.len() + now.more_faults,
-                label = %first.label, problem = %first.problem, "bad label; see meshdog explain");
+                label = %first.label, problem = %first.problem, "container has a label that cannot be used; run meshdog explain CONTAINER");
         }
     }
 }

@@ -31,8 +31,10 @@ fn enter(source: &watch::Sender<Source>, name: &'static str, next: impl FnOnce(&
         let state = next(&source.state);
         if source.enter(state) {
             match &source.state {
-                SourceState::Down(reason) => warn!(source = name, %reason, "source down"),
-                state => info!(source = name, state = state.as_str(), "source"),
+                SourceState::Down(reason) => {
+                    warn!(source = name, %reason, "source is down; what it said last stands until it answers")
+                }
+                state => info!(source = name, state = state.as_str(), "source state changed"),
             }
         }
     });

@@ -89,7 +89,7 @@ fn take(tracker: &mut OutlierTracker, event: &FlowEvent, observe: &mut impl FnMu
     let target = (flow.frontend.l4, flow.endpoint);
     let ejected = failure(event).is_some_and(|failure| tracker.observe(Instant::now(), target, failure));
     if ejected && let Some(ejection) = tracker.ejected().get(&target) {
-        info!(endpoint = %flow.endpoint, reason = %ejection.reason, "ejected");
+        info!(endpoint = %flow.endpoint, reason = %ejection.reason, "endpoint ejected; it takes no new connection for a while");
         observe(Observation::Ejection(flow));
     }
     ejected

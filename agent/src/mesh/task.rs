@@ -119,7 +119,7 @@ pub async fn run(
 ) {
     let path = state_dir.join(VIPS_FILE);
     let remembered = read(&path).unwrap_or_else(|error| {
-        tracing::warn!(error = %error_chain(&error), "VIPs are not remembered");
+        tracing::warn!(error = %error_chain(&error), "cannot read the saved VIPs; check paths.state_dir");
         Remembered::default()
     });
     let mut mesh = Mesh::new(settings, &remembered);
@@ -144,7 +144,7 @@ pub async fn run(
                 write_at = match write_remembered(&path, mesh.vips().remembered()).await {
                     Ok(()) => { written = generation; None }
                     Err(error) => {
-                        tracing::warn!(error = %error_chain(&error), "VIPs are not remembered");
+                        tracing::warn!(error = %error_chain(&error), "cannot save the VIPs; check paths.state_dir; trying again");
                         Some(Instant::now() + WRITE_RETRY)
                     }
                 };
@@ -154,7 +154,7 @@ pub async fn run(
     if mesh.vips().generation() != written
         && let Err(error) = write_remembered(&path, mesh.vips().remembered()).await
     {
-        tracing::warn!(error = %error_chain(&error), "VIPs are not remembered");
+        tracing::warn!(error = %error_chain(&error), "cannot save the VIPs; check paths.state_dir");
     }
 }
 

@@ -170,7 +170,7 @@ impl Docker {
             JobAnswer::Inspected(id, ticket, Err(reason)) => {
                 if let Some((again, failures)) = self.state.not_inspected(&id, ticket, now) {
                     if failures == 1 {
-                        warn!(container = %id, %reason, "cannot inspect a container; trying again");
+                        warn!(container = %id, %reason, "cannot inspect a container in Docker; trying again");
                     }
                     jobs.ask_after(again, INSPECT_AGAIN.after(failures.saturating_sub(1)));
                 }

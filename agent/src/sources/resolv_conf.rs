@@ -56,11 +56,11 @@ impl ResolvConf {
             let known = !self.servers.borrow().is_empty();
             if found.is_empty() {
                 if !known && !warned {
-                    warn!(path = %self.path.display(), %problem, "no name servers of the host's; set dns.upstream");
+                    warn!(path = %self.path.display(), %problem, "no usable name server in the host's resolv.conf; set dns.upstream");
                     warned = true;
                 }
             } else if publish(&self.servers, found.clone(), PartialEq::eq) {
-                info!(servers = ?found, path = %self.path.display(), "the host's name servers");
+                info!(servers = ?found, path = %self.path.display(), "host's name servers changed");
             }
         }
     }

@@ -126,7 +126,7 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
         if ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "the admin socket cannot be removed");
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the admin socket");
         }
     }
 }
@@ -140,7 +140,7 @@ pub async fn serve_metrics(address: SocketAddr, api: Arc<Api>, stop: Cancellatio
             match TcpListener::bind(address).await {
                 Ok(listener) => return listener,
                 Err(error) if !refused => {
-                    tracing::warn!(%address, %error, "the metrics port cannot be bound; trying on");
+                    tracing::warn!(%address, %error, "cannot bind the metrics port; trying again; check telemetry.metrics");
                     refused = true;
                 }
                 Err(_) => {}
@@ -149,7 +149,7 @@ pub async fn serve_metrics(address: SocketAddr, api: Arc<Api>, stop: Cancellatio
         }
     };
     if let Some(listener) = stop.run_until_cancelled(bind).await {
-        tracing::info!(%address, "metrics served");
+        tracing::info!(%address, "metrics port serves Prometheus metrics");
         serve(listener, ListenerKind::Metrics, api, stop).await;
     }
 }
@@ -175,7 +175,7 @@ where
                 }
                 Err(error) => {
                     if !failing {
-                        tracing::warn!(listener = ?listener_kind, %error, "connections cannot be accepted; trying on");
+                        tracing::warn!(listener = ?listener_kind, %error, "cannot accept connections; trying again");
                     }
                     failing = true;
                     sleep(ACCEPT_AGAIN).await;

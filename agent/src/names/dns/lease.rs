@@ -76,10 +76,10 @@ pub(super) async fn keep<P: Probe, L: Lease>(probe: P, mut lease: L, state: &wat
             held = Some(outcome.is_ok());
             note(state, outcome.is_ok());
             match &outcome {
-                Ok(()) => info!("containers' DNS queries are answered here"),
+                Ok(()) => info!("DNS capture lease renewed; containers' DNS queries are answered here"),
                 Err(fault) => {
                     let error = error_chain(fault);
-                    warn!(%error, "lease on containers' DNS queries not renewed; they go to their own servers");
+                    warn!(%error, "DNS capture lease not renewed; containers' DNS queries go to their own name servers");
                 }
             }
         }

@@ -44,7 +44,7 @@ pub(super) async fn bind(listen: SocketAddr, state: &watch::Sender<ResolverState
     loop {
         let error = match bind_both(listen).await {
             Ok((sockets, address)) => {
-                info!(%address, "listening for DNS queries");
+                info!(%address, "resolver listens for DNS queries");
                 state.send_replace(ResolverState::Listening { address, leased: false });
                 return (sockets, address);
             }
@@ -52,7 +52,7 @@ pub(super) async fn bind(listen: SocketAddr, state: &watch::Sender<ResolverState
         };
         let failing = ResolverState::Failing { listen, error: error.to_string().into() };
         if publish(state, failing, PartialEq::eq) {
-            warn!(%listen, %error, "cannot listen for DNS queries yet");
+            warn!(%listen, %error, "resolver cannot listen for DNS queries; trying again");
         }
         sleep(delays.wait()).await;
     }

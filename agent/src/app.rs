@@ -21,6 +21,7 @@ use crate::dataplane::{self, DataplaneConfig, conntrack};
 use crate::health::{Health, passive};
 use crate::mesh;
 use crate::model::View;
+use crate::names::dns::ResolverState;
 use crate::names::{dns, served};
 use crate::registry::local::Local;
 use crate::registry::{Registry, RegistryOutputs};
@@ -143,14 +144,9 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         vips: settings.mesh.vip_ranges,
         mark: Some(dataplane::AGENT_MARK),
     };
-    let resolver = dns::run(
-        dns_config,
-        names,
-        dataplane.clone(),
-        handles.dns.clone(),
-        watch::Sender::new(dns::ResolverState::Starting),
-        resolvers,
-    );
+    let resolver_state = if settings.dns.capture { ResolverState::Starting } else { ResolverState::Off };
+    let (resolver_out, resolver_state) = watch::channel(resolver_state);
+    let resolver = dns::run(dns_config, names, dataplane.clone(), handles.dns.clone(), resolver_out, resolvers);
 
     // The node's own update: it judges by what health finds, and takes endpoints out before others see them.
     let seen = verify::Inputs {
@@ -171,6 +167,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         catalog,
         desired: desired.clone(),
         dataplane: dataplane.state(),
+        resolver: resolver_state,
         update: update_handle.state.clone(),
     };
     let handles = Handles { update: update_handle.metrics.clone(), ..handles };

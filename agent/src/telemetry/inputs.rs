@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::dataplane::DataplaneState;
 use crate::model::{Container, Containers, Desired, Endpoints, Node, Offered, Source};
+use crate::names::dns::ResolverState;
 use crate::update;
 use crate::update::machine::{Now, State};
 
@@ -52,6 +53,8 @@ pub struct TelemetryInputs {
     pub desired: watch::Receiver<Option<Arc<Desired>>>,
     /// How the dataplane is doing.
     pub dataplane: watch::Receiver<DataplaneState>,
+    /// How the resolver is doing.
+    pub resolver: watch::Receiver<ResolverState>,
     /// Where the node's update stands.
     pub update: watch::Receiver<Arc<State>>,
 }
@@ -68,6 +71,7 @@ impl TelemetryInputs {
             offered: self.offered.borrow().clone(),
             desired: self.desired.borrow().clone().unwrap_or_default(),
             dataplane: self.dataplane.borrow().clone(),
+            resolver: self.resolver.borrow().clone(),
             update: Arc::clone(&self.update.borrow()),
             now: update::now(),
         }
@@ -91,6 +95,8 @@ pub struct Snapshot {
     pub desired: Arc<Desired>,
     /// How the dataplane is doing.
     pub dataplane: DataplaneState,
+    /// How the resolver is doing.
+    pub resolver: ResolverState,
     /// Where the node's update stands.
     pub update: Arc<State>,
     /// The moment.

@@ -36,6 +36,8 @@ pub struct Status<S = Vec<ServiceStatus>> {
     pub conflicts: Vec<ConflictStatus>,
     /// The kernel's side.
     pub dataplane: DataplaneStatus,
+    /// How names are answered.
+    pub names: NamesStatus,
     /// The node's own update.
     pub update: UpdateStatus,
 }
@@ -158,6 +160,17 @@ pub struct DataplaneStatus {
     pub repairs: u64,
 }
 
+/// How names are answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamesStatus {
+    /// The agent's resolver: `off` (`dns.capture` is false), `starting`, `failing`, `listening` (containers' queries go
+    /// to their own name servers) or `answering` (they come here).
+    pub dns: Arc<str>,
+    /// Why, when it is failing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Arc<str>>,
+}
+
 /// The status of one moment.
 #[must_use]
 pub fn build(now: &Snapshot) -> Status<Services<'_>> {
@@ -182,6 +195,7 @@ pub fn build(now: &Snapshot) -> Status<Services<'_>> {
             last_apply_ms: now.dataplane.last_apply().unwrap_or_default().as_secs_f64() * 1000.0,
             repairs: now.dataplane.repairs(),
         },
+        names: NamesStatus { dns: now.resolver.as_str().into(), why: now.resolver.why().map(Arc::from) },
         update: update(now),
     }
 }

@@ -1,6 +1,7 @@
 //! A small mesh for the tests of everything that reads it: `prod/orders` with two endpoints, `prod/gate` over both
 //! transports, `shared/orders`, which lost an alias, and two containers.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +25,7 @@ pub(crate) struct Fixture {
     pub(crate) catalog: watch::Sender<Option<Endpoints>>,
     pub(crate) desired: watch::Sender<Option<Arc<Desired>>>,
     pub(crate) dataplane: watch::Sender<DataplaneState>,
+    pub(crate) resolver: watch::Sender<ResolverState>,
     pub(crate) update: Handle,
 }
 
@@ -39,6 +41,7 @@ impl Fixture {
             catalog: watch::Sender::new(None),
             desired: watch::Sender::default(),
             dataplane: watch::Sender::new(DataplaneState::of_one(|_| ())),
+            resolver: watch::Sender::new(ResolverState::Starting),
             update: handle(off()).0,
         }
     }
@@ -68,6 +71,7 @@ impl Fixture {
             state.last_apply = Some(Duration::from_micros(400));
             state.repairs = 2;
         }));
+        all.resolver.send_replace(ResolverState::Listening { address: resolver(), leased: true });
         all
     }
 
@@ -80,6 +84,7 @@ impl Fixture {
             catalog: self.catalog.subscribe(),
             desired: self.desired.subscribe(),
             dataplane: self.dataplane.subscribe(),
+            resolver: self.resolver.subscribe(),
             update: self.update.state.clone(),
         }
     }
@@ -92,6 +97,11 @@ impl Fixture {
     pub(crate) fn status(&self) -> Status {
         serde_json::from_str(&serde_json::to_string(&status::build(&self.snapshot())).unwrap()).unwrap()
     }
+}
+
+/// Where the resolver listens.
+pub(crate) fn resolver() -> SocketAddr {
+    SocketAddr::from(([198, 19, 0, 1], 53))
 }
 
 pub(crate) fn since() -> SystemTime {

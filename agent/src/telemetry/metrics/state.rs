@@ -30,6 +30,10 @@ impl prometheus_client::collector::Collector for StateCollector {
         let faults: usize = now.offered.values().map(|offers| offers.faults.len() + offers.more_faults).sum();
         gauge(&mut encoder, "meshdog_label_faults", "Labels of running containers that cannot be used", count(faults))?;
 
+        let help =
+            "Whether containers' DNS queries are captured and answered by the agent; 0 where dns.capture is false";
+        gauge(&mut encoder, "meshdog_dns_up", help, i64::from(now.resolver.is_answering()))?;
+
         updates::encode(&mut encoder, &now.update)
     }
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::Desired;
-use crate::telemetry::inputs::tests::{Fixture, id};
+use crate::telemetry::inputs::tests::{Fixture, id, resolver};
 
 /// The value of each series, by the series as it is written.
 pub(super) fn scrape(registry: &Registry) -> Vec<(String, f64)> {
@@ -56,6 +56,7 @@ fn every_metric_has_its_documented_name() {
         ("meshdog_reconcile_failures_total".to_owned(), 3.0),
         ("meshdog_repairs_total".to_owned(), 2.0),
         ("meshdog_label_faults".to_owned(), 1.0),
+        ("meshdog_dns_up".to_owned(), 1.0),
         (format!(r#"meshdog_build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION")), 1.0),
     ] {
         assert_eq!(value(&samples, &series), Some(expected), "{series} in {samples:#?}");
@@ -66,6 +67,16 @@ fn every_metric_has_its_documented_name() {
 fn a_source_that_is_not_used_cannot_raise_an_alarm() {
     let samples = scrape(&registry(&Fixture::working().inputs(), &Handles::default()));
     assert_eq!(value(&samples, r#"meshdog_source_up{source="ecs"}"#), None);
+}
+
+#[test]
+fn a_resolver_that_does_not_answer_shows_a_zero() {
+    let all = Fixture::working();
+    for state in [dns::ResolverState::Off, dns::ResolverState::Listening { address: resolver(), leased: false }] {
+        all.resolver.send_replace(state);
+        let samples = scrape(&registry(&all.inputs(), &Handles::default()));
+        assert_eq!(value(&samples, "meshdog_dns_up"), Some(0.0));
+    }
 }
 
 #[test]

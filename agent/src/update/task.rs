@@ -22,7 +22,7 @@ use super::verify;
 use super::view;
 use crate::config::Settings;
 use crate::config::update::UpdateMode;
-use crate::model::{Node, error_chain};
+use crate::model::{Node, error_chain, publish};
 use crate::names::dns::SelfQuery;
 
 mod executor;
@@ -183,11 +183,7 @@ impl Task {
         self.log_transition(&before, &next);
         let availability = view::availability(&next);
         self.state.send_replace(Arc::new(next));
-        self.availability.send_if_modified(|published| {
-            let differs = *published != availability;
-            *published = availability;
-            differs
-        });
+        publish(&self.availability, availability, PartialEq::eq);
     }
 
     /// A line for each transition, each end and each hold.

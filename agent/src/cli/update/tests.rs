@@ -28,7 +28,7 @@ impl Agent {
         let registry = registry(&inputs, &handles);
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("admin.sock");
-        let api = Arc::new(Api::new(inputs, handles.flows, registry, all.update.clone()));
+        let api = Arc::new(Api::new(inputs, handles.traffic, registry, all.update.clone()));
         tokio::spawn(Admin::bind(&socket).await.unwrap().serve(api, CancellationToken::new()));
         Self { _dir: dir, socket, state }
     }

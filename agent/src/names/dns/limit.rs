@@ -6,26 +6,26 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Counts what is under way. Clones count together.
 #[derive(Debug, Clone)]
-pub(super) struct Bound {
+pub(super) struct ClientLimit {
     total: usize,
     each: usize,
-    held: Arc<Mutex<Held>>,
+    held: Arc<Mutex<InUse>>,
 }
 
 #[derive(Debug, Default)]
-struct Held {
+struct InUse {
     all: usize,
     by: HashMap<IpAddr, usize>,
 }
 
-impl Bound {
+impl ClientLimit {
     /// At most `total` at a time, of which at most `each` for one client.
     pub(super) fn new(total: usize, each: usize) -> Self {
         Self { total, each, held: Arc::default() }
     }
 
-    /// Room for one more until the pass is dropped, or `None` when there is none.
-    pub(super) fn enter(&self, client: IpAddr) -> Option<Pass> {
+    /// Room for one more until the permit is dropped, or `None` when there is none.
+    pub(super) fn enter(&self, client: IpAddr) -> Option<Permit> {
         let mut held = self.held();
         let own = held.by.get(&client).copied().unwrap_or(0);
         if held.all >= self.total || own >= self.each {
@@ -33,7 +33,7 @@ impl Bound {
         }
         held.all += 1;
         held.by.insert(client, own + 1);
-        Some(Pass { bound: self.clone(), client })
+        Some(Permit { limit: self.clone(), client })
     }
 
     fn leave(&self, client: IpAddr) {
@@ -46,21 +46,21 @@ impl Bound {
     }
 
     /// The counts are whole between any two statements above, so a poisoned lock is as good as another.
-    fn held(&self) -> MutexGuard<'_, Held> {
+    fn held(&self) -> MutexGuard<'_, InUse> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One of the things under way.
 #[derive(Debug)]
-pub(super) struct Pass {
-    bound: Bound,
+pub(super) struct Permit {
+    limit: ClientLimit,
     client: IpAddr,
 }
 
-impl Drop for Pass {
+impl Drop for Permit {
     fn drop(&mut self) {
-        self.bound.leave(self.client);
+        self.limit.leave(self.client);
     }
 }
 

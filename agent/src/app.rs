@@ -264,11 +264,8 @@ fn names(
     };
     let (state_out, state) = watch::channel(ResolverState::Starting);
     let (lease, metrics, upstream) = (dataplane.clone(), handles.dns.clone(), sources.name_servers.clone());
-    parts.add_until_stopped(
-        Stage::Answers,
-        "the resolver",
-        dns::run(config, names, lease, metrics, state_out, upstream),
-    );
+    parts
+        .add(Stage::Answers, "the resolver", |stop| dns::run(config, names, lease, metrics, state_out, upstream, stop));
     Resolver { state, query: Some(dns::SelfQuery::new(listen, Some(dataplane::AGENT_MARK))) }
 }
 

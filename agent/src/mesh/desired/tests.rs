@@ -241,7 +241,7 @@ fn each_view_has_the_addresses_that_its_clients_reach() {
         placed(3, None, Some("10.0.0.2:8080")),
     ];
     let views = BTreeSet::from([View::Node, View::Elsewhere]);
-    let both = compute(&settings(), &Remembered::default(),  { views, ..inputs(&all) });
+    let both = compute(&settings(), &Remembered::default(), MeshSnapshot { views, ..inputs(&all) });
     let node = ["172.17.0.1:8080", "172.17.0.2:8080", "10.0.0.2:8080"];
     assert_eq!(seen_from(&both, View::Node, Family::V4), node);
     let elsewhere = ["10.0.0.1:32768", "10.0.0.2:8080"];
@@ -263,7 +263,7 @@ fn a_view_that_can_reach_none_of_the_healthy_makes_do_with_the_others() {
     sick.state = EndpointState::Unhealthy;
     let all = [placed(1, Some("172.17.0.1:8080"), None), sick];
     let views = BTreeSet::from([View::Node, View::Elsewhere]);
-    let desired = compute(&settings(), &Remembered::default(),  { views, ..inputs(&all) });
+    let desired = compute(&settings(), &Remembered::default(), MeshSnapshot { views, ..inputs(&all) });
     assert_eq!(seen_from(&desired, View::Node, Family::V4), ["172.17.0.1:8080"]);
     assert_eq!(seen_from(&desired, View::Elsewhere, Family::V4), ["10.0.0.2:8080"]);
 }
@@ -274,7 +274,7 @@ fn views_come_and_go_and_leave_the_others_as_they_were() {
     let mut mesh = Mesh::new(settings(), &Remembered::default());
     let before = mesh.advance(inputs(&all));
     let views = BTreeSet::from([View::Node, View::Elsewhere]);
-    let more = mesh.advance( { views, ..inputs(&all) });
+    let more = mesh.advance(MeshSnapshot { views, ..inputs(&all) });
     assert_eq!(seen_from(&more, View::Elsewhere, Family::V4), ["10.0.0.1:32768"]);
     assert!(Arc::ptr_eq(before.ruleset(View::Node).unwrap(), more.ruleset(View::Node).unwrap()));
     let after = mesh.advance(inputs(&all));
@@ -343,7 +343,7 @@ proptest! {
         let mut last = Desired::default();
         let inputs = |(endpoints, elsewhere): &(Vec<Endpoint>, bool)| {
             let views = [View::Node, View::Elsewhere].into_iter().take(if *elsewhere { 2 } else { 1 });
-             { views: views.collect(), ..inputs(endpoints) }
+             MeshSnapshot { views: views.collect(), ..inputs(endpoints) }
         };
         for step in &steps {
             last = mesh.advance(inputs(step));

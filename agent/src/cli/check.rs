@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{ConfigFile, Error, Output};
+use super::config_file::ConfigFile;
+use super::error::Error;
+use super::output::Output;
 use crate::config::update::UpdateMode;
 use crate::config::{Registry, Settings};
 

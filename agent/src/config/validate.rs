@@ -7,13 +7,13 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::errors::Faults;
+use super::errors::{Errors, Faults, MAX_BYTES};
+use super::etcd::EtcdSettings;
 use super::reader::{TomlTable, boolean, parsed, shown, text, whole, word};
-use super::values;
-use super::{
-    Auto, Backend, DnsSettings, Errors, EtcdSettings, Locality, MAX_BYTES, MeshSettings, NodeSettings, Paths, Registry,
-    Settings, TelemetrySettings, services, update,
+use super::settings::{
+    Auto, Backend, DnsSettings, Locality, MeshSettings, NodeSettings, Paths, Registry, Settings, TelemetrySettings,
 };
+use super::{services, update, values};
 use crate::model::{Namespace, VipRanges};
 
 /// The version of the language that this program reads.

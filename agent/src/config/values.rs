@@ -11,8 +11,8 @@ use toml::de::DeValue;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
-use super::Auto;
 use super::reader::{parsed, text};
+use super::settings::Auto;
 use crate::model::{DNS_PORT, VipCidr};
 
 /// Longest path of a Unix socket, in bytes (`sun_path` less its final zero, linux/un.h).

@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::desired::{Mesh, MeshSnapshot};
 use super::vip::Remembered;
-use super::{Mesh, MeshSnapshot};
 use crate::config::MeshSettings;
 use crate::model::publish::{if_given, publish};
 use crate::model::{Containers, DNS_PORT, Desired, Ejections, Endpoints, NameServers, Node, Rulesets, error_chain};

@@ -103,7 +103,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let (published, withheld) = watch::channel(None);
     let offer = if withholds { withheld } else { own.clone() };
     let RegistryOutputs { catalog, source: registry, task: registry_task } = match settings.registry {
-        config::Registry::Local => Local.start(offer),
+        config::RegistryKind::Local => Local.start(offer),
     };
 
     // What is wanted.

@@ -34,9 +34,10 @@ pub use etcd::EtcdSettings;
 pub use glob::Glob;
 pub use services::{Match, ServiceRule};
 pub use settings::{
-    Auto, Backend, DnsSettings, Locality, MeshSettings, NodeSettings, Paths, Registry, Settings, TelemetrySettings,
+    BackendKind, DnsSettings, Locality, MeshSettings, NodeSettings, Paths, RegistryKind, Settings, TelemetrySettings,
 };
 pub use update::UpdateSettings;
+pub use values::Auto;
 pub use window::{Window, WindowError};
 
 /// Reads a configuration file and validates it.

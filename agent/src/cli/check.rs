@@ -9,7 +9,7 @@ use super::config_file::ConfigFile;
 use super::error::Error;
 use super::output::Output;
 use crate::config::update::UpdateMode;
-use crate::config::{Registry, Settings};
+use crate::config::{RegistryKind, Settings};
 
 /// Check a configuration file and tell every error in it
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ impl Summary {
             namespace: settings.mesh.namespace.to_string(),
             import: settings.mesh.import.iter().map(ToString::to_string).collect(),
             registry: match settings.registry {
-                Registry::Local => "local",
+                RegistryKind::Local => "local",
             },
             services: settings.services.len(),
             dns_capture: settings.dns.capture,

@@ -10,16 +10,8 @@ use url::Url;
 use super::etcd::EtcdSettings;
 use super::services::ServiceRule;
 use super::update::UpdateSettings;
+use super::values::Auto;
 use crate::model::{Namespace, VipRanges};
-
-/// A setting that is either given or found out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Auto<T> {
-    /// Found out from the host.
-    Auto,
-    /// Given.
-    Set(T),
-}
 
 /// Everything the user data says, validated.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,7 +21,7 @@ pub struct Settings {
     /// `[mesh]`
     pub mesh: MeshSettings,
     /// `[registry]`
-    pub registry: Registry,
+    pub registry: RegistryKind,
     /// `[registry.etcd]`: the cluster that the fleet shares, if there is one. What `registry.kind` says does not matter.
     pub etcd: Option<EtcdSettings>,
     /// `[dns]`
@@ -63,7 +55,7 @@ pub struct MeshSettings {
     /// Where VIPs come from: `vip_cidr` and `vip_cidr6`.
     pub vip_ranges: VipRanges,
     /// What programs the kernel.
-    pub backend: Backend,
+    pub backend: BackendKind,
     /// Which endpoints are preferred.
     pub locality: Locality,
 }
@@ -77,7 +69,7 @@ impl MeshSettings {
 
 /// `mesh.backend`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Backend {
+pub enum BackendKind {
     /// nftables where the kernel has it.
     Auto,
     /// nftables over netlink.
@@ -95,7 +87,7 @@ pub enum Locality {
 
 /// `[registry]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Registry {
+pub enum RegistryKind {
     /// This node only.
     Local,
 }

@@ -144,7 +144,8 @@ pub async fn run(
                 write_at = match write_remembered(&path, mesh.vips().remembered()).await {
                     Ok(()) => { written = generation; None }
                     Err(error) => {
-                        tracing::warn!(error = %error_chain(&error), "cannot save the VIPs; check paths.state_dir; trying again");
+                        tracing::warn!(error = %error_chain(&error),
+                            "cannot save the VIPs; check paths.state_dir; trying again");
                         Some(Instant::now() + WRITE_RETRY)
                     }
                 };

@@ -161,7 +161,7 @@ fn endpoints(parts: &mut Parts, settings: &Arc<Settings>, sources: &SourceOutput
         }
     };
     let RegistryOutputs { catalog, source: registry, task } = match settings.registry {
-        config::Registry::Local => Local.start(offer),
+        config::RegistryKind::Local => Local.start(offer),
     };
     parts.add_until_stopped(Stage::Rest, "the registry", task);
     EndpointOutputs { own, offered, catalog, registry, withheld }

@@ -258,7 +258,8 @@ impl Ledger {
             self.end(&offer.endpoint.key());
         }
         if !offers.endpoints.is_empty() {
-            info!(container = %container.name, id = %id, endpoints = offers.endpoints.len(), "container is gone; its endpoints are removed");
+            info!(container = %container.name, id = %id, endpoints = offers.endpoints.len(),
+                "container is gone; its endpoints are removed");
         }
     }
 
@@ -279,13 +280,15 @@ impl Ledger {
     fn announce(&self, container: &Container, before: Option<&Offers>, now: &Offers) {
         let count = |offers: &Offers| offers.endpoints.len();
         if count(now) != before.map_or(0, count) {
-            info!(container = %container.name, id = %container.id, endpoints = count(now), "container offers another number of endpoints");
+            info!(container = %container.name, id = %container.id, endpoints = count(now),
+                "container offers another number of endpoints");
         }
         if let Some(first) = now.faults.first()
             && before.is_none_or(|before| before.faults != now.faults)
         {
             warn!(container = %container.name, id = %container.id, faults = now.faults.len() + now.more_faults,
-                label = %first.label, problem = %first.problem, "container has a label that cannot be used; run meshdog explain CONTAINER");
+                label = %first.label, problem = %first.problem,
+                "container has a label that cannot be used; run meshdog explain CONTAINER");
         }
     }
 }

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{ConfigFile, Error, Output};
+use super::config_file::ConfigFile;
+use super::error::Error;
+use super::output::Output;
 use crate::config::update::UpdateMode;
-use crate::config::{Registry, Settings};
+use crate::config::{RegistryKind, Settings};
 
 /// Check a configuration file and tell every error in it
 #[derive(Debug, clap::Args)]
@@ -45,7 +47,7 @@ impl Summary {
             namespace: settings.mesh.namespace.to_string(),
             import: settings.mesh.import.iter().map(ToString::to_string).collect(),
             registry: match settings.registry {
-                Registry::Local => "local",
+                RegistryKind::Local => "local",
             },
             services: settings.services.len(),
             dns_capture: settings.dns.capture,

@@ -14,20 +14,22 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::sys::statvfs::statvfs;
 use procfs::net::RouteEntry;
 use procfs::process::Process;
-use serde::Serialize;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
+use self::check::{CONNECT, DoctorCheck};
+use super::config_file::ConfigFile;
+use super::error::Error;
+use super::event_loop::block_on;
+use super::output::Output;
 use super::text::{paragraph, table};
-use super::{ConfigFile, Output, block_on};
 use crate::config::Settings;
 use crate::dataplane::{self, Capability};
 use crate::model::{VipCidr, error_chain};
 
+mod check;
 mod updates;
 
-/// How long a socket has to accept.
-const CONNECT: Duration = Duration::from_secs(2);
 /// Bytes that must be free where state is kept: far more than the agent writes, far less than an update takes.
 const FREE: u64 = 16 << 20;
 /// No build of this agent is older (2026-01-01T00:00:00Z, in seconds since the Unix epoch).
@@ -46,41 +48,10 @@ pub(super) struct DoctorArgs {
 }
 
 impl DoctorArgs {
-    pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, super::Error> {
+    pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, Error> {
         let settings = self.config.load()?;
         let well = block_on(print(&settings, &kernel(&settings), output.json, output.out))?;
         Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-    }
-}
-
-/// One thing looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct DoctorCheck {
-    /// What.
-    pub name: String,
-    /// Whether it is as it should be.
-    pub ok: bool,
-    /// Whether the mesh cannot do without.
-    pub needed: bool,
-    /// What was found.
-    pub detail: String,
-    /// What to change; only where it is not `ok`.
-    pub advice: Option<String>,
-}
-
-impl DoctorCheck {
-    fn new(name: &str, found: Result<String, String>, advice: &str) -> Self {
-        let advice = found.is_err().then(|| advice.to_owned());
-        let (ok, detail) = match found {
-            Ok(detail) => (true, detail),
-            Err(detail) => (false, detail),
-        };
-        Self { name: name.to_owned(), ok, needed: true, detail, advice }
-    }
-
-    /// The mesh works without, if less well.
-    fn wanted(self) -> Self {
-        Self { needed: false, ..self }
     }
 }
 

@@ -5,8 +5,11 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::client;
+use super::config_file::ConfigFile;
+use super::error::Error;
+use super::event_loop::block_on;
+use super::output::Output;
 use super::text::{line, paragraph, percent, vip};
-use super::{ConfigFile, Error, Output, block_on};
 use crate::telemetry::explain::{ContainerExplained, Explanation, ServiceExplained};
 use crate::telemetry::status::EndpointStatus;
 

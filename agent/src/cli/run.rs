@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use super::{ConfigFile, Error, block_on_threads};
+use super::config_file::ConfigFile;
+use super::error::Error;
+use super::event_loop::block_on_threads;
 use crate::app;
 use crate::telemetry::logs;
 

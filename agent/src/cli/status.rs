@@ -10,8 +10,11 @@ use tokio::signal;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::client;
+use super::config_file::ConfigFile;
+use super::error::Error;
+use super::event_loop::block_on;
+use super::output::Output;
 use super::text::{age, line, paragraph, percent, table, vip};
-use super::{ConfigFile, Error, Output, block_on};
 use crate::model::error_chain;
 use crate::telemetry::status::Status;
 

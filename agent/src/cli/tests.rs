@@ -1,5 +1,7 @@
+use super::config_file::DEFAULT_CONFIG;
 use super::*;
 
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use base64::Engine;
@@ -24,7 +26,7 @@ fn the_command_line_is_sound() {
     use clap::CommandFactory;
     Cli::command().debug_assert();
     let cli = Cli::try_parse_from(["meshdog", "check"]).unwrap();
-    let Command::Check(_) = cli.command else { panic!("{cli:?}") };
+    let CliCommand::Check(_) = cli.command else { panic!("{cli:?}") };
     assert!(format!("{cli:?}").contains(DEFAULT_CONFIG));
     for bad in [&["meshdog"][..], &["meshdog", "chekc"], &["meshdog", "check", "x"], &["meshdog", "check", "--config"]]
     {

@@ -8,7 +8,12 @@ use jiff::Timestamp;
 use semver::Version;
 use tokio::time::{sleep, timeout};
 
-use super::{ConfigFile, Error, Output, block_on, client, text};
+use super::client;
+use super::config_file::ConfigFile;
+use super::error::Error;
+use super::event_loop::block_on;
+use super::output::Output;
+use super::text;
 use crate::telemetry::admin::commands;
 use crate::telemetry::status::UpdateStatus;
 
@@ -53,11 +58,6 @@ enum UpdateCommand {
     /// Let updates go on; forgets how many were taken back, and lets the fleet go on as well
     Resume(ConfigFile),
 }
-
-/// The host has not looked for updates in time.
-#[derive(Debug, thiserror::Error)]
-#[error("the host has not looked for updates within {LOOK:?}; see meshdog update status, and the agent's log")]
-pub(super) struct Slow;
 
 impl UpdateArgs {
     pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, Error> {
@@ -119,7 +119,7 @@ async fn check(socket: &Path) -> Result<UpdateStatus, Error> {
         }
         Ok(now)
     };
-    timeout(LOOK, looked).await.map_err(|_| Slow)?
+    timeout(LOOK, looked).await.map_err(|_| Error::Slow(LOOK))?
 }
 
 #[cfg(test)]

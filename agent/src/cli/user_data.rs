@@ -7,7 +7,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use super::{ConfigFile, Error, Output};
+use super::config_file::ConfigFile;
+use super::error::Error;
+use super::output::Output;
 use crate::config;
 
 /// EC2's limit on an instance's whole user data, in bytes before EC2's own base64 (EC2 user guide, "Run commands when
@@ -15,15 +17,6 @@ use crate::config;
 const EC2_LIMIT: usize = 16 * 1024;
 /// From here on little is left for the host's other settings.
 const NEAR_LIMIT: usize = 14 * 1024;
-
-/// The settings are larger than EC2 takes.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "the settings take {0} bytes and EC2 takes less than {EC2_LIMIT} of user data; shorten the configuration (comments \
-     count, labels need no [[service]]), compress the instance's user data with gzip, or set \
-     settings.host-containers.meshdog.user-data through the host's API after boot"
-)]
-pub(super) struct TooLarge(usize);
 
 /// Check a configuration file and print the Bottlerocket settings (TOML) that carry it
 #[derive(Debug, clap::Args)]
@@ -49,7 +42,7 @@ impl UserDataArgs {
         config::parse(&self.config.path, &text)?;
         let document = Document::new(self.image.as_deref(), &text);
         if document.bytes >= EC2_LIMIT {
-            return Err(TooLarge(document.bytes).into());
+            return Err(Error::TooLarge { bytes: document.bytes, limit: EC2_LIMIT });
         }
         if document.bytes >= NEAR_LIMIT {
             output.warn(&format!(

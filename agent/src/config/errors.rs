@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::MAX_BYTES;
+/// Largest configuration, in bytes.
+pub const MAX_BYTES: usize = 1 << 20;
 
 /// The most faults of one file that are told. A file of the largest size could have half a million.
 const MAX_TOLD: usize = 1000;

@@ -1,6 +1,6 @@
 //! A typed walk over a TOML document that notes every fault and goes on.
 //!
-//! A [`TomlTable`] knows a key once it has been asked for it; whatever is left when the table has been read is an unknown
+//! A [`TomlTable`] knows a key once it has been asked for it; what is left when the table has been read is an unknown
 //! key. A key that is absent or bad reads as `None`: the default that the caller then takes is never seen where there
 //! was a fault, since a document with faults gives no settings.
 

@@ -7,15 +7,45 @@ use std::num::NonZeroU16;
 use toml::Spanned;
 use toml::de::DeValue;
 
+use super::glob::Glob;
 use super::reader::{TomlTable, parsed, text, whole};
-use super::{Glob, Match, ServiceRule};
 use crate::model::name::MAX_ALIASES;
-use crate::model::{Alias, DiscoveryName, Namespace, ServiceId};
+use crate::model::{Alias, AppProtocol, DiscoveryName, HealthCheck, Namespace, ServiceId};
 
 /// Most rules in one file: well over what a node may serve.
 const MAX_SERVICES: usize = 16_384;
 const MAX_LABELS: usize = 32;
 const MAX_GLOB: usize = 512;
+
+/// `[[service]]`: makes endpoints of containers whose labels cannot be touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceRule {
+    /// The service's discovery name.
+    pub name: DiscoveryName,
+    /// Which containers. Every pattern that is given must match.
+    pub matches: Match,
+    /// The container's port.
+    pub port: NonZeroU16,
+    /// What clients dial. Never empty.
+    pub alias: Vec<Alias>,
+    /// What it speaks.
+    pub protocol: AppProtocol,
+    /// How its health is asked; absent: by the container's own Docker health check, if it has one.
+    pub health: Option<HealthCheck>,
+}
+
+/// `[[service]].match`: glob patterns (`*`, `?`), all of which must match.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Match {
+    /// ECS task definition family (label `com.amazonaws.ecs.task-definition-family`).
+    pub family: Option<Glob>,
+    /// ECS container name (label `com.amazonaws.ecs.container-name`), else the Docker name.
+    pub container: Option<Glob>,
+    /// Image reference as the container was created with.
+    pub image: Option<Glob>,
+    /// Labels, in the order of their names.
+    pub labels: Vec<(String, Glob)>,
+}
 
 /// What the rules read so far lay claim to.
 #[derive(Default)]

@@ -10,7 +10,7 @@ use semver::Version;
 use toml::de::DeValue;
 use url::Url;
 
-use super::EtcdSettings;
+use super::etcd::EtcdSettings;
 use super::reader::{TomlTable, fraction, parsed, text, whole, word};
 use super::values::{duration, http_url, tcp_address};
 use super::window::Window;

@@ -7,13 +7,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::errors::Faults;
+use super::errors::{Errors, Faults, MAX_BYTES};
+use super::etcd::EtcdSettings;
 use super::reader::{TomlTable, boolean, parsed, shown, text, whole, word};
-use super::values;
-use super::{
-    Auto, Backend, DnsSettings, Errors, EtcdSettings, Locality, MAX_BYTES, MeshSettings, NodeSettings, Paths, Registry,
-    Settings, TelemetrySettings, services, update,
+use super::settings::{
+    BackendKind, DnsSettings, Locality, MeshSettings, NodeSettings, Paths, RegistryKind, Settings, TelemetrySettings,
 };
+use super::values::Auto;
+use super::{services, update, values};
 use crate::model::{Namespace, VipRanges};
 
 /// The version of the language that this program reads.
@@ -94,7 +95,7 @@ fn mesh(table: &mut TomlTable<'_, '_>) -> MeshSettings {
         namespace: namespace.unwrap_or_default(),
         import: import.into_iter().map(Spanned::into_inner).collect(),
         vip_ranges: vip_ranges(table),
-        backend: table.get("backend", backend).unwrap_or(Backend::Auto),
+        backend: table.get("backend", backend).unwrap_or(BackendKind::Auto),
         locality: table.get("locality", word(&LOCALITIES)).unwrap_or(Locality::PreferZone),
     }
 }
@@ -105,17 +106,17 @@ fn vip_ranges(table: &mut TomlTable<'_, '_>) -> VipRanges {
     VipRanges::new(v4, Some(v6)).unwrap_or_default()
 }
 
-fn backend(value: &DeValue<'_>) -> Result<Backend, String> {
+fn backend(value: &DeValue<'_>) -> Result<BackendKind, String> {
     match text(value)? {
-        "auto" => Ok(Backend::Auto),
-        "nftables" => Ok(Backend::Nftables),
+        "auto" => Ok(BackendKind::Auto),
+        "nftables" => Ok(BackendKind::Nftables),
         "iptables" => Err("\"iptables\" is not part of this version; write \"auto\" or \"nftables\"".to_owned()),
         other => Err(format!("\"{}\" is unknown; write \"auto\" or \"nftables\"", shown(other))),
     }
 }
 
-fn registry(table: &mut TomlTable<'_, '_>) -> (Registry, Option<EtcdSettings>) {
-    let kind = table.get("kind", registry_kind).unwrap_or(Registry::Local);
+fn registry(table: &mut TomlTable<'_, '_>) -> (RegistryKind, Option<EtcdSettings>) {
+    let kind = table.get("kind", registry_kind).unwrap_or(RegistryKind::Local);
     let present = table.has("etcd");
     let endpoints = table.table("etcd", "[registry.etcd]", |table| {
         if present {
@@ -127,9 +128,9 @@ fn registry(table: &mut TomlTable<'_, '_>) -> (Registry, Option<EtcdSettings>) {
     (kind, endpoints.map(|endpoints| EtcdSettings { endpoints }))
 }
 
-fn registry_kind(value: &DeValue<'_>) -> Result<Registry, String> {
+fn registry_kind(value: &DeValue<'_>) -> Result<RegistryKind, String> {
     match text(value)? {
-        "local" => Ok(Registry::Local),
+        "local" => Ok(RegistryKind::Local),
         later @ ("etcd" | "cloud-map") => Err(format!("{later:?} is not part of this version; write \"local\"")),
         other => Err(format!("\"{}\" is unknown; write \"local\"", shown(other))),
     }

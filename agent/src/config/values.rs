@@ -11,9 +11,17 @@ use toml::de::DeValue;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use url::Url;
 
-use super::Auto;
 use super::reader::{parsed, text};
 use crate::model::{DNS_PORT, VipCidr};
+
+/// A setting that is either given or found out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Auto<T> {
+    /// Found out from the host.
+    Auto,
+    /// Given.
+    Set(T),
+}
 
 /// Longest path of a Unix socket, in bytes (`sun_path` less its final zero, linux/un.h).
 const MAX_SOCKET_PATH: usize = 107;

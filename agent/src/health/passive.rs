@@ -1,7 +1,7 @@
 //! Passive outlier detection: reads what the kernel tells of connections to VIPs and says which endpoints to avoid.
 //!
-//! Owns the [`OutlierTracker`]. Receives flow events, and the catalog, to forget endpoints that are gone; emits [`Ejections`];
-//! shows every event to one observer, for counting. Sees a connection's begin and end, never its packets.
+//! Owns the [`OutlierTracker`]. Receives flow events, and the catalog, to forget endpoints that are gone; emits
+//! [`Ejections`]; shows every event to one observer, for counting. Sees a connection's begin and end, never its packets.
 
 use std::time::Duration;
 
@@ -89,7 +89,8 @@ fn take(tracker: &mut OutlierTracker, event: &FlowEvent, observe: &mut impl FnMu
     let target = (flow.frontend.l4, flow.endpoint);
     let ejected = failure(event).is_some_and(|failure| tracker.observe(Instant::now(), target, failure));
     if ejected && let Some(ejection) = tracker.ejected().get(&target) {
-        info!(endpoint = %flow.endpoint, reason = %ejection.reason, "endpoint ejected; it takes no new connection for a while");
+        info!(endpoint = %flow.endpoint, reason = %ejection.reason,
+            "endpoint ejected; it takes no new connection for a while");
         observe(Observation::Ejection(flow));
     }
     ejected

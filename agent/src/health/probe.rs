@@ -1,8 +1,8 @@
 //! One endpoint's probes, as a task: asks, counts, reports what changed.
 //!
 //! Asks from the host's network namespace by plain sockets. Whatever answers is a stranger: time, headers and messages
-//! are bounded, bodies are not read, redirects not followed. HTTP is spoken by hyper itself, since `clients::http` sets no
-//! bound to an answer's head.
+//! are bounded, bodies are not read, redirects not followed. HTTP is spoken by hyper itself, since `clients::http` sets
+//! no bound to an answer's head.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -93,7 +93,7 @@ pub(super) async fn run(
     }
 }
 
-/// EndpointState and reason, where this probe settled or changed them: one failure of a healthy endpoint says nothing yet.
+/// State and reason, where this probe settled or changed them: one failure of a healthy endpoint says nothing yet.
 fn news(
     before: ProbeState,
     state: ProbeState,

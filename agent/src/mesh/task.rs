@@ -13,8 +13,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::desired::{Mesh, MeshSnapshot};
 use super::vip::Remembered;
-use super::{Mesh, MeshSnapshot};
 use crate::config::MeshSettings;
 use crate::model::publish::{if_given, publish};
 use crate::model::{Containers, DNS_PORT, Desired, Ejections, Endpoints, NameServers, Node, Rulesets, error_chain};
@@ -144,7 +144,8 @@ pub async fn run(
                 write_at = match write_remembered(&path, mesh.vips().remembered()).await {
                     Ok(()) => { written = generation; None }
                     Err(error) => {
-                        tracing::warn!(error = %error_chain(&error), "cannot save the VIPs; check paths.state_dir; trying again");
+                        tracing::warn!(error = %error_chain(&error),
+                            "cannot save the VIPs; check paths.state_dir; trying again");
                         Some(Instant::now() + WRITE_RETRY)
                     }
                 };

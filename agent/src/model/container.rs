@@ -8,7 +8,9 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use super::{DualStack, IfName, L4};
+use super::address::DualStack;
+use super::net::IfName;
+use super::service::L4;
 
 /// A container's full id: 64 hexadecimal digits.
 pub type ContainerId = Arc<str>;

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use super::{
-    Alias, AliasName, AppProtocol, DualStack, Endpoint, EndpointState, Frontend, L4, Ruleset, Rulesets, ServiceId, View,
-};
+use super::address::DualStack;
+use super::endpoint::{Endpoint, EndpointState};
+use super::name::{Alias, AliasName, ServiceId};
+use super::ruleset::{Frontend, Ruleset, Rulesets, View};
+use super::service::{AppProtocol, L4};
 
 /// The mesh's names and the VIPs behind each. Cloning is cheap.
 pub type Names = OrdMap<AliasName, DualStack>;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use tokio::time::Instant;
 
-use super::L4;
+use super::service::L4;
 
 /// The transport and address of an endpoint, as connections see it.
 pub type Target = (L4, SocketAddr);

@@ -8,7 +8,11 @@ use std::sync::Arc;
 use imbl::OrdMap;
 use serde::Serialize;
 
-use super::{Alias, AppProtocol, Family, L4, ServiceId, SocketAddrs, Target, View, Weight};
+use super::address::{Family, SocketAddrs};
+use super::ejection::Target;
+use super::name::{Alias, ServiceId};
+use super::ruleset::View;
+use super::service::{AppProtocol, L4, Weight};
 
 /// What an endpoint is called within its service: `<first 12 characters of the container id>:<port>/<tcp|udp>`.
 /// At most 64 characters of `[0-9a-zA-Z_/:.@-]`, so that it serves as a Cloud Map instance id.

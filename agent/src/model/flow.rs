@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::Frontend;
+use super::ruleset::Frontend;
 
 /// A flow that a client opened, to a VIP or past it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

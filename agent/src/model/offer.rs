@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use imbl::OrdMap;
 
-use super::{ContainerId, Endpoint, HealthCheck};
+use super::container::ContainerId;
+use super::endpoint::Endpoint;
+use super::service::HealthCheck;
 
 /// What each container offers, by its id: the reasons behind [`Endpoints`](super::Endpoints).
 pub type Offered = OrdMap<ContainerId, Arc<Offers>>;

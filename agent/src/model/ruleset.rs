@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
 
-use super::{Family, IfName, L4};
+use super::address::Family;
+use super::net::IfName;
+use super::service::L4;
 
 /// The most slots one service may take. Only thousands of endpoints of very unequal weights come near it.
 pub const MAX_SLOTS: u32 = 1 << 16;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use crate::model::error_chain;
+use super::error_chain::error_chain;
 
 /// How a source is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! A stranger's text, made fit to be kept or shown: bounded, and where it is shown, one line without control characters.
+//! A stranger's text, made fit to be kept or shown: bounded, and where it is shown, one line of printable characters.
 //!
 //! Who escapes what he shows instead (`config::reader` in its messages, `telemetry::logs` and `cli::text` on terminals)
 //! does that where he writes.
@@ -22,7 +22,7 @@ pub fn one_line(text: &str, characters: usize) -> String {
     text.chars().take(characters).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// Somebody else's words on one line, at most [`MAX_EXCERPT`] characters of them, and an ellipsis where there were more.
+/// Somebody else's words on one line: at most [`MAX_EXCERPT`] characters, and an ellipsis where there were more.
 #[must_use]
 pub fn excerpt(words: &str) -> Arc<str> {
     let words = words.trim();

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::Family;
+use super::address::Family;
 
 /// Why a range cannot hold VIPs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,7 @@
 //! The resolver that containers' captured port-53 queries reach: mesh names are answered here, the rest is relayed.
 //!
-//! Receives a snapshot of the mesh's names and the settings; emits answers, counts, its own [`ResolverState`] and, while it
-//! answers, renewals of the lease that keeps the capture alive in the kernel. Never decides which names exist, never
+//! Receives a snapshot of the mesh's names and the settings; emits answers, counts, its own [`ResolverState`] and, while
+//! it answers, renewals of the lease that keeps the capture alive in the kernel. Never decides which names exist, never
 //! touches the kernel's tables.
 //!
 //! `message` (pure) reads queries and makes answers, `forward` asks the servers that `upstream` names, `responder`

@@ -139,7 +139,8 @@ impl HostWatch {
             zone: aws && self.settings.zone == Auto::Auto,
         };
         if let Err(error) = self.imds.ask(wanted).await {
-            tracing::warn!(error = %error_chain(&error), "cannot read this node's address or zone from the instance metadata service; set node.advertise and node.zone");
+            tracing::warn!(error = %error_chain(&error),
+                "cannot read this node's address or zone from the instance metadata service; set node.advertise and node.zone");
         }
     }
 
@@ -148,7 +149,8 @@ impl HostWatch {
         let facts = NodeFacts { host, instance: self.imds.facts().clone(), kernel: kernel() };
         let node = merge(&self.settings, &facts)?;
         if publish(&self.node, Some(node.clone()), PartialEq::eq) {
-            tracing::info!(name = %node.name, address = %node.address, zone = node.zone.as_deref(), "this node is known by another name, address or zone");
+            tracing::info!(name = %node.name, address = %node.address, zone = node.zone.as_deref(),
+                "this node is known by another name, address or zone");
         }
         Ok(())
     }

@@ -56,7 +56,8 @@ impl ResolvConf {
             let known = !self.servers.borrow().is_empty();
             if found.is_empty() {
                 if !known && !warned {
-                    warn!(path = %self.path.display(), %problem, "no usable name server in the host's resolv.conf; set dns.upstream");
+                    warn!(path = %self.path.display(), %problem,
+                        "no usable name server in the host's resolv.conf; set dns.upstream");
                     warned = true;
                 }
             } else if publish(&self.servers, found.clone(), PartialEq::eq) {

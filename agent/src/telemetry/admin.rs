@@ -140,7 +140,8 @@ pub async fn serve_metrics(address: SocketAddr, api: Arc<Api>, stop: Cancellatio
             match TcpListener::bind(address).await {
                 Ok(listener) => return listener,
                 Err(error) if !refused => {
-                    tracing::warn!(%address, %error, "cannot bind the metrics port; trying again; check telemetry.metrics");
+                    tracing::warn!(%address, %error,
+                        "cannot bind the metrics port; trying again; check telemetry.metrics");
                     refused = true;
                 }
                 Err(_) => {}

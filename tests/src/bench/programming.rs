@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use meshdog::config::{Backend, Locality, MeshSettings};
+use meshdog::config::{BackendKind, Locality, MeshSettings};
 use meshdog::mesh::vip::Remembered;
 use meshdog::mesh::{Mesh, MeshSnapshot};
 use meshdog::model::{
@@ -119,7 +119,7 @@ fn settings() -> Result<MeshSettings> {
         namespace: "prod".parse()?,
         import: Vec::new(),
         vip_ranges: VipRanges::new(Services::vip_cidr()?, None).context("an IPv4 range")?,
-        backend: Backend::Auto,
+        backend: BackendKind::Auto,
         locality: Locality::PreferZone,
     })
 }

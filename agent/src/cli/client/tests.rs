@@ -30,7 +30,10 @@ async fn commands_read_what_the_agent_says() {
 
     let mut gone = io::pipe().unwrap().1;
     let left = status::print(&socket, true, &mut gone).await.unwrap_err();
-    assert!(matches!(&left, crate::cli::Error::Output(why) if why.kind() == io::ErrorKind::BrokenPipe), "{left}");
+    assert!(
+        matches!(&left, crate::cli::error::Error::Output(why) if why.kind() == io::ErrorKind::BrokenPipe),
+        "{left}"
+    );
 
     for (name, known) in [("prod/orders", true), ("web-1", true), ("a b&q=orders", false)] {
         assert_eq!(explain::print(&socket, name, false, &mut out).await.unwrap(), known, "{name}");
@@ -40,7 +43,7 @@ async fn commands_read_what_the_agent_says() {
 
     let refused = explain::print(&socket, &"x".repeat(1000), false, &mut Vec::new()).await.unwrap_err();
     assert!(
-        matches!(&refused, crate::cli::Error::Agent(Error::Refused { status: StatusCode::BAD_REQUEST, .. })),
+        matches!(&refused, crate::cli::error::Error::Agent(Error::Refused { status: StatusCode::BAD_REQUEST, .. })),
         "{refused}"
     );
 }

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::Url;
 
-use super::{CONNECT, DoctorCheck};
+use super::check::{CONNECT, DoctorCheck};
 use crate::config::Settings;
 use crate::config::update::{FleetLock, FleetSettings, UpdateMode};
 use crate::model::error_chain;

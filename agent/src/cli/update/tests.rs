@@ -35,7 +35,7 @@ impl Agent {
 
     async fn run(&self, line: &[&str]) -> Result<String, Error> {
         let cli = crate::cli::Cli::try_parse_from([&["meshdog", "update"], line].concat()).unwrap();
-        let crate::cli::Command::Update(UpdateArgs { command }) = cli.command else { panic!() };
+        let crate::cli::CliCommand::Update(UpdateArgs { command }) = cli.command else { panic!() };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut output = Output { out: &mut out, err: &mut err, json: cli.json };
         command.carry_out(&self.socket, &mut output).await?;
@@ -79,7 +79,7 @@ async fn a_check_is_over_when_the_host_was_looked_at() {
 async fn a_host_that_never_looks_is_not_waited_for_any_longer() {
     let agent = Agent::start(idle("automatic")).await;
     let slow = agent.run(&["check"]).await.unwrap_err();
-    assert!(matches!(slow, Error::Slow(Slow)), "{slow}");
+    assert!(matches!(slow, Error::Slow(_)), "{slow}");
 }
 
 #[tokio::test]

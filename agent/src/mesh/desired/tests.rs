@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::{Backend, Locality};
+use crate::config::{BackendKind, Locality};
 use crate::model::{EndpointId, EndpointState, SocketAddrs, VipRanges, Weight};
 use std::net::SocketAddr;
 
@@ -10,7 +10,7 @@ fn settings() -> MeshSettings {
         namespace: "prod".parse().unwrap(),
         import: vec!["shared".parse().unwrap()],
         vip_ranges: VipRanges::default(),
-        backend: Backend::Auto,
+        backend: BackendKind::Auto,
         locality: Locality::PreferZone,
     }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::config::{Backend, Locality};
+use crate::config::{BackendKind, Locality};
 use crate::model::{
     Containers, Ejections, Endpoint, EndpointAddresses, EndpointId, EndpointState, L4, Rulesets, View, VipRanges,
     Weight,
@@ -12,7 +12,7 @@ fn settings() -> MeshSettings {
         namespace: "prod".parse().unwrap(),
         import: Vec::new(),
         vip_ranges: VipRanges::default(),
-        backend: Backend::Auto,
+        backend: BackendKind::Auto,
         locality: Locality::None,
     }
 }

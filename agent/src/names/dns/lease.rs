@@ -79,7 +79,8 @@ pub(super) async fn keep<P: Probe, L: Lease>(probe: P, mut lease: L, state: &wat
                 Ok(()) => info!("DNS capture lease renewed; containers' DNS queries are answered here"),
                 Err(fault) => {
                     let error = error_chain(fault);
-                    warn!(%error, "DNS capture lease not renewed; containers' DNS queries go to their own name servers");
+                    warn!(%error,
+                        "DNS capture lease not renewed; containers' DNS queries go to their own name servers");
                 }
             }
         }

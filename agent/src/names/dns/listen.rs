@@ -17,7 +17,7 @@ use tracing::{debug, info, warn};
 use super::forward::{MAX_TCP, framing};
 use super::message::MAX_QUERY;
 use super::resolver_state::ResolverState;
-use super::responder::{Outcome, Responder};
+use super::responder::{QueryOutcome, Responder};
 use super::transport::Transport;
 use crate::clients::backoff::Backoff;
 use crate::model::publish;
@@ -87,9 +87,9 @@ pub(super) async fn udp(socket: UdpSocket, responder: &Arc<Responder>) {
             continue;
         }
         match responder.receive(Transport::Udp, &query, client.ip()) {
-            Outcome::Silence => {}
-            Outcome::Reply(answer) => send(&socket, &answer, client).await,
-            Outcome::Relay(relay) => {
+            QueryOutcome::Silence => {}
+            QueryOutcome::Reply(answer) => send(&socket, &answer, client).await,
+            QueryOutcome::Relay(relay) => {
                 let socket = Arc::clone(&socket);
                 relays.spawn(async move {
                     if let Some(answer) = relay.run().await {
@@ -142,9 +142,9 @@ async fn converse(mut stream: TcpStream, client: IpAddr, responder: &Arc<Respond
         let answer = tokio::select! {
             query = queries.next(), if open && relays.len() < PIPELINED => match query {
                 Some(Ok(query)) => match responder.receive(Transport::Tcp, &query, client) {
-                    Outcome::Silence => return,
-                    Outcome::Reply(answer) => Some(answer),
-                    Outcome::Relay(relay) => {
+                    QueryOutcome::Silence => return,
+                    QueryOutcome::Reply(answer) => Some(answer),
+                    QueryOutcome::Relay(relay) => {
                         relays.push(relay.run());
                         None
                     }

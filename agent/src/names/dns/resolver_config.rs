@@ -8,7 +8,8 @@ use crate::model::VipRanges;
 /// What the resolver is told at start.
 #[derive(Debug, Clone)]
 pub struct ResolverConfig {
-    /// Where to listen, UDP and TCP: [`VipCidr::resolver`](crate::model::VipCidr::resolver). The address need not exist yet.
+    /// Where to listen, UDP and TCP: [`VipCidr::resolver`](crate::model::VipCidr::resolver). The address need not exist
+    /// yet.
     pub listen: SocketAddr,
     /// Where queries for other names go; `Auto`: to the servers that the host itself uses.
     pub upstream: Auto<Vec<SocketAddr>>,

@@ -10,9 +10,9 @@ pub enum ResolverState {
     Off,
     /// Not listening yet.
     Starting,
-    /// The address could not be limit; tried again all the time.
+    /// The address could not be bound; tried again all the time.
     Failing {
-        /// What was to be limit.
+        /// What was to be bound.
         listen: SocketAddr,
         /// What the kernel said.
         error: Arc<str>,

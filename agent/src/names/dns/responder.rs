@@ -30,7 +30,7 @@ pub(super) struct Responder {
 
 /// What becomes of a query.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum QueryOutcome {
     /// Nothing is sent.
     Silence,
     /// This is sent at once.
@@ -56,25 +56,25 @@ impl Responder {
     }
 
     /// Takes a message that came.
-    pub(super) fn receive(self: &Arc<Self>, transport: Transport, bytes: &[u8], client: IpAddr) -> Outcome {
+    pub(super) fn receive(self: &Arc<Self>, transport: Transport, bytes: &[u8], client: IpAddr) -> QueryOutcome {
         let names = self.names.borrow().clone();
         match message::decide(bytes, names.as_ref()) {
-            QueryDecision::Ignore => Outcome::Silence,
+            QueryDecision::Ignore => QueryOutcome::Silence,
             QueryDecision::Reply(bytes, kind, code) => {
                 self.metrics.count(kind, code);
-                Outcome::Reply(bytes)
+                QueryOutcome::Reply(bytes)
             }
             QueryDecision::Lease(asked) => {
                 let good = names.is_some() && self.forwarder.able();
                 let code = if good { ResponseCode::NoError } else { ResponseCode::ServFail };
-                asked.bare(code).map_or(Outcome::Silence, Outcome::Reply)
+                asked.bare(code).map_or(QueryOutcome::Silence, QueryOutcome::Reply)
             }
             QueryDecision::Forward(asked) => match self.forwarded.enter(client) {
                 Some(permit) => {
                     let query = bytes.to_vec();
-                    Outcome::Relay(Relay { responder: Arc::clone(self), transport, asked, query, _permit: permit })
+                    QueryOutcome::Relay(Relay { responder: Arc::clone(self), transport, asked, query, _permit: permit })
                 }
-                None => self.fail(&asked, AnswerKind::Overload).map_or(Outcome::Silence, Outcome::Reply),
+                None => self.fail(&asked, AnswerKind::Overload).map_or(QueryOutcome::Silence, QueryOutcome::Reply),
             },
         }
     }

@@ -1,4 +1,5 @@
-//! What can be asked by GET, and the answers: each computed from one snapshot. Nothing that is asked here changes anything.
+//! What can be asked by GET, and the answers: each computed from one snapshot. Nothing that is asked here changes
+//! anything.
 
 use hyper::{Method, StatusCode, Uri};
 use prometheus_client::registry::Registry;

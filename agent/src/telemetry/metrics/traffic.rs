@@ -1,4 +1,4 @@
-//! Counts connections from the kernel's flow events into the service's [`ServiceCounters`](super::counters::ServiceCounters).
+//! Counts connections from the kernel's flow events into the [`ServiceCounters`] of their service.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

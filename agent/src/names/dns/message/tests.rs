@@ -28,14 +28,14 @@ fn with_edns(mut message: Message, payload: u16, flags: EdnsFlags) -> Message {
 fn replied(message: &Message) -> (Message, (AnswerKind, ResponseCode)) {
     match decide(&message.to_vec().unwrap(), Some(&names())) {
         QueryDecision::Reply(bytes, kind, code) => (Message::from_vec(&bytes).unwrap(), (kind, code)),
-        verdict => panic!("{verdict:?}"),
+        decision => panic!("{decision:?}"),
     }
 }
 
 fn forwarded(bytes: &[u8]) -> ParsedQuery {
     match decide(bytes, Some(&names())) {
         QueryDecision::Forward(asked) => asked,
-        verdict => panic!("{verdict:?}"),
+        decision => panic!("{decision:?}"),
     }
 }
 
@@ -174,7 +174,7 @@ fn malformed_queries() {
             assert_eq!(Message::from_vec(&bytes).unwrap().metadata.id, 0xbeef);
             code
         }
-        verdict => panic!("{verdict:?}"),
+        decision => panic!("{decision:?}"),
     };
     let edited = |at: usize, byte: u8| {
         let mut bytes = good.clone();

@@ -5,7 +5,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use super::super::tests::{bound, endpoint, endpoints, full, own, served};
 use super::*;
-use crate::config::{Backend, Locality, MeshSettings};
+use crate::config::{BackendKind, Locality, MeshSettings};
 use crate::mesh::vip::Remembered;
 use crate::mesh::{Mesh, MeshSnapshot};
 use crate::model::{Endpoint, EndpointState, ServiceId, VipRanges};
@@ -76,7 +76,7 @@ fn mesh(catalog: Endpoints) -> Desired {
         namespace: "prod".parse().unwrap(),
         import: Vec::new(),
         vip_ranges: VipRanges::default(),
-        backend: Backend::Auto,
+        backend: BackendKind::Auto,
         locality: Locality::None,
     };
     Mesh::new(settings, &Remembered::default()).advance(MeshSnapshot { catalog, ..MeshSnapshot::default() })

@@ -2,7 +2,7 @@
 //! `update`) into newtypes. Every fault of a file is found in one go and told at its line and column.
 //!
 //! Nothing outside this module sees the raw form. What the settings leave to the host ([`Auto`]) is found out by
-//! `watch::host` and `watch::resolv_conf`. The least that is a configuration:
+//! `sources::host` and `sources::resolv_conf`. The least that is a configuration:
 //!
 //! ```
 //! # let path = std::path::Path::new("user-data");

@@ -37,7 +37,7 @@ fn every_path_is_there() {
 #[test]
 fn every_name_of_the_code_is_there() {
     let sources = repository::sources();
-    let words: std::collections::HashSet<&str> = sources.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
+    let words: std::collections::HashSet<&str> = sources.split(|c: char| !is_of_word(c)).collect();
     super::hold(|document| {
         let mut faults = Vec::new();
         for code in document.code.iter().filter(|code| code.language.is_none()) {
@@ -53,15 +53,23 @@ fn every_name_of_the_code_is_there() {
     });
 }
 
-/// Whether the modules that a name begins with are there, and its other words are words of the code.
+fn is_of_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Whether the modules that a name begins with are there, and its other words are words of the last one, or of the code.
 fn is_known(name: &str, words: &std::collections::HashSet<&str>) -> bool {
     let parts: Vec<&str> = name.split("::").filter(|part| !matches!(*part, "crate" | "meshdog")).collect();
     let mut directory = "agent/src".to_owned();
+    let is_word = |module: &str, part: &str| match module {
+        "agent/src" => words.contains(part),
+        module => repository::read(&format!("{module}.rs")).split(|c: char| !is_of_word(c)).any(|word| word == part),
+    };
     for part in parts {
         let module = format!("{directory}/{part}");
         if repository::exists(&format!("{module}.rs")) {
             directory = module;
-        } else if !words.contains(part) {
+        } else if !is_word(&directory, part) {
             return false;
         }
     }

@@ -10,6 +10,7 @@ use tracing::info;
 use tracing_subscriber::util::TryInitError;
 
 use self::parts::{PartError, Parts, Stage};
+use crate::clients::http;
 use crate::config::update::UpdateMode;
 use crate::config::{self, Settings};
 use crate::dataplane::netns::Netns;
@@ -19,15 +20,16 @@ use crate::mesh;
 use crate::model::{
     Containers, Desired, Ejections, Endpoints, FlowEvent, NameServers, Node, Offered, Rulesets, Source, View, VipRanges,
 };
+use crate::names::dns::ResolverState;
 use crate::names::{dns, served};
 use crate::registry::local::Local;
-use crate::registry::{Membership, Registry};
+use crate::registry::{Registry, RegistryOutputs};
 use crate::sources::docker::Docker;
 use crate::sources::ecs::Ecs;
-use crate::sources::host::{HostWatch, SetupError};
+use crate::sources::host::{HostSetupError, HostWatch};
 use crate::sources::resolv_conf::ResolvConf;
 use crate::telemetry::admin::{Admin, Api};
-use crate::telemetry::inputs::{Inputs, Sources};
+use crate::telemetry::inputs::{Sources, TelemetryInputs};
 use crate::telemetry::metrics::traffic::Traffic;
 use crate::telemetry::metrics::{self, Handles};
 use crate::telemetry::{self, admin};
@@ -48,14 +50,14 @@ pub enum Error {
     Log(#[source] TryInitError),
     /// The host's API or the metadata service.
     #[error(transparent)]
-    Host(#[from] SetupError),
+    Host(#[from] HostSetupError),
     /// The introspection API of the ECS agent.
     #[error("cannot make a client for the ECS agent at {url}; check paths.ecs_introspection")]
     Ecs {
         /// Where it was to be asked.
         url: url::Url,
         /// What is wrong.
-        source: reqwest::Error,
+        source: http::Error,
     },
     /// The admin socket.
     #[error(transparent)]
@@ -85,8 +87,8 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let dataplane = dataplane(&mut parts, &settings, &mesh, &handles).await?;
     passive_health(&mut parts, &endpoints, &mesh, dataplane.flows, &handles);
     let resolver = names(&mut parts, &settings, &sources, &mesh, &dataplane.handle, &handles);
-    let update = update(&mut parts, &settings, &sources, &mut endpoints, &mesh, &dataplane.handle, resolver);
-    let inputs = Inputs {
+    let update = update(&mut parts, &settings, &sources, &mut endpoints, &mesh, &dataplane.handle, resolver.query);
+    let inputs = TelemetryInputs {
         node: sources.node,
         sources: Sources {
             docker: sources.docker,
@@ -99,6 +101,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         catalog: endpoints.catalog,
         desired: mesh.desired,
         dataplane: dataplane.handle.state(),
+        resolver: resolver.state,
         update: update.state.clone(),
     };
     telemetry(&mut parts, &settings, admin, inputs, handles, update);
@@ -157,8 +160,8 @@ fn endpoints(parts: &mut Parts, settings: &Arc<Settings>, sources: &SourceOutput
             (Some(withheld), offer)
         }
     };
-    let Membership { catalog, source: registry, task } = match settings.registry {
-        config::Registry::Local => Local.join(offer),
+    let RegistryOutputs { catalog, source: registry, task } = match settings.registry {
+        config::Registry::Local => Local.start(offer),
     };
     parts.add_until_stopped(Stage::Rest, "the registry", task);
     EndpointOutputs { own, offered, catalog, registry, withheld }
@@ -175,16 +178,16 @@ fn mesh(parts: &mut Parts, settings: &Settings, sources: &SourceOutputs, endpoin
     let (ejections, ejected) = watch::channel(Ejections::default());
     let (desired_out, desired) = watch::channel(None);
     let (rulesets_out, rulesets) = watch::channel(None);
-    let feeds = mesh::task::Feeds {
+    let inputs = mesh::task::MeshInputs {
         catalog: endpoints.catalog.clone(),
         ejections: ejected,
         node: sources.node.clone(),
         containers: sources.containers.clone(),
         resolvers: sources.name_servers.clone(),
     };
-    let outputs = mesh::task::Outputs { desired: desired_out, rulesets: rulesets_out };
+    let outputs = mesh::task::MeshOutputs { desired: desired_out, rulesets: rulesets_out };
     let (mesh, state_dir) = (settings.mesh.clone(), settings.paths.state_dir.clone());
-    parts.add(Stage::Rest, "the mesh", |stop| mesh::task::run(mesh, state_dir, feeds, outputs, stop));
+    parts.add(Stage::Rest, "the mesh", |stop| mesh::task::run(mesh, state_dir, inputs, outputs, stop));
     MeshOutputs { desired, rulesets, ejections }
 }
 
@@ -225,14 +228,18 @@ fn passive_health(
     flows: mpsc::Receiver<FlowEvent>,
     handles: &Handles,
 ) {
-    let mut traffic = Traffic::new(mesh.desired.clone(), handles.flows.clone());
+    let mut traffic = Traffic::new(mesh.desired.clone(), handles.traffic.clone());
     let observe = move |observation: passive::Observation<'_>| traffic.observe(observation);
     let passive = passive::run(flows, endpoints.catalog.clone(), mesh.ejections.clone(), observe);
     parts.add_until_stopped(Stage::Rest, "passive health", passive);
 }
 
-/// How the agent asks its own resolver; none where it has none.
-type Resolver = Option<dns::SelfQuery>;
+/// The agent's own resolver.
+struct Resolver {
+    state: watch::Receiver<ResolverState>,
+    /// How the agent asks it; none where there is none.
+    query: Option<dns::SelfQuery>,
+}
 
 fn names(
     parts: &mut Parts,
@@ -246,19 +253,20 @@ fn names(
     let served = served::follow(mesh.desired.clone(), dataplane.state(), names_out);
     parts.add_until_stopped(Stage::Rest, "names", served);
     if !settings.dns.capture {
-        return None;
+        return Resolver { state: watch::channel(ResolverState::Off).1, query: None };
     }
     let listen = SocketAddr::new(programmed(settings).v4().resolver(), dataplane::RESOLVER_PORT);
-    let config = dns::Config {
+    let config = dns::ResolverConfig {
         listen,
         upstream: settings.dns.upstream.clone(),
         vips: settings.mesh.vip_ranges,
         mark: Some(dataplane::AGENT_MARK),
     };
-    let state = watch::Sender::new(dns::State::Starting);
+    let (state_out, state) = watch::channel(ResolverState::Starting);
     let (lease, metrics, upstream) = (dataplane.clone(), handles.dns.clone(), sources.name_servers.clone());
-    parts.add_until_stopped(Stage::Answers, "the resolver", dns::run(config, names, lease, metrics, state, upstream));
-    Some(dns::SelfQuery::new(listen, Some(dataplane::AGENT_MARK)))
+    parts
+        .add(Stage::Answers, "the resolver", |stop| dns::run(config, names, lease, metrics, state_out, upstream, stop));
+    Resolver { state, query: Some(dns::SelfQuery::new(listen, Some(dataplane::AGENT_MARK))) }
 }
 
 /// The node's own update: it judges by what health finds, and takes endpoints out before others see them.
@@ -269,7 +277,7 @@ fn update(
     endpoints: &mut EndpointOutputs,
     mesh: &MeshOutputs,
     dataplane: &dataplane::Handle,
-    resolver: Resolver,
+    resolver: Option<dns::SelfQuery>,
 ) -> update::Handle {
     let inputs = verify::Inputs {
         host_api: sources.host_api.clone(),
@@ -292,13 +300,13 @@ fn telemetry(
     parts: &mut Parts,
     settings: &Settings,
     admin: Admin,
-    inputs: Inputs,
+    inputs: TelemetryInputs,
     handles: Handles,
     update: update::Handle,
 ) {
     let handles = Handles { update: update.metrics.clone(), ..handles };
     let registry = metrics::registry(&inputs, &handles);
-    let api = Arc::new(Api::new(inputs, handles.flows, registry, update));
+    let api = Arc::new(Api::new(inputs, handles.traffic, registry, update));
     let port = settings.telemetry.metrics;
     parts.add(Stage::Rest, "telemetry", |stop| telemetry::run(admin, port, api, stop));
 }

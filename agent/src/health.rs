@@ -9,7 +9,7 @@ mod life;
 pub mod outlier;
 pub mod passive;
 mod probe;
-mod verdict;
+mod probe_state;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,12 +20,13 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
-use self::life::{Evidence, same_offers, standing};
-use self::probe::Report;
+use self::life::{Evidence, same_offers, state_of};
+use self::probe::ProbeReport;
 use crate::config::Settings;
+use crate::model::publish::{if_given, publish};
 use crate::model::{
-    Container, ContainerId, Containers, DockerHealth, Endpoint, EndpointKey, Endpoints, HealthCheck, Node, Offer,
-    Offered, Offers, State,
+    Container, ContainerId, Containers, DockerHealth, Endpoint, EndpointKey, EndpointState, Endpoints, HealthCheck,
+    Node, Offer, Offered, Offers,
 };
 use crate::sources::offers::offers;
 
@@ -46,14 +47,14 @@ pub struct Health {
     node: watch::Receiver<Option<Node>>,
     endpoints_out: watch::Sender<Option<Endpoints>>,
     offered_out: watch::Sender<Offered>,
-    reports: mpsc::Receiver<Report>,
+    reports: mpsc::Receiver<ProbeReport>,
     ledger: Ledger,
 }
 
 /// Everything that is known, and what was last published.
 #[derive(Debug)]
 struct Ledger {
-    seen: OrdMap<ContainerId, Arc<Container>>,
+    running: OrdMap<ContainerId, Arc<Container>>,
     offered: Offered,
     /// What is known of endpoints whose health is asked. Of the others, what is published is all there is to know.
     probed: HashMap<EndpointKey, Probed>,
@@ -66,7 +67,7 @@ struct Ledger {
     changes: Vec<Arc<Endpoint>>,
     births: u64,
     probes: Arc<Semaphore>,
-    report: mpsc::Sender<Report>,
+    report: mpsc::Sender<ProbeReport>,
 }
 
 /// One endpoint whose health is asked, from its container's start to its end.
@@ -74,7 +75,7 @@ struct Ledger {
 struct Probed {
     number: u64,
     check: HealthCheck,
-    found: Option<(State, Arc<str>)>,
+    found: Option<(EndpointState, Arc<str>)>,
     _probe: AbortOnDropHandle<()>,
 }
 
@@ -90,7 +91,7 @@ impl Health {
         let (offered_out, offered) = watch::channel(Offered::new());
         let (report, reports) = mpsc::channel(REPORTS);
         let ledger = Ledger {
-            seen: OrdMap::new(),
+            running: OrdMap::new(),
             offered: Offered::new(),
             probed: HashMap::new(),
             were_healthy: HashMap::new(),
@@ -133,22 +134,14 @@ impl Health {
 
     fn publish(&mut self) {
         let ledger = &mut self.ledger;
-        self.endpoints_out.send_if_modified(|published| {
-            let news = published.as_ref().is_none_or(|published| !published.ptr_eq(&ledger.endpoints));
-            if news {
-                *published = Some(ledger.endpoints.clone());
-            }
-            news
-        });
-        if !self.offered_out.borrow().ptr_eq(&ledger.offered) {
-            self.offered_out.send_replace(ledger.offered.clone());
-        }
+        publish(&self.endpoints_out, Some(ledger.endpoints.clone()), if_given(Endpoints::ptr_eq));
+        publish(&self.offered_out, ledger.offered.clone(), Offered::ptr_eq);
         if ledger.changes.len() > LOGGED {
-            info!(endpoints = ledger.changes.len(), "endpoints changed; only the first are named");
+            info!(endpoints = ledger.changes.len(), "many endpoints changed state; only the first are logged");
         }
         for endpoint in ledger.changes.drain(..).take(LOGGED) {
             info!(service = %endpoint.service, endpoint = %endpoint.id, address = %endpoint.addresses.first(),
-                state = %endpoint.state, reason = %endpoint.reason, "endpoint");
+                state = %endpoint.state, reason = %endpoint.reason, "endpoint state changed");
         }
     }
 }
@@ -163,8 +156,8 @@ async fn changed<T>(receiver: &mut watch::Receiver<T>) {
 impl Ledger {
     /// Follows the containers; `again`: their offers have to be read anew, whether they changed or not.
     fn update(&mut self, running: OrdMap<ContainerId, Arc<Container>>, settings: &Settings, node: &Node, again: bool) {
-        let seen = std::mem::replace(&mut self.seen, running.clone());
-        for change in seen.diff(&running) {
+        let before = std::mem::replace(&mut self.running, running.clone());
+        for change in before.diff(&running) {
             match change {
                 DiffItem::Remove(id, container) => self.gone(id, container),
                 // All of them follow below.
@@ -225,12 +218,12 @@ impl Ledger {
     }
 
     /// A probe said something new.
-    fn probed(&mut self, Report { key, life, state, reason }: Report) {
+    fn probed(&mut self, ProbeReport { key, life, state, reason }: ProbeReport) {
         let Some(probed) = self.probed.get_mut(&key).filter(|probed| probed.number == life) else { return };
         probed.found = Some((state, reason));
         let check = probed.check.clone();
         let endpoint = self.endpoints.get(&key).cloned();
-        let container = endpoint.as_ref().and_then(|endpoint| self.seen.get(&endpoint.container)).cloned();
+        let container = endpoint.as_ref().and_then(|endpoint| self.running.get(&endpoint.container)).cloned();
         if let (Some(endpoint), Some(container)) = (endpoint, container) {
             self.settle(key, &endpoint, Some(&check), &container);
         }
@@ -242,7 +235,7 @@ impl Ledger {
             probed: self.probed.get(&key).and_then(|probed| probed.found.as_ref()),
             docker_was_healthy: self.were_healthy.get(&container.id) == Some(&container.started_ms),
         };
-        let (state, reason) = standing(container, check, evidence);
+        let (state, reason) = state_of(container, check, evidence);
         if *self.reason != *reason {
             self.reason = reason.into();
         }
@@ -265,7 +258,7 @@ impl Ledger {
             self.end(&offer.endpoint.key());
         }
         if !offers.endpoints.is_empty() {
-            info!(container = %container.name, id = %id, endpoints = offers.endpoints.len(), "container gone");
+            info!(container = %container.name, id = %id, endpoints = offers.endpoints.len(), "container is gone; its endpoints are removed");
         }
     }
 
@@ -286,13 +279,13 @@ impl Ledger {
     fn announce(&self, container: &Container, before: Option<&Offers>, now: &Offers) {
         let count = |offers: &Offers| offers.endpoints.len();
         if count(now) != before.map_or(0, count) {
-            info!(container = %container.name, id = %container.id, endpoints = count(now), "container offers");
+            info!(container = %container.name, id = %container.id, endpoints = count(now), "container offers another number of endpoints");
         }
         if let Some(first) = now.faults.first()
             && before.is_none_or(|before| before.faults != now.faults)
         {
             warn!(container = %container.name, id = %container.id, faults = now.faults.len() + now.more_faults,
-                label = %first.label, problem = %first.problem, "bad label; see meshdog explain");
+                label = %first.label, problem = %first.problem, "container has a label that cannot be used; run meshdog explain CONTAINER");
         }
     }
 }

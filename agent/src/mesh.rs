@@ -1,13 +1,13 @@
 //! Desired state: which VIP stands for which service, and which endpoint takes which slot.
 //!
-//! Everything here is pure but for [`task`], which feeds it and keeps the VIPs on disk.
+//! Everything here is pure but for [`task`], which hands it its inputs and keeps the VIPs on disk.
 
 mod claims;
 pub mod desired;
-mod lanes;
+mod reach;
 pub mod select;
 pub mod slots;
 pub mod task;
 pub mod vip;
 
-pub use desired::{Inputs, Mesh};
+pub use desired::{Mesh, MeshSnapshot};

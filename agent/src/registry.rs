@@ -15,11 +15,11 @@ use crate::model::{Endpoints, Source};
 pub trait Registry {
     /// Publishes what `own` holds, now and whenever it changes, and follows the catalog. `own` being `None` means that
     /// this node's endpoints are not known yet: nothing is published and nothing withdrawn.
-    fn join(self, own: watch::Receiver<Option<Endpoints>>) -> Membership;
+    fn start(self, own: watch::Receiver<Option<Endpoints>>) -> RegistryOutputs;
 }
 
-/// What joining a registry gives.
-pub struct Membership {
+/// What a registry gives once it is started.
+pub struct RegistryOutputs {
     /// The catalog, this node's own endpoints included; `None` until the first whole one.
     pub catalog: watch::Receiver<Option<Endpoints>>,
     /// How the registry is doing.
@@ -28,8 +28,8 @@ pub struct Membership {
     pub task: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
 
-impl std::fmt::Debug for Membership {
+impl std::fmt::Debug for RegistryOutputs {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Membership").field("source", &*self.source.borrow()).finish_non_exhaustive()
+        f.debug_struct("RegistryOutputs").field("source", &*self.source.borrow()).finish_non_exhaustive()
     }
 }

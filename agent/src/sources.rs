@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::model::publish::change;
 use crate::model::{Source, SourceState};
 
 pub mod docker;
@@ -26,14 +27,15 @@ pub const STOP_GRACE: Duration = Duration::from_secs(10);
 /// Publishes the state that a source enters from the one it is in, under the name that it has in status. Says so in the
 /// log where the kind of state changes.
 fn enter(source: &watch::Sender<Source>, name: &'static str, next: impl FnOnce(&SourceState) -> SourceState) {
-    source.send_if_modified(|source| {
-        let before = source.clone();
-        if source.enter(next(&before.state)) {
+    change(source, |source| {
+        let state = next(&source.state);
+        if source.enter(state) {
             match &source.state {
-                SourceState::Down(reason) => warn!(source = name, %reason, "source down"),
-                state => info!(source = name, state = state.as_str(), "source"),
+                SourceState::Down(reason) => {
+                    warn!(source = name, %reason, "source is down; what it said last stands until it answers")
+                }
+                state => info!(source = name, state = state.as_str(), "source state changed"),
             }
         }
-        *source != before
     });
 }

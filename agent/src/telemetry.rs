@@ -1,7 +1,7 @@
 //! What people and Prometheus see: logs, metrics, status, explanations, over the admin socket.
 //!
 //! Owns the log subscriber, the metric registry, the admin socket and the metrics port. Receives snapshots
-//! ([`inputs::Inputs`]); the answers to status and explain are pure functions of one ([`inputs::Snapshot`]).
+//! ([`inputs::TelemetryInputs`]); the answers to status and explain are pure functions of one ([`inputs::Snapshot`]).
 //! Emits nothing that another module acts on, but for what people order of the node's update.
 
 use std::net::SocketAddr;
@@ -24,6 +24,7 @@ pub async fn run(admin: admin::Admin, metrics: Option<SocketAddr>, api: Arc<admi
             admin::serve_metrics(address, Arc::clone(&api), stop.clone()).await;
         }
     };
-    let prune = stop.run_until_cancelled(metrics::flows::prune(api.inputs().desired.clone(), api.flows().clone()));
+    let prune =
+        stop.run_until_cancelled(metrics::counters::prune(api.inputs().desired.clone(), api.counters().clone()));
     tokio::join!(admin.serve(Arc::clone(&api), stop.clone()), port, prune);
 }

@@ -1,24 +1,19 @@
 //! Asks the running agent over its admin socket.
 
-use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
-use hyper::header::HOST;
-use hyper::{Method, Request, StatusCode, client::conn::http1};
-use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
-use tokio::time::timeout;
+use url::Url;
 
-/// How long one question may take, answer included.
-const TIMEOUT: Duration = Duration::from_secs(2);
-/// How long an order may take: more than the agent gives it, which writes it to the disk.
-const ORDER_TIMEOUT: Duration = Duration::from_secs(6);
+use crate::clients::http::{self, Client, Limits, Request, StatusCode};
+
 /// Largest answer that is read, in bytes: a status of far more endpoints than the agent is made for.
 const MAX_ANSWER: usize = 256 << 20;
+/// For a question, answer included.
+const QUESTION: Limits = Limits::new(Duration::from_secs(2), MAX_ANSWER);
+/// For a command: more than the agent gives it, which writes it to the disk.
+const COMMAND: Limits = Limits::new(Duration::from_secs(6), MAX_ANSWER);
 
 /// Why a command about the running agent failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,7 +24,7 @@ pub(super) enum Error {
         /// The admin socket.
         socket: PathBuf,
         /// What the kernel said.
-        source: io::Error,
+        source: Cause,
     },
     /// The agent took too long.
     #[error("the agent at {0} did not answer within {1:?}")]
@@ -40,7 +35,7 @@ pub(super) enum Error {
         /// The admin socket.
         socket: PathBuf,
         /// What HTTP said.
-        source: hyper::Error,
+        source: Cause,
     },
     /// The body broke off, or was too long.
     #[error("the answer of the agent at {socket} cannot be read")]
@@ -48,7 +43,7 @@ pub(super) enum Error {
         /// The admin socket.
         socket: PathBuf,
         /// What happened to the body.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        source: Cause,
     },
     /// The agent refused the question.
     #[error("the agent at {socket} answered {status}: {text}")]
@@ -70,20 +65,35 @@ pub(super) enum Error {
     },
 }
 
+/// What lies at the bottom of an HTTP error. The client's own words above it tell nobody anything.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct Cause(String);
+
+impl From<http::Error> for Cause {
+    fn from(error: http::Error) -> Self {
+        let mut cause: &dyn std::error::Error = &error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        Self(cause.to_string())
+    }
+}
+
 /// The body of `GET path`.
 ///
 /// # Errors
-/// Unless the agent answers 200 within [`TIMEOUT`].
-pub(super) async fn get(socket: &Path, path: &str) -> Result<Bytes, Error> {
-    within(TIMEOUT, socket, ask(socket, Method::GET, path)).await
+/// Unless the agent answers 200 within the time of [`QUESTION`].
+pub(super) async fn get(socket: &Path, path: &str) -> Result<Vec<u8>, Error> {
+    ask(socket, QUESTION, path, Client::get).await
 }
 
 /// The body of what is answered to `POST path`.
 ///
 /// # Errors
-/// Unless the agent answers 200 within [`ORDER_TIMEOUT`].
-pub(super) async fn post(socket: &Path, path: &str) -> Result<Bytes, Error> {
-    within(ORDER_TIMEOUT, socket, ask(socket, Method::POST, path)).await
+/// Unless the agent answers 200 within the time of [`COMMAND`].
+pub(super) async fn post(socket: &Path, path: &str) -> Result<Vec<u8>, Error> {
+    ask(socket, COMMAND, path, Client::post).await
 }
 
 /// The body of `GET path`, read as JSON.
@@ -94,42 +104,32 @@ pub(super) fn parse<T: DeserializeOwned>(socket: &Path, body: &[u8]) -> Result<T
     serde_json::from_slice(body).map_err(|source| Error::Answer { socket: socket.to_owned(), source })
 }
 
-async fn within(
-    patience: Duration,
+async fn ask(
     socket: &Path,
-    answer: impl Future<Output = Result<Bytes, Error>>,
-) -> Result<Bytes, Error> {
-    timeout(patience, answer).await.unwrap_or_else(|_| Err(Error::Timeout(socket.to_owned(), patience)))
-}
-
-async fn ask(socket: &Path, method: Method, path: &str) -> Result<Bytes, Error> {
-    let http = |source| Error::Http { socket: socket.to_owned(), source };
-    let stream = UnixStream::connect(socket).await;
-    let stream = stream.map_err(|source| Error::Connect { socket: socket.to_owned(), source })?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(http)?;
-    let mut request = Request::new(Empty::<Bytes>::new());
-    // All is fixed by us but for the question, which is percent-encoded: a path that is no path is asked as "/".
-    *request.method_mut() = method;
-    *request.uri_mut() = path.parse().unwrap_or_default();
-    request.headers_mut().insert(HOST, hyper::header::HeaderValue::from_static("meshdog"));
-    let answer = async {
-        let answer = sender.send_request(request).await.map_err(http)?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
-        let body = body.map_err(|source| Error::Body { socket: socket.to_owned(), source })?.to_bytes();
-        if status == StatusCode::OK {
-            return Ok(body);
-        }
-        let text = String::from_utf8_lossy(&body).trim().to_owned();
-        Err(Error::Refused { socket: socket.to_owned(), status, text })
+    limits: Limits,
+    path: &str,
+    question: fn(&Client, &Url) -> Request,
+) -> Result<Vec<u8>, Error> {
+    let own = || socket.to_owned();
+    let failed = |error: http::Error| match error {
+        error if error.is_timeout() => Error::Timeout(own(), limits.timeout),
+        error if error.is_connect() => Error::Connect { socket: own(), source: error.into() },
+        error => Error::Http { socket: own(), source: error.into() },
     };
-    // The connection only moves while it is polled; its own end is seen through the answer.
-    tokio::pin!(answer);
-    tokio::select! {
-        answer = &mut answer => return answer,
-        ended = connection => ended.map_err(http)?,
+    let url = Url::parse(&format!("http://meshdog{path}"));
+    let url = url.map_err(|error| Error::Http { socket: own(), source: Cause(error.to_string()) })?;
+    let client = Client::at_socket(socket, limits).map_err(failed)?;
+    let answer = question(&client, &url).send().await.map_err(failed)?;
+    let status = answer.status();
+    let body = answer.body().await.map_err(|error| match error {
+        error if error.is_timeout() => failed(error),
+        error => Error::Body { socket: own(), source: error.into() },
+    })?;
+    if status == StatusCode::OK {
+        return Ok(body);
     }
-    answer.await
+    let text = String::from_utf8_lossy(&body).trim().to_owned();
+    Err(Error::Refused { socket: own(), status, text })
 }
 
 #[cfg(test)]

@@ -55,7 +55,7 @@ impl DoctorArgs {
 
 /// One thing looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Check {
+struct DoctorCheck {
     /// What.
     pub name: String,
     /// Whether it is as it should be.
@@ -68,7 +68,7 @@ struct Check {
     pub advice: Option<String>,
 }
 
-impl Check {
+impl DoctorCheck {
     fn new(name: &str, found: Result<String, String>, advice: &str) -> Self {
         let advice = found.is_err().then(|| advice.to_owned());
         let (ok, detail) = match found {
@@ -104,49 +104,55 @@ async fn print(settings: &Settings, kernel: &[Capability], json: bool, out: &mut
     Ok(well)
 }
 
-async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<Check> {
+async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<DoctorCheck> {
     let paths = &settings.paths;
     let superpowered = "run meshdog as a superpowered host container, or correct [paths] in its configuration";
     let mut checks = vec![
-        Check::new("host API", connects(&paths.api_socket).await, superpowered),
-        Check::new("Docker", connects(&paths.docker_socket).await, superpowered),
-        Check::new(
+        DoctorCheck::new("host API", connects(&paths.api_socket).await, superpowered),
+        DoctorCheck::new("Docker", connects(&paths.docker_socket).await, superpowered),
+        DoctorCheck::new(
             "admin socket",
             writable(paths.admin_socket.parent().unwrap_or(Path::new("."))),
             "make the directory writable, or set paths.admin_socket",
         ),
-        Check::new(
+        DoctorCheck::new(
             "state",
             writable(&paths.state_dir),
             "make the directory writable, or set paths.state_dir; no update is started without",
         )
         .wanted(),
-        Check::new("disk", free(&paths.state_dir), "make room on that file system; no update is started without")
+        DoctorCheck::new("disk", free(&paths.state_dir), "make room on that file system; no update is started without")
             .wanted(),
-        Check::new("clock", clock(SystemTime::now(), built()), "set the clock; on EC2, chrony does").wanted(),
-        Check::new(
+        DoctorCheck::new("clock", clock(SystemTime::now(), built()), "set the clock; on EC2, chrony does").wanted(),
+        DoctorCheck::new(
             "capabilities",
             effective().and_then(capabilities),
             "run meshdog as a superpowered host container (superpowered = true), or as root",
         ),
-        Check::new("conntrack events", conntrack_events(), "allow the kernel module nf_conntrack_netlink").wanted(),
-        Check::new(
+        DoctorCheck::new("conntrack events", conntrack_events(), "allow the kernel module nf_conntrack_netlink")
+            .wanted(),
+        DoctorCheck::new(
             "forwarding",
             forwarding(Path::new("/proc/sys/net/ipv4/ip_forward")),
             "sysctl net.ipv4.ip_forward=1",
         ),
-        Check::new(
+        DoctorCheck::new(
             "route to VIPs",
             procfs::net::route().map_err(|e| e.to_string()).and_then(|all| route(&all, settings.mesh.vip_ranges.v4())),
             "give the host a default route: its own processes' packets to a VIP need one, to be sent at all",
         )
         .wanted(),
-        Check::new("bridge-nf", Ok(bridge_nf(Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables"))), "").wanted(),
+        DoctorCheck::new("bridge-nf", Ok(bridge_nf(Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables"))), "")
+            .wanted(),
     ];
     checks.extend(updates::look(settings).await);
     checks.extend(kernel.iter().map(|capability| {
         let found = if capability.ok { Ok("there".to_owned()) } else { Err(capability.why.clone()) };
-        Check::new(capability.name, found, "use a kernel that has it, or allow its module in settings.kernel.modules")
+        DoctorCheck::new(
+            capability.name,
+            found,
+            "use a kernel that has it, or allow its module in settings.kernel.modules",
+        )
     }));
     checks
 }
@@ -248,7 +254,7 @@ fn bridge_nf(switch: &Path) -> String {
     }
 }
 
-fn render(checks: &[Check], well: bool) -> String {
+fn render(checks: &[DoctorCheck], well: bool) -> String {
     let mut out = String::new();
     let rows: Vec<_> = checks
         .iter()

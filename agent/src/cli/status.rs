@@ -127,6 +127,9 @@ fn render(status: &Status, now: Timestamp) -> String {
     let (took, repairs) = (dataplane.last_apply_ms, dataplane.repairs);
     let part = format!("{backend}, {sync}, namespaces {namespaces}, last apply {took:.1} ms, repairs {repairs}");
     paragraph(&mut out, "dataplane  ", &part);
+    let names = &status.names;
+    let why = names.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+    paragraph(&mut out, "names      ", &format!("dns {}{why}", names.dns));
     let update = &status.update;
     let running = update.running.as_deref().map(|version| format!("running {version}, ")).unwrap_or_default();
     let until = update.until.map(|until| format!(" until {until:.0}")).unwrap_or_default();

@@ -55,20 +55,25 @@ impl Backoff {
     #[must_use]
     pub fn after(self, failures: u32) -> Duration {
         let nth = usize::try_from(failures.min(64)).unwrap_or_default();
-        self.builder.build().nth(nth).unwrap_or(self.longest)
+        self.builder.build().nth(nth).map_or(self.longest, whole)
     }
 }
 
 impl Delays {
     /// The next wait.
     pub fn wait(&mut self) -> Duration {
-        self.series.next().unwrap_or(self.backoff.longest)
+        self.series.next().map_or(self.backoff.longest, whole)
     }
 
     /// It worked: the next failure begins with the first wait again.
     pub fn reset(&mut self) {
         self.series = self.backoff.builder.build();
     }
+}
+
+/// To the nearest microsecond: backon doubles seconds as a float, which makes a little less than 40 ms of 20.
+fn whole(wait: Duration) -> Duration {
+    Duration::from_nanos_u128((wait.as_nanos() + 500) / 1000 * 1000)
 }
 
 impl BackoffBuilder for Backoff {

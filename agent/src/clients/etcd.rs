@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::http::{self, StatusCode};
-use crate::model::error_chain;
+use crate::model::{error_chain, untrusted};
 
 /// The longest answer that is read, in bytes. Ten thousand small values take 3 MiB.
 const MAX_ANSWER: usize = 16 * 1024 * 1024;
@@ -223,10 +223,10 @@ impl Client {
         }
         match serde_json::from_slice(&body) {
             Ok(Refusal { message }) if status.is_client_error() => {
-                Err(Failure::Final(Error::Refused { endpoint: endpoint.clone(), words: http::one_line(&message) }))
+                Err(Failure::Final(Error::Refused { endpoint: endpoint.clone(), words: untrusted::excerpt(&message) }))
             }
             // No leader, or no answer from it in time.
-            Ok(Refusal { message }) => Err(Failure::Member(format!("{status}, {}", http::one_line(&message)))),
+            Ok(Refusal { message }) => Err(Failure::Member(format!("{status}, {}", untrusted::excerpt(&message)))),
             Err(_) => Err(Failure::Member(format!("{status}; is its JSON gateway on (--enable-grpc-gateway)?"))),
         }
     }

@@ -20,7 +20,6 @@
 //! ```
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 pub use reqwest::StatusCode;
@@ -31,9 +30,6 @@ use url::Url;
 
 /// How this agent names itself to servers.
 pub const USER_AGENT: &str = concat!("meshdog/", env!("CARGO_PKG_VERSION"));
-
-/// The most characters that are shown of somebody else's words.
-const MAX_TEXT: usize = 300;
 
 /// How long an exchange may take, and how much of an answer is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -242,17 +238,6 @@ pub fn below(base: &Url, path: &[&str]) -> Url {
         segments.pop_if_empty().extend(path);
     }
     url
-}
-
-/// Somebody else's words on one line, bounded.
-#[must_use]
-pub fn one_line(words: &str) -> Arc<str> {
-    let clean = |c: char| if c.is_control() { ' ' } else { c };
-    let mut line: String = words.trim().chars().take(MAX_TEXT).map(clean).collect();
-    if words.trim().chars().nth(MAX_TEXT).is_some() {
-        line.push('…');
-    }
-    line.into()
 }
 
 #[cfg(test)]

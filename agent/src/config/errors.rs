@@ -64,7 +64,7 @@ impl std::error::Error for Errors {}
 
 /// What sort of fault, as far as it decides whether to believe it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum FaultKind {
     /// Not TOML.
     Syntax,
     /// TOML, but not a meshdog configuration.
@@ -75,22 +75,22 @@ enum Kind {
 
 /// The faults found so far, by byte offset.
 #[derive(Debug, Default)]
-pub(super) struct Faults(Vec<(usize, Kind, String)>);
+pub(super) struct Faults(Vec<(usize, FaultKind, String)>);
 
 impl Faults {
     /// The text at this offset is not TOML.
     pub(super) fn syntax(&mut self, at: usize, message: String) {
-        self.0.push((at, Kind::Syntax, message));
+        self.0.push((at, FaultKind::Syntax, message));
     }
 
     /// What stands at this offset is wrong.
     pub(super) fn wrong(&mut self, at: usize, message: String) {
-        self.0.push((at, Kind::Wrong, message));
+        self.0.push((at, FaultKind::Wrong, message));
     }
 
     /// Something is missing from the table at this offset.
     pub(super) fn missing(&mut self, at: usize, message: String) {
-        self.0.push((at, Kind::Missing, message));
+        self.0.push((at, FaultKind::Missing, message));
     }
 
     /// Whether there are none.
@@ -104,14 +104,14 @@ impl Faults {
     /// nothing that may be but an echo of one (a value on the same line, a key that could not be read).
     pub(super) fn into_errors(mut self, path: &Path, text: &str) -> Errors {
         self.0.sort_by_key(|&(at, ..)| at);
-        let found: Vec<(Kind, Error)> = Positions::new(text).locate(self.0).collect();
+        let found: Vec<(FaultKind, Error)> = Positions::new(text).locate(self.0).collect();
         let broken: HashSet<usize> =
-            found.iter().filter(|(kind, _)| *kind == Kind::Syntax).map(|(_, error)| error.line).collect();
+            found.iter().filter(|(kind, _)| *kind == FaultKind::Syntax).map(|(_, error)| error.line).collect();
         let mut told = HashSet::new();
         let believed = found.into_iter().filter(|(kind, error)| match kind {
-            Kind::Syntax => told.insert(error.line),
-            Kind::Wrong => !broken.contains(&error.line),
-            Kind::Missing => broken.is_empty(),
+            FaultKind::Syntax => told.insert(error.line),
+            FaultKind::Wrong => !broken.contains(&error.line),
+            FaultKind::Missing => broken.is_empty(),
         });
         let mut believed = believed.map(|(_, error)| error);
         let mut list: Vec<Error> = believed.by_ref().take(MAX_TOLD).collect();
@@ -135,7 +135,7 @@ impl<'t> Positions<'t> {
         Self { chars: text.char_indices().peekable(), line: 1, column: 1 }
     }
 
-    fn locate(mut self, faults: Vec<(usize, Kind, String)>) -> impl Iterator<Item = (Kind, Error)> {
+    fn locate(mut self, faults: Vec<(usize, FaultKind, String)>) -> impl Iterator<Item = (FaultKind, Error)> {
         faults.into_iter().map(move |(at, kind, message)| {
             while let Some((_, c)) = self.chars.next_if(|&(index, c)| index + c.len_utf8() <= at) {
                 (self.line, self.column) = if c == '\n' { (self.line + 1, 1) } else { (self.line, self.column + 1) };

@@ -1,6 +1,6 @@
 //! A typed walk over a TOML document that notes every fault and goes on.
 //!
-//! A [`Table`] knows a key once it has been asked for it; whatever is left when the table has been read is an unknown
+//! A [`TomlTable`] knows a key once it has been asked for it; whatever is left when the table has been read is an unknown
 //! key. A key that is absent or bad reads as `None`: the default that the caller then takes is never seen where there
 //! was a fault, since a document with faults gives no settings.
 
@@ -12,16 +12,15 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::errors::Faults;
+use crate::model::nearest;
 
 /// Longest text value, in bytes (`PATH_MAX`, the longest thing that a value may be).
 const MAX_TEXT: usize = 4096;
-/// How alike an unknown and a known key must be for the one to be taken for the other (Jaro-Winkler, 0 to 1).
-const ALIKE: f64 = 0.8;
 /// How much of an unknown key is shown and compared, in characters.
 const MAX_SHOWN: usize = 64;
 
 /// A table that is being read.
-pub(super) struct Table<'d, 'f> {
+pub(super) struct TomlTable<'d, 'f> {
     /// As messages name it, such as `[mesh]`.
     name: &'static str,
     /// Where it begins.
@@ -32,14 +31,14 @@ pub(super) struct Table<'d, 'f> {
     faults: &'f mut Faults,
 }
 
-impl<'d> Table<'d, '_> {
+impl<'d> TomlTable<'d, '_> {
     /// Reads a whole document.
     pub(super) fn root<R>(
         document: &'d DeTable<'d>,
         faults: &mut Faults,
-        read: impl FnOnce(&mut Table<'d, '_>) -> R,
+        read: impl FnOnce(&mut TomlTable<'d, '_>) -> R,
     ) -> R {
-        Table::read("the top level", 0, Some(document), faults, read)
+        TomlTable::read("the top level", 0, Some(document), faults, read)
     }
 
     fn read<R>(
@@ -47,9 +46,9 @@ impl<'d> Table<'d, '_> {
         at: usize,
         entries: Option<&'d DeTable<'d>>,
         faults: &mut Faults,
-        read: impl FnOnce(&mut Table<'d, '_>) -> R,
+        read: impl FnOnce(&mut TomlTable<'d, '_>) -> R,
     ) -> R {
-        let mut table = Table { name, at, entries, known: Vec::new(), faults };
+        let mut table = TomlTable { name, at, entries, known: Vec::new(), faults };
         let value = read(&mut table);
         table.refuse_unknown();
         value
@@ -91,14 +90,14 @@ impl<'d> Table<'d, '_> {
         &mut self,
         key: &'static str,
         name: &'static str,
-        read: impl FnOnce(&mut Table<'d, '_>) -> R,
+        read: impl FnOnce(&mut TomlTable<'d, '_>) -> R,
     ) -> R {
         let value = self.take(key);
         let entries = value.and_then(|value| value.get_ref().as_table());
         if let (Some(value), None) = (value, entries) {
             self.wrong(value.span().start, key, mismatch(value.get_ref(), &format!("a table, {name}")));
         }
-        Table::read(name, value.map_or(self.at, |value| value.span().start), entries, self.faults, read)
+        TomlTable::read(name, value.map_or(self.at, |value| value.span().start), entries, self.faults, read)
     }
 
     /// The tables of an array of tables (`[[name]]`), at most `max`.
@@ -107,13 +106,13 @@ impl<'d> Table<'d, '_> {
         key: &'static str,
         name: &'static str,
         max: usize,
-        mut read: impl FnMut(&mut Table<'d, '_>) -> R,
+        mut read: impl FnMut(&mut TomlTable<'d, '_>) -> R,
     ) -> Vec<R> {
         let mut list = Vec::new();
         for item in self.items(key, 0..=max, &format!("it as {name}")).unwrap_or_default() {
             let at = item.span().start;
             match item.get_ref().as_table() {
-                Some(entries) => list.push(Table::read(name, at, Some(entries), self.faults, &mut read)),
+                Some(entries) => list.push(TomlTable::read(name, at, Some(entries), self.faults, &mut read)),
                 None => self.wrong(at, key, mismatch(item.get_ref(), &format!("a table, {name}"))),
             }
         }
@@ -236,12 +235,6 @@ pub(super) fn shown(text: &str) -> String {
         shown.push('…');
     }
     shown
-}
-
-fn nearest(unknown: &str, known: &[&'static str]) -> Option<&'static str> {
-    let unknown = unknown.to_lowercase().replace('-', "_");
-    let scored = known.iter().map(|known| (strsim::jaro_winkler(&unknown, known), *known));
-    scored.filter(|(score, _)| *score >= ALIKE).max_by(|(a, _), (b, _)| a.total_cmp(b)).map(|(_, known)| known)
 }
 
 fn too_many(found: usize, max: usize) -> String {

@@ -7,7 +7,7 @@ use std::num::NonZeroU16;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::reader::{Table, parsed, text, whole};
+use super::reader::{TomlTable, parsed, text, whole};
 use super::{Glob, Match, ServiceRule};
 use crate::model::name::MAX_ALIASES;
 use crate::model::{Alias, DiscoveryName, Namespace, ServiceId};
@@ -27,13 +27,13 @@ struct Claims {
 }
 
 /// Reads every `[[service]]`.
-pub(super) fn read(table: &mut Table<'_, '_>, namespace: &Namespace) -> Vec<ServiceRule> {
+pub(super) fn read(table: &mut TomlTable<'_, '_>, namespace: &Namespace) -> Vec<ServiceRule> {
     let mut claims = Claims::default();
     let rules = table.tables("service", "[[service]]", MAX_SERVICES, |table| rule(table, namespace, &mut claims));
     rules.into_iter().flatten().collect()
 }
 
-fn rule(table: &mut Table<'_, '_>, namespace: &Namespace, claims: &mut Claims) -> Option<ServiceRule> {
+fn rule(table: &mut TomlTable<'_, '_>, namespace: &Namespace, claims: &mut Claims) -> Option<ServiceRule> {
     table.require("name", "write the service's discovery name, such as name = \"orders\"");
     table.require("match", "say which containers, such as match = { container = \"web\" }");
     table.require("port", "write the container's port, such as port = 8080");
@@ -57,7 +57,7 @@ fn rule(table: &mut Table<'_, '_>, namespace: &Namespace, claims: &mut Claims) -
     Some(ServiceRule { name, matches, port, alias, protocol, health })
 }
 
-fn matches(table: &mut Table<'_, '_>) -> Match {
+fn matches(table: &mut TomlTable<'_, '_>) -> Match {
     let (matches, empty) = table.table("match", "[service.match]", |table| {
         let matches = Match {
             family: table.get("family", glob),
@@ -73,7 +73,7 @@ fn matches(table: &mut Table<'_, '_>) -> Match {
     matches
 }
 
-fn labels(table: &mut Table<'_, '_>) -> Vec<(String, Glob)> {
+fn labels(table: &mut TomlTable<'_, '_>) -> Vec<(String, Glob)> {
     let mut labels = table.map("labels", MAX_LABELS, glob);
     labels.sort_by(|(a, _), (b, _)| a.cmp(b));
     labels
@@ -96,7 +96,7 @@ fn glob(value: &DeValue<'_>) -> Result<Glob, String> {
 
 /// The aliases as written, else the one that every service has.
 fn aliases(
-    table: &mut Table<'_, '_>,
+    table: &mut TomlTable<'_, '_>,
     name: &DiscoveryName,
     namespace: &Namespace,
     port: NonZeroU16,
@@ -112,7 +112,7 @@ fn aliases(
     }
 }
 
-fn claim(table: &mut Table<'_, '_>, claims: &mut Claims, alias: &Spanned<Alias>, name: &DiscoveryName) {
+fn claim(table: &mut TomlTable<'_, '_>, claims: &mut Claims, alias: &Spanned<Alias>, name: &DiscoveryName) {
     let key = if table.has("alias") { "alias" } else { "name" };
     match claims.aliases.entry(alias.get_ref().clone()) {
         Entry::Vacant(free) => {

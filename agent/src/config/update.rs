@@ -11,7 +11,7 @@ use toml::de::DeValue;
 use url::Url;
 
 use super::EtcdSettings;
-use super::reader::{Table, fraction, parsed, text, whole, word};
+use super::reader::{TomlTable, fraction, parsed, text, whole, word};
 use super::values::{duration, http_url, tcp_address};
 use super::window::Window;
 use crate::model::DiscoveryName;
@@ -116,7 +116,7 @@ pub enum FleetLock {
 }
 
 /// Reads `[update]`. `etcd` is what `[registry.etcd]` says.
-pub(super) fn read(table: &mut Table<'_, '_>, etcd: Option<&EtcdSettings>) -> UpdateSettings {
+pub(super) fn read(table: &mut TomlTable<'_, '_>, etcd: Option<&EtcdSettings>) -> UpdateSettings {
     const MODES: [(&str, UpdateMode); 3] =
         [("off", UpdateMode::Off), ("check", UpdateMode::Check), ("automatic", UpdateMode::Automatic)];
     let windows = table.list("window", 0..=MAX_ENTRIES, parsed::<Window>).unwrap_or_default();
@@ -134,7 +134,7 @@ pub(super) fn read(table: &mut Table<'_, '_>, etcd: Option<&EtcdSettings>) -> Up
     }
 }
 
-fn verify(table: &mut Table<'_, '_>) -> VerifySettings {
+fn verify(table: &mut TomlTable<'_, '_>) -> VerifySettings {
     let deadline = table.get("deadline", duration(Duration::from_secs(1)..=DAY));
     let settle = table.get("settle", duration(Duration::ZERO..=12 * HOUR));
     let services = table.list("services", 0..=MAX_ENTRIES, parsed::<DiscoveryName>).unwrap_or_default();
@@ -160,7 +160,7 @@ fn verify(table: &mut Table<'_, '_>) -> VerifySettings {
     settings
 }
 
-fn fleet(table: &mut Table<'_, '_>, etcd: Option<&EtcdSettings>) -> FleetSettings {
+fn fleet(table: &mut TomlTable<'_, '_>, etcd: Option<&EtcdSettings>) -> FleetSettings {
     #[derive(Clone, Copy)]
     enum Kind {
         None,

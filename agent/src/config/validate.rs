@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::errors::Faults;
-use super::reader::{Table, boolean, parsed, shown, text, whole, word};
+use super::reader::{TomlTable, boolean, parsed, shown, text, whole, word};
 use super::values;
 use super::{
     Auto, Backend, DnsSettings, Errors, EtcdSettings, Locality, MAX_BYTES, MeshSettings, NodeSettings, Paths, Registry,
@@ -44,7 +44,7 @@ pub(super) fn settings(path: &Path, text: &str) -> Result<Settings, Errors> {
             message => faults.syntax(place.start, not_toml(message)),
         }
     }
-    let settings = Table::root(document.get_ref(), &mut faults, root);
+    let settings = TomlTable::root(document.get_ref(), &mut faults, root);
     match settings {
         Some(settings) if faults.is_empty() => Ok(settings),
         _ => Err(faults.into_errors(path, text)),
@@ -62,7 +62,7 @@ fn not_toml(message: &str) -> String {
     format!("not TOML: {problem}; {advice}")
 }
 
-fn root(table: &mut Table<'_, '_>) -> Option<Settings> {
+fn root(table: &mut TomlTable<'_, '_>) -> Option<Settings> {
     table.require("version", "begin the file with version = 1");
     table.get("version", version);
     let mesh = table.table("mesh", "[mesh]", mesh);
@@ -83,7 +83,7 @@ fn version(value: &DeValue<'_>) -> Result<u32, String> {
     }
 }
 
-fn mesh(table: &mut Table<'_, '_>) -> MeshSettings {
+fn mesh(table: &mut TomlTable<'_, '_>) -> MeshSettings {
     const LOCALITIES: [(&str, Locality); 2] = [("prefer-zone", Locality::PreferZone), ("none", Locality::None)];
     let namespace = table.get("namespace", parsed::<Namespace>);
     let import = table.list("import", 0..=MAX_IMPORTS, parsed::<Namespace>).unwrap_or_default();
@@ -99,7 +99,7 @@ fn mesh(table: &mut Table<'_, '_>) -> MeshSettings {
     }
 }
 
-fn vip_ranges(table: &mut Table<'_, '_>) -> VipRanges {
+fn vip_ranges(table: &mut TomlTable<'_, '_>) -> VipRanges {
     let v4 = table.get("vip_cidr", values::vip_cidr).unwrap_or_default();
     let v6 = table.get("vip_cidr6", values::vip_cidr6).unwrap_or(VipRanges::DEFAULT_V6);
     VipRanges::new(v4, Some(v6)).unwrap_or_default()
@@ -114,7 +114,7 @@ fn backend(value: &DeValue<'_>) -> Result<Backend, String> {
     }
 }
 
-fn registry(table: &mut Table<'_, '_>) -> (Registry, Option<EtcdSettings>) {
+fn registry(table: &mut TomlTable<'_, '_>) -> (Registry, Option<EtcdSettings>) {
     let kind = table.get("kind", registry_kind).unwrap_or(Registry::Local);
     let present = table.has("etcd");
     let endpoints = table.table("etcd", "[registry.etcd]", |table| {
@@ -135,7 +135,7 @@ fn registry_kind(value: &DeValue<'_>) -> Result<Registry, String> {
     }
 }
 
-fn node(table: &mut Table<'_, '_>, vips: VipRanges) -> NodeSettings {
+fn node(table: &mut TomlTable<'_, '_>, vips: VipRanges) -> NodeSettings {
     let advertise = table.get("advertise", values::auto(values::host_address)).unwrap_or(Auto::Auto);
     if let Auto::Set(address) = advertise
         && let Some(range) = vips.range_of(address)
@@ -145,11 +145,11 @@ fn node(table: &mut Table<'_, '_>, vips: VipRanges) -> NodeSettings {
     NodeSettings { advertise, zone: table.get("zone", values::auto(values::zone)).unwrap_or(Auto::Auto) }
 }
 
-fn dns(table: &mut Table<'_, '_>, vips: VipRanges) -> DnsSettings {
+fn dns(table: &mut TomlTable<'_, '_>, vips: VipRanges) -> DnsSettings {
     DnsSettings { capture: table.get("capture", boolean).unwrap_or(true), upstream: upstream(table, vips) }
 }
 
-fn upstream(table: &mut Table<'_, '_>, vips: VipRanges) -> Auto<Vec<SocketAddr>> {
+fn upstream(table: &mut TomlTable<'_, '_>, vips: VipRanges) -> Auto<Vec<SocketAddr>> {
     if let Some(word) = table.if_text("upstream") {
         if word != "auto" {
             let word = shown(word);
@@ -168,14 +168,14 @@ fn upstream(table: &mut Table<'_, '_>, vips: VipRanges) -> Auto<Vec<SocketAddr>>
     Auto::Set(servers.into_iter().map(Spanned::into_inner).collect())
 }
 
-fn telemetry(table: &mut Table<'_, '_>) -> TelemetrySettings {
+fn telemetry(table: &mut TomlTable<'_, '_>) -> TelemetrySettings {
     TelemetrySettings {
         metrics: table.get("metrics", values::loopback_listener).unwrap_or(Some(DEFAULT_METRICS)),
         log: table.get("log", values::log_filter).unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO)),
     }
 }
 
-fn paths(table: &mut Table<'_, '_>) -> Option<Paths> {
+fn paths(table: &mut TomlTable<'_, '_>) -> Option<Paths> {
     let ecs_introspection = table.get("ecs_introspection", values::http_url);
     let imds = table.get("imds", values::http_url);
     let mut socket = |key, default: &str| table.get(key, values::socket_path).unwrap_or_else(|| default.into());

@@ -18,15 +18,15 @@ use super::netns::Netns;
 use super::plan::Plan;
 use super::state::{DataplaneState, NamespaceState};
 use super::{Error, Metrics};
-use crate::model::{IfName, Ruleset, Rulesets, View, error_chain};
+use crate::clients::backoff::{Backoff, Delays};
+use crate::model::{IfName, Ruleset, Rulesets, View, error_chain, publish};
 
 /// How often what is held is looked at without a reason.
 const AUDIT: Duration = Duration::from_secs(60);
-/// Pauses before another attempt double between these bounds, and begin anew after this much calm. The shortest lets a
-/// foreign transaction finish telling what it did.
+/// Before another attempt. The shortest lets a foreign transaction finish telling what it did.
+const ATTEMPT_AGAIN: Backoff = Backoff::new(Duration::from_millis(5), Duration::from_secs(1));
+/// After so much calm the pauses begin anew.
 const CALM: Duration = Duration::from_secs(10);
-const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// Asks for the lease to last so long from now, or to end; answered when the kernel has it.
 #[derive(Debug)]
@@ -109,7 +109,7 @@ impl<B: Backend> Owner<B> {
             applied,
             lease_ends: None,
             attempt: None,
-            trouble: Trouble::default(),
+            trouble: Trouble::new(),
         };
         owner.publish(|_| ());
         Ok(owner)
@@ -157,7 +157,7 @@ impl<B: Backend> Owner<B> {
         let Some(latest) = latest else { return };
         let bridges = latest.bridges.clone();
         self.target = Some(latest);
-        self.outputs.bridges.send_if_modified(|now| std::mem::replace(now, bridges) != *now);
+        publish(&self.outputs.bridges, bridges, PartialEq::eq);
         self.reconcile();
     }
 
@@ -277,19 +277,24 @@ impl<B: Backend> Owner<B> {
 }
 
 /// How long to wait before the next attempt.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Trouble {
     last: Option<Instant>,
-    pause: Duration,
+    delays: Delays,
 }
 
 impl Trouble {
+    fn new() -> Self {
+        Self { last: None, delays: ATTEMPT_AGAIN.delays() }
+    }
+
     /// Notes trouble.
     fn pause(&mut self) -> Duration {
-        let calm = self.last.is_none_or(|last| last.elapsed() > CALM);
-        self.pause = if calm { SHORTEST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
+        if self.last.is_some_and(|last| last.elapsed() > CALM) {
+            self.delays.reset();
+        }
         self.last = Some(Instant::now());
-        self.pause
+        self.delays.wait()
     }
 }
 

@@ -25,7 +25,7 @@ const MAX_TRACKED: usize = 65_536;
 
 /// How a connection failed to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub enum ConnectFailure {
     /// It was refused.
     Refused,
     /// Nobody answered.
@@ -34,13 +34,13 @@ pub enum Failure {
 
 /// Counts failures and decides who is ejected.
 #[derive(Debug, Default)]
-pub struct Tracker {
-    records: BTreeMap<Target, Record>,
+pub struct OutlierTracker {
+    records: BTreeMap<Target, FailureRecord>,
     ejected: Ejections,
 }
 
 #[derive(Debug, Default)]
-struct Record {
+struct FailureRecord {
     /// Recent failures, oldest first; fewer than [`FAILURES`].
     failures: VecDeque<Instant>,
     /// How many ejections followed one another, decay already taken off at `since`.
@@ -49,7 +49,7 @@ struct Record {
     since: Option<Instant>,
 }
 
-impl Record {
+impl FailureRecord {
     fn forget_old(&mut self, now: Instant) {
         while self.failures.front().is_some_and(|at| *at + WINDOW <= now) {
             self.failures.pop_front();
@@ -68,9 +68,9 @@ impl Record {
     }
 }
 
-impl Tracker {
+impl OutlierTracker {
     /// Takes note of one failed connection. True when it ejected its endpoint.
-    pub fn observe(&mut self, now: Instant, target: Target, failure: Failure) -> bool {
+    pub fn observe(&mut self, now: Instant, target: Target, failure: ConnectFailure) -> bool {
         // What an ejected endpoint does is left over from before, or a last resort: no news.
         if self.ejected.contains_key(&target) {
             return false;
@@ -92,7 +92,7 @@ impl Tracker {
         }
         let until = now + length;
         record.since = Some(until);
-        let how = if failure == Failure::Refused { "refused" } else { "not answered" };
+        let how = if failure == ConnectFailure::Refused { "refused" } else { "not answered" };
         let reason = format!(
             "{FAILURES} connections failed within {} s, the last was {how}; avoided for {} s",
             WINDOW.as_secs(),

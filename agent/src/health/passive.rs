@@ -1,6 +1,6 @@
 //! Passive outlier detection: reads what the kernel tells of connections to VIPs and says which endpoints to avoid.
 //!
-//! Owns the [`Tracker`]. Receives flow events, and the catalog, to forget endpoints that are gone; emits [`Ejections`];
+//! Owns the [`OutlierTracker`]. Receives flow events, and the catalog, to forget endpoints that are gone; emits [`Ejections`];
 //! shows every event to one observer, for counting. Sees a connection's begin and end, never its packets.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::info;
 
-use super::outlier::{Failure, Tracker};
+use super::outlier::{ConnectFailure, OutlierTracker};
 use crate::model::{Ejections, Endpoints, Flow, FlowEvent, FlowKind, L4, Target, TcpState};
 
 /// How often failures that are too old to count are forgotten.
@@ -26,10 +26,10 @@ pub enum Observation<'a> {
 }
 
 /// The failure in what happened to a flow, if it is one. UDP has none: nobody need answer a datagram.
-fn failure(FlowEvent { kind, flow }: &FlowEvent) -> Option<Failure> {
+fn failure(FlowEvent { kind, flow }: &FlowEvent) -> Option<ConnectFailure> {
     match *kind {
         FlowKind::Destroyed { replied: false, tcp, .. } if flow.frontend.l4 == L4::Tcp => {
-            Some(if tcp == Some(TcpState::CLOSE) { Failure::Refused } else { Failure::Unanswered })
+            Some(if tcp == Some(TcpState::CLOSE) { ConnectFailure::Refused } else { ConnectFailure::Unanswered })
         }
         FlowKind::New | FlowKind::Destroyed { .. } => None,
     }
@@ -52,7 +52,7 @@ pub async fn run(
     ejections: watch::Sender<Ejections>,
     mut observe: impl FnMut(Observation<'_>),
 ) {
-    let mut tracker = Tracker::default();
+    let mut tracker = OutlierTracker::default();
     let mut known = Endpoints::new();
     let mut sweep = Instant::now() + SWEEP;
     loop {
@@ -83,13 +83,13 @@ pub async fn run(
 }
 
 /// Takes note of an event; true when it ejected an endpoint.
-fn take(tracker: &mut Tracker, event: &FlowEvent, observe: &mut impl FnMut(Observation<'_>)) -> bool {
+fn take(tracker: &mut OutlierTracker, event: &FlowEvent, observe: &mut impl FnMut(Observation<'_>)) -> bool {
     observe(Observation::Flow(event));
     let flow = &event.flow;
     let target = (flow.frontend.l4, flow.endpoint);
     let ejected = failure(event).is_some_and(|failure| tracker.observe(Instant::now(), target, failure));
     if ejected && let Some(ejection) = tracker.ejected().get(&target) {
-        info!(endpoint = %flow.endpoint, reason = %ejection.reason, "ejected");
+        info!(endpoint = %flow.endpoint, reason = %ejection.reason, "endpoint ejected; it takes no new connection for a while");
         observe(Observation::Ejection(flow));
     }
     ejected

@@ -1,7 +1,8 @@
-//! One endpoint's probes, as a task: asks, judges, reports what changed.
+//! One endpoint's probes, as a task: asks, counts, reports what changed.
 //!
 //! Asks from the host's network namespace by plain sockets. Whatever answers is a stranger: time, headers and messages
-//! are bounded, bodies are not read, redirects not followed.
+//! are bounded, bodies are not read, redirects not followed. HTTP is spoken by hyper itself, since `clients::http` sets no
+//! bound to an answer's head.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::verdict::{FAILURES, Verdict};
-use crate::model::{EndpointKey, HealthCheck, State, error_chain};
+use super::probe_state::{FAILURES, ProbeState};
+use crate::model::{EndpointKey, EndpointState, HealthCheck, error_chain};
 
 /// How long an endpoint may take over its answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -31,7 +32,7 @@ const MAX_MESSAGE: usize = 1 << 10;
 
 /// Why a probe failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum ProbeFailure {
     #[error("no answer within {TIMEOUT:?}")]
     Timeout,
     #[error(transparent)]
@@ -52,11 +53,11 @@ pub(super) enum Failure {
 
 /// What a probe task has to say of its endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Report {
+pub(super) struct ProbeReport {
     pub(super) key: EndpointKey,
     /// Which life of the endpoint it is about.
     pub(super) life: u64,
-    pub(super) state: State,
+    pub(super) state: EndpointState,
     pub(super) reason: Arc<str>,
 }
 
@@ -67,53 +68,53 @@ pub(super) async fn run(
     address: SocketAddr,
     check: HealthCheck,
     slots: Arc<Semaphore>,
-    reports: mpsc::Sender<Report>,
+    reports: mpsc::Sender<ProbeReport>,
 ) {
-    let mut verdict = Verdict::NEW;
-    let mut told: Option<(State, Arc<str>)> = None;
+    let mut state = ProbeState::NEW;
+    let mut told: Option<(EndpointState, Arc<str>)> = None;
     loop {
         let result = {
             let Ok(_slot) = slots.acquire().await else { return };
             Box::pin(probe(&check, address)).await
         };
-        let before = verdict;
-        verdict = verdict.after(result.is_ok());
-        if let Some(now) = word(before, verdict, &check, &result)
-            && told.as_ref() != Some(&now)
+        let before = state;
+        state = state.after(result.is_ok());
+        if let Some(news) = news(before, state, &check, &result)
+            && told.as_ref() != Some(&news)
         {
-            let (state, reason) = now.clone();
-            told = Some(now);
-            if reports.send(Report { key: key.clone(), life, state, reason }).await.is_err() {
+            let (state, reason) = news.clone();
+            told = Some(news);
+            if reports.send(ProbeReport { key: key.clone(), life, state, reason }).await.is_err() {
                 return;
             }
         }
         // A tenth more or less, so that endpoints that started together do not stay together.
-        sleep(verdict.wait(before).mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+        sleep(state.wait(before).mul_f64(0.9 + 0.2 * fastrand::f64())).await;
     }
 }
 
-/// State and reason, where this probe settled or changed them: one failure of a healthy endpoint says nothing yet.
-fn word(
-    before: Verdict,
-    verdict: Verdict,
+/// EndpointState and reason, where this probe settled or changed them: one failure of a healthy endpoint says nothing yet.
+fn news(
+    before: ProbeState,
+    state: ProbeState,
     check: &HealthCheck,
-    result: &Result<(), Failure>,
-) -> Option<(State, Arc<str>)> {
-    let reason = match (verdict, result) {
-        (Verdict::Healthy(0), Ok(())) => format!("answers its {check} check"),
-        (Verdict::Starting(_), Err(failure)) => {
+    result: &Result<(), ProbeFailure>,
+) -> Option<(EndpointState, Arc<str>)> {
+    let reason = match (state, result) {
+        (ProbeState::Healthy(0), Ok(())) => format!("answers its {check} check"),
+        (ProbeState::Starting(_), Err(failure)) => {
             format!("has not passed its {check} check yet: {}", error_chain(failure))
         }
-        (Verdict::Unhealthy(_), Err(failure)) if before.state() == State::Healthy => {
+        (ProbeState::Unhealthy(_), Err(failure)) if before.state() == EndpointState::Healthy => {
             format!("failed its {check} check {FAILURES} times in a row: {}", error_chain(failure))
         }
         _ => return None,
     };
-    Some((verdict.state(), reason.into()))
+    Some((state.state(), reason.into()))
 }
 
 /// Asks once.
-pub(super) async fn probe(check: &HealthCheck, address: SocketAddr) -> Result<(), Failure> {
+pub(super) async fn probe(check: &HealthCheck, address: SocketAddr) -> Result<(), ProbeFailure> {
     let asked = async {
         match check {
             HealthCheck::None => Ok(()),
@@ -122,10 +123,10 @@ pub(super) async fn probe(check: &HealthCheck, address: SocketAddr) -> Result<()
             HealthCheck::Grpc(service) => grpc(address, service).await,
         }
     };
-    timeout(TIMEOUT, asked).await.unwrap_or(Err(Failure::Timeout))
+    timeout(TIMEOUT, asked).await.unwrap_or(Err(ProbeFailure::Timeout))
 }
 
-async fn http(address: SocketAddr, path: &str) -> Result<(), Failure> {
+async fn http(address: SocketAddr, path: &str) -> Result<(), ProbeFailure> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) =
         hyper::client::conn::http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(stream)).await?;
@@ -137,18 +138,18 @@ async fn http(address: SocketAddr, path: &str) -> Result<(), Failure> {
         .body(Empty::<Bytes>::new())?;
     match sender.send_request(request).await?.status().as_u16() {
         200..=399 => Ok(()),
-        other => Err(Failure::Status(other)),
+        other => Err(ProbeFailure::Status(other)),
     }
 }
 
 /// `grpc.health.v1.Health/Check` (gRPC health checking protocol).
-async fn grpc(address: SocketAddr, service: &str) -> Result<(), Failure> {
+async fn grpc(address: SocketAddr, service: &str) -> Result<(), ProbeFailure> {
     let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}"))?.connect().await?;
     let mut client = HealthClient::new(channel).max_decoding_message_size(MAX_MESSAGE);
     let answer = client.check(HealthCheckRequest { service: service.to_owned() }).await;
-    match answer.map_err(|status| Failure::GrpcStatus(status.code()))?.into_inner().status() {
+    match answer.map_err(|status| ProbeFailure::GrpcStatus(status.code()))?.into_inner().status() {
         ServingStatus::Serving => Ok(()),
-        other => Err(Failure::NotServing(other.as_str_name())),
+        other => Err(ProbeFailure::NotServing(other.as_str_name())),
     }
 }
 

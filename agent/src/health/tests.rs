@@ -7,7 +7,7 @@ use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use super::*;
-use crate::model::{DualStack, Network, State};
+use crate::model::{DualStack, EndpointState, Network};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -70,7 +70,7 @@ impl Bench {
         found.unwrap_or_else(|_| panic!("{what}: {:?}", self.endpoints.borrow()))
     }
 
-    async fn until_state(&mut self, state: State) -> Endpoint {
+    async fn until_state(&mut self, state: EndpointState) -> Endpoint {
         self.until(state.as_str(), |all| matches!(all, [one] if one.state == state)).await.remove(0)
     }
 }
@@ -92,12 +92,12 @@ async fn nothing_is_published_before_containers_and_node_are_known() {
 async fn a_container_without_a_check_lives_drains_and_ends() {
     let mut bench = Bench::new();
     bench.put(container(1, &[WEB]));
-    let healthy = bench.until_state(State::Healthy).await;
+    let healthy = bench.until_state(EndpointState::Healthy).await;
     assert!(healthy.reason.contains("no health check"));
     bench.put(Container { stopping: true, ..container(1, &[WEB]) });
-    bench.until_state(State::Draining).await;
+    bench.until_state(EndpointState::Draining).await;
     bench.put(container(1, &[WEB]));
-    bench.until_state(State::Healthy).await;
+    bench.until_state(EndpointState::Healthy).await;
     bench.remove(1);
     bench.until("gone", <[Endpoint]>::is_empty).await;
     assert!(bench.offered.borrow().is_empty());
@@ -108,17 +108,17 @@ async fn docker_health_takes_it_through_its_life() {
     let mut bench = Bench::new();
     let with = |health| Container { health, ..container(1, &[WEB]) };
     for (health, state) in [
-        (DockerHealth::Starting, State::Starting),
-        (DockerHealth::Healthy, State::Healthy),
-        (DockerHealth::Unhealthy, State::Unhealthy),
-        (DockerHealth::Healthy, State::Healthy),
+        (DockerHealth::Starting, EndpointState::Starting),
+        (DockerHealth::Healthy, EndpointState::Healthy),
+        (DockerHealth::Unhealthy, EndpointState::Unhealthy),
+        (DockerHealth::Healthy, EndpointState::Healthy),
     ] {
         bench.put(with(health));
         bench.until_state(state).await;
     }
     // Another life of the same container has never been healthy.
     bench.put(Container { started_ms: 2, ..with(DockerHealth::Unhealthy) });
-    bench.until_state(State::Starting).await;
+    bench.until_state(EndpointState::Starting).await;
 }
 
 #[tokio::test]
@@ -131,19 +131,19 @@ async fn a_probe_takes_it_through_its_life() {
     let probed = container(1, &[("meshdog.web.port", &port_text), ("meshdog.web.health", "tcp")]);
     bench.put(probed.clone());
     let refused = bench.until("refused", |all| all.iter().any(|e| e.reason.contains("refused"))).await;
-    assert_eq!(refused[0].state, State::Starting);
+    assert_eq!(refused[0].state, EndpointState::Starting);
     let listener = socket.listen(8).unwrap();
-    bench.until_state(State::Healthy).await;
+    bench.until_state(EndpointState::Healthy).await;
     // A change that is none to the endpoint keeps what is known.
     bench.put(Container { health: DockerHealth::Unhealthy, ..probed.clone() });
     bench.put(Container { stopping: true, ..probed.clone() });
-    bench.until_state(State::Draining).await;
+    bench.until_state(EndpointState::Draining).await;
     bench.put(probed.clone());
-    bench.until_state(State::Healthy).await;
+    bench.until_state(EndpointState::Healthy).await;
     drop(listener);
     // A new life starts over, and the last one's probes are over.
     bench.put(Container { started_ms: 2, ..probed });
-    bench.until_state(State::Starting).await;
+    bench.until_state(EndpointState::Starting).await;
     bench.remove(1);
     bench.until("gone", <[Endpoint]>::is_empty).await;
 }
@@ -152,7 +152,7 @@ async fn a_probe_takes_it_through_its_life() {
 async fn labels_that_change_their_meaning_change_the_endpoints() {
     let mut bench = Bench::new();
     bench.put(container(1, &[WEB, ("meshdog.bad.port", "x")]));
-    bench.until_state(State::Healthy).await;
+    bench.until_state(EndpointState::Healthy).await;
     let faults = |bench: &Bench| bench.offered.borrow()["c1"].faults.len();
     assert_eq!(faults(&bench), 1);
     // Another namespace is another service.
@@ -188,7 +188,7 @@ async fn one_change_leaves_the_others_alone() {
     bench.until("all", |all| all.len() == 200).await;
     let before = bench.endpoints.borrow().clone().unwrap();
     bench.put(Container { stopping: true, ..container(7, &[WEB]) });
-    bench.until("draining", |all| all.iter().any(|e| e.state == State::Draining)).await;
+    bench.until("draining", |all| all.iter().any(|e| e.state == EndpointState::Draining)).await;
     let after = bench.endpoints.borrow().clone().unwrap();
     let same = before.iter().zip(&after).filter(|((_, a), (_, b))| Arc::ptr_eq(a, b)).count();
     assert_eq!(same, 199);

@@ -12,7 +12,7 @@ use imbl::OrdSet;
 use imbl::ordmap::DiffItem;
 
 use super::claims::{Claim, claims};
-use super::lanes::{Lane, share_out};
+use super::reach::{Reach, share_out};
 use super::select::judge;
 use super::vip::{Remembered, Vips};
 use crate::config::MeshSettings;
@@ -24,7 +24,7 @@ use crate::model::{
 
 /// What the desired state is computed from.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Inputs {
+pub struct MeshSnapshot {
     /// Endpoints of every namespace that is known here.
     pub catalog: Endpoints,
     /// Endpoints avoided because connections to them failed.
@@ -39,7 +39,7 @@ pub struct Inputs {
     pub resolvers: OrdSet<IpAddr>,
 }
 
-impl Default for Inputs {
+impl Default for MeshSnapshot {
     /// A node without endpoints, whose own clients are the only ones.
     fn default() -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Default for Inputs {
 pub struct Mesh {
     settings: MeshSettings,
     vips: Vips,
-    inputs: Inputs,
+    snapshot: MeshSnapshot,
     desired: Desired,
     services: BTreeMap<ServiceId, Service>,
     claims: BTreeMap<(AliasName, ServiceId), Claim>,
@@ -74,7 +74,7 @@ pub struct Mesh {
 #[derive(Debug, Default)]
 struct Service {
     vips: Option<DualStack>,
-    slots: Box<[(Lane, Slots)]>,
+    slots: Box<[(Reach, Slots)]>,
     names: Box<[AliasName]>,
     targets: Box<[Target]>,
     /// Addresses of their own that endpoints have on this node's bridges.
@@ -83,8 +83,8 @@ struct Service {
 }
 
 impl Service {
-    fn slots(&self, lane: Lane) -> Option<&Slots> {
-        self.slots.iter().find(|(of, _)| *of == lane).map(|(_, slots)| slots)
+    fn slots(&self, reach: Reach) -> Option<&Slots> {
+        self.slots.iter().find(|(of, _)| *of == reach).map(|(_, slots)| slots)
     }
 
     fn vips(&self) -> impl Iterator<Item = IpAddr> + use<> {
@@ -94,8 +94,8 @@ impl Service {
 
 /// Computes the desired state from scratch: what [`Mesh::advance`] must come to, however it got there.
 #[cfg(test)]
-fn compute(settings: &MeshSettings, remembered: &Remembered, inputs: Inputs) -> Desired {
-    Mesh::new(settings.clone(), remembered).advance(inputs)
+fn compute(settings: &MeshSettings, remembered: &Remembered, snapshot: MeshSnapshot) -> Desired {
+    Mesh::new(settings.clone(), remembered).advance(snapshot)
 }
 
 impl Mesh {
@@ -105,7 +105,7 @@ impl Mesh {
         Self {
             vips: Vips::new(settings.vip_ranges, remembered),
             settings,
-            inputs: Inputs::default(),
+            snapshot: MeshSnapshot::default(),
             desired: Desired::default(),
             services: BTreeMap::new(),
             claims: BTreeMap::new(),
@@ -121,10 +121,10 @@ impl Mesh {
         &self.vips
     }
 
-    /// Takes the inputs as they are now and gives the desired state for them.
-    pub fn advance(&mut self, inputs: Inputs) -> Desired {
-        let changed = self.changed(&inputs);
-        self.inputs = inputs;
+    /// Takes the newest snapshot and gives the desired state for it.
+    pub fn advance(&mut self, snapshot: MeshSnapshot) -> Desired {
+        let changed = self.changed(&snapshot);
+        self.snapshot = snapshot;
 
         let (mut names, mut touched) = (BTreeSet::new(), BTreeSet::new());
         for service in &changed {
@@ -134,7 +134,7 @@ impl Mesh {
         for name in names {
             owners.extend(self.name(&name));
         }
-        let views = self.inputs.views.iter();
+        let views = self.snapshot.views.iter();
         let mut rulesets: BTreeMap<View, Ruleset> = views
             .map(|view| (*view, self.desired.ruleset(*view).map(|now| Ruleset::clone(now)).unwrap_or_default()))
             .collect();
@@ -159,8 +159,8 @@ impl Mesh {
                     _ => ruleset.locals.remove(address),
                 };
             }
-            ruleset.bridges = self.inputs.bridges.clone();
-            ruleset.resolvers = self.inputs.resolvers.clone();
+            ruleset.bridges = self.snapshot.bridges.clone();
+            ruleset.resolvers = self.snapshot.resolvers.clone();
         }
         match self.desired.ruleset(view) {
             Some(before) if **before == ruleset => (view, Arc::clone(before)),
@@ -168,17 +168,17 @@ impl Mesh {
         }
     }
 
-    /// The services that a difference between the last inputs and these touches.
-    fn changed(&self, inputs: &Inputs) -> BTreeSet<ServiceId> {
-        if inputs.zone != self.inputs.zone || inputs.views != self.inputs.views {
-            return inputs.catalog.keys().chain(self.inputs.catalog.keys()).map(|(id, _)| id.clone()).collect();
+    /// The services that a difference between the last snapshot and this one touches.
+    fn changed(&self, snapshot: &MeshSnapshot) -> BTreeSet<ServiceId> {
+        if snapshot.zone != self.snapshot.zone || snapshot.views != self.snapshot.views {
+            return snapshot.catalog.keys().chain(self.snapshot.catalog.keys()).map(|(id, _)| id.clone()).collect();
         }
-        let of_catalog = self.inputs.catalog.diff(&inputs.catalog).map(|item| match item {
+        let of_catalog = self.snapshot.catalog.diff(&snapshot.catalog).map(|item| match item {
             DiffItem::Add((id, _), _) | DiffItem::Remove((id, _), _) | DiffItem::Update { new: ((id, _), _), .. } => {
                 id.clone()
             }
         });
-        let of_ejections = self.inputs.ejections.diff(&inputs.ejections).flat_map(|item| {
+        let of_ejections = self.snapshot.ejections.diff(&snapshot.ejections).flat_map(|item| {
             let target = match item {
                 DiffItem::Add(at, _) | DiffItem::Remove(at, _) | DiffItem::Update { new: (at, _), .. } => *at,
             };
@@ -204,7 +204,7 @@ impl Mesh {
     /// changed, and the local addresses that may have come or gone.
     fn derive(&mut self, id: &ServiceId, names: &mut BTreeSet<AliasName>, touched: &mut BTreeSet<IpAddr>) {
         let old = self.services.remove(id).unwrap_or_default();
-        let endpoints: Vec<Arc<Endpoint>> = of_service(&self.inputs.catalog, id).cloned().collect();
+        let endpoints: Vec<Arc<Endpoint>> = of_service(&self.snapshot.catalog, id).cloned().collect();
         let namespace = self.settings.dialled().position(|namespace| *namespace == id.namespace);
 
         let mut new = Service { frontends: old.frontends, ..Service::default() };
@@ -259,12 +259,12 @@ impl Mesh {
     fn assign_vips(&mut self, id: &ServiceId, endpoints: &[Arc<Endpoint>]) -> Option<DualStack> {
         let families =
             Family::ALL.into_iter().filter(|family| endpoints.iter().any(|endpoint| endpoint.addresses.has(*family)));
-        let catalog = &self.inputs.catalog;
+        let catalog = &self.snapshot.catalog;
         let live = |service: &ServiceId| of_service(catalog, service).next().is_some();
         DualStack::collect(families.filter_map(|family| self.vips.assign(id, family, live)).collect::<Vec<_>>())
     }
 
-    /// What is to be known of a service over one transport, and the slots for every lane that it has a VIP for.
+    /// What is to be known of a service over one transport, and the slots for every way to reach it that it has a VIP for.
     fn describe(
         &self,
         id: &ServiceId,
@@ -272,18 +272,18 @@ impl Mesh {
         endpoints: &[Arc<Endpoint>],
         vips: Option<DualStack>,
         namespace: Option<usize>,
-    ) -> (DesiredService, Vec<(Lane, Slots)>) {
-        let mut judged = judge(endpoints, &self.inputs.ejections);
-        let mut lanes: Vec<(Lane, Slots)> = Vec::new();
+    ) -> (DesiredService, Vec<(Reach, Slots)>) {
+        let mut judged = judge(endpoints, &self.snapshot.ejections);
+        let mut all: Vec<(Reach, Slots)> = Vec::new();
         for vip in vips.into_iter().flat_map(DualStack::iter) {
-            for &view in &self.inputs.views {
-                let lane = Lane { view, family: Family::of(vip), l4 };
-                let slots = lane.slots(&judged, self.inputs.zone.as_ref(), self.settings.locality);
-                lanes.extend(slots.map(|slots| (lane, slots)));
+            for &view in &self.snapshot.views {
+                let reach = Reach { view, family: Family::of(vip), l4 };
+                let slots = reach.slots(&judged, self.snapshot.zone.as_ref(), self.settings.locality);
+                all.extend(slots.map(|slots| (reach, slots)));
             }
         }
         let own: Vec<&Slots> =
-            lanes.iter().filter(|(lane, _)| lane.view == View::Node).map(|(_, slots)| slots).collect();
+            all.iter().filter(|(reach, _)| reach.view == View::Node).map(|(_, slots)| slots).collect();
         share_out(&mut judged, &own);
         let slots = own.iter().map(|slots| slots.len()).max().unwrap_or_default();
         let why = match (namespace, vips, slots) {
@@ -305,7 +305,7 @@ impl Mesh {
             slots,
             why: why.map(Into::into),
         };
-        (service, lanes)
+        (service, all)
     }
 
     /// Decides again who has a name. Gives the services whose frontends that may change.
@@ -342,8 +342,8 @@ impl Mesh {
                 ruleset.frontends.remove(gone);
             }
             for (&frontend, server) in &wanted {
-                let lane = Lane { view, family: frontend.family(), l4: frontend.l4 };
-                match self.services.get(*server).and_then(|server| server.slots(lane)) {
+                let reach = Reach { view, family: frontend.family(), l4: frontend.l4 };
+                match self.services.get(*server).and_then(|server| server.slots(reach)) {
                     Some(slots) if ruleset.frontends.get(&frontend) == Some(slots) => drop(served.insert(frontend)),
                     Some(slots) => {
                         served.insert(frontend);

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use crate::config::Locality;
-use crate::model::{DesiredEndpoint, Ejection, Ejections, Endpoint, State};
+use crate::model::{DesiredEndpoint, Ejection, Ejections, Endpoint, EndpointState};
 
 /// The endpoints of one service and transport with their states: of the healthy ones at most half are ejected, those
 /// that are to be avoided longest first.
@@ -52,10 +52,10 @@ pub fn select(
 /// Whom it comes after: an endpoint serves where nobody has a lesser rank. `None` never serves.
 fn rank(one: &DesiredEndpoint) -> Option<u8> {
     match one.state {
-        State::Healthy => Some(0),
-        State::Draining if one.endpoint.last_resort => Some(1),
-        State::Unhealthy => Some(2),
-        State::Starting | State::Ejected | State::Draining => None,
+        EndpointState::Healthy => Some(0),
+        EndpointState::Draining if one.endpoint.last_resort => Some(1),
+        EndpointState::Unhealthy => Some(2),
+        EndpointState::Starting | EndpointState::Ejected | EndpointState::Draining => None,
     }
 }
 
@@ -63,15 +63,15 @@ fn eject(judged: &mut [DesiredEndpoint], ejections: &Ejections) {
     if ejections.is_empty() {
         return;
     }
-    let healthy = judged.iter().filter(|one| one.state == State::Healthy).count();
+    let healthy = judged.iter().filter(|one| one.state == EndpointState::Healthy).count();
     let mut ejected: Vec<(&Ejection, &mut DesiredEndpoint)> = judged
         .iter_mut()
-        .filter(|one| one.state == State::Healthy)
+        .filter(|one| one.state == EndpointState::Healthy)
         .filter_map(|one| Some((one.endpoint.targets().find_map(|target| ejections.get(&target))?, one)))
         .collect();
     ejected.sort_by_key(|(ejection, _)| Reverse(ejection.until));
     for (ejection, one) in ejected.into_iter().take(healthy / 2) {
-        one.state = State::Ejected;
+        one.state = EndpointState::Ejected;
         one.reason = ejection.reason.clone();
     }
 }

@@ -1,4 +1,4 @@
-//! The task that owns the [`Mesh`]: feeds it the newest snapshots, publishes what is desired, keeps the VIPs on disk.
+//! The task that owns the [`Mesh`]: hands it the newest snapshots, publishes what is desired, keeps the VIPs on disk.
 //!
 //! Publishes nothing before Docker, the node and the catalog have each given their first snapshot, so that a restart
 //! never programs half a world over a whole one.
@@ -14,8 +14,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::vip::Remembered;
-use super::{Inputs, Mesh};
+use super::{Mesh, MeshSnapshot};
 use crate::config::MeshSettings;
+use crate::model::publish::{if_given, publish};
 use crate::model::{Containers, DNS_PORT, Desired, Ejections, Endpoints, NameServers, Node, Rulesets, error_chain};
 
 /// The file in the state directory that remembers VIPs.
@@ -29,7 +30,7 @@ const WRITE_RETRY: Duration = Duration::from_secs(30);
 
 /// Where the task's inputs come from. `None` stands for a first snapshot that is still to come.
 #[derive(Debug, Clone)]
-pub struct Feeds {
+pub struct MeshInputs {
     /// Every endpoint known here.
     pub catalog: watch::Receiver<Option<Endpoints>>,
     /// Endpoints avoided because connections to them failed.
@@ -42,25 +43,25 @@ pub struct Feeds {
     pub resolvers: watch::Receiver<NameServers>,
 }
 
-impl Feeds {
-    /// The newest inputs, or `None` while a first snapshot is missing.
-    fn inputs(&mut self) -> Option<Inputs> {
+impl MeshInputs {
+    /// The newest snapshot, or `None` while a first snapshot is missing.
+    fn snapshot(&mut self) -> Option<MeshSnapshot> {
         let catalog = self.catalog.borrow_and_update().clone()?;
         let containers = self.containers.borrow_and_update();
         let bridges = containers.as_ref()?.bridges.clone();
         let node = self.node.borrow_and_update();
         let node = node.as_ref()?;
-        Some(Inputs {
+        Some(MeshSnapshot {
             catalog,
             ejections: self.ejections.borrow_and_update().clone(),
             zone: node.zone.clone(),
             bridges,
             resolvers: self.resolvers.borrow_and_update().iter().filter_map(plain_dns).collect(),
-            ..Inputs::default()
+            ..MeshSnapshot::default()
         })
     }
 
-    /// Waits for a change of any feed. False when every sender of one is gone.
+    /// Waits for a change of any input. False when every sender of one is gone.
     async fn changed(&mut self) -> bool {
         tokio::select! {
             changed = self.catalog.changed() => changed.is_ok(),
@@ -74,22 +75,16 @@ impl Feeds {
 
 /// What a task publishes.
 #[derive(Debug)]
-pub struct Outputs {
+pub struct MeshOutputs {
     /// Everything that is wanted.
     pub desired: watch::Sender<Option<Arc<Desired>>>,
     /// The part of it that the kernel is to hold; told first, and only where it changed.
     pub rulesets: watch::Sender<Option<Rulesets>>,
 }
 
-impl Outputs {
+impl MeshOutputs {
     fn publish(&self, desired: Desired) {
-        self.rulesets.send_if_modified(|now| {
-            let news = now.as_ref().is_none_or(|now| !same(now, &desired.rulesets));
-            if news {
-                *now = Some(desired.rulesets.clone());
-            }
-            news
-        });
+        publish(&self.rulesets, Some(desired.rulesets.clone()), if_given(same));
         self.desired.send_replace(Some(Arc::new(desired)));
     }
 }
@@ -114,25 +109,25 @@ struct VipsFileError {
     source: io::Error,
 }
 
-/// Runs until cancelled, or until a feed ends.
+/// Runs until cancelled, or until an input ends.
 pub async fn run(
     settings: MeshSettings,
     state_dir: PathBuf,
-    mut feeds: Feeds,
-    outputs: Outputs,
+    mut inputs: MeshInputs,
+    outputs: MeshOutputs,
     stop: CancellationToken,
 ) {
     let path = state_dir.join(VIPS_FILE);
     let remembered = read(&path).unwrap_or_else(|error| {
-        tracing::warn!(error = %error_chain(&error), "VIPs are not remembered");
+        tracing::warn!(error = %error_chain(&error), "cannot read the saved VIPs; check paths.state_dir");
         Remembered::default()
     });
     let mut mesh = Mesh::new(settings, &remembered);
     let mut written = mesh.vips().generation();
     let mut write_at: Option<Instant> = None;
     loop {
-        if let Some(inputs) = feeds.inputs() {
-            outputs.publish(mesh.advance(inputs));
+        if let Some(snapshot) = inputs.snapshot() {
+            outputs.publish(mesh.advance(snapshot));
         }
         if mesh.vips().generation() != written && write_at.is_none() {
             write_at = Some(Instant::now() + WRITE_DELAY);
@@ -143,13 +138,13 @@ pub async fn run(
         };
         tokio::select! {
             () = stop.cancelled() => break,
-            more = feeds.changed() => if !more { break },
+            more = inputs.changed() => if !more { break },
             () = write => {
                 let generation = mesh.vips().generation();
                 write_at = match write_remembered(&path, mesh.vips().remembered()).await {
                     Ok(()) => { written = generation; None }
                     Err(error) => {
-                        tracing::warn!(error = %error_chain(&error), "VIPs are not remembered");
+                        tracing::warn!(error = %error_chain(&error), "cannot save the VIPs; check paths.state_dir; trying again");
                         Some(Instant::now() + WRITE_RETRY)
                     }
                 };
@@ -159,7 +154,7 @@ pub async fn run(
     if mesh.vips().generation() != written
         && let Err(error) = write_remembered(&path, mesh.vips().remembered()).await
     {
-        tracing::warn!(error = %error_chain(&error), "VIPs are not remembered");
+        tracing::warn!(error = %error_chain(&error), "cannot save the VIPs; check paths.state_dir");
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imbl::OrdMap;
 
 use super::{
-    Alias, AliasName, AppProtocol, DualStack, Endpoint, Frontend, L4, Ruleset, Rulesets, ServiceId, State, View,
+    Alias, AliasName, AppProtocol, DualStack, Endpoint, EndpointState, Frontend, L4, Ruleset, Rulesets, ServiceId, View,
 };
 
 /// The mesh's names and the VIPs behind each. Cloning is cheap.
@@ -57,7 +57,7 @@ pub struct DesiredEndpoint {
     /// The endpoint.
     pub endpoint: Arc<Endpoint>,
     /// Its state, ejection considered.
-    pub state: State,
+    pub state: EndpointState,
     /// Why it is in that state, for people.
     pub reason: Arc<str>,
     /// Its share of the service's new connections, 0 to 1.

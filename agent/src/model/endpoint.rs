@@ -63,7 +63,7 @@ pub fn of_service<'a>(endpoints: &'a Endpoints, service: &ServiceId) -> impl Ite
 /// Where an endpoint stands in its life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum EndpointState {
     /// Runs, but has not been healthy yet: takes no connections.
     Starting,
     /// Takes its share.
@@ -77,7 +77,7 @@ pub enum State {
     Draining,
 }
 
-impl State {
+impl EndpointState {
     /// Every state, in the order of the metric's documentation.
     pub const ALL: [Self; 5] = [Self::Starting, Self::Healthy, Self::Unhealthy, Self::Ejected, Self::Draining];
 
@@ -94,7 +94,7 @@ impl State {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for EndpointState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.as_str())
     }
@@ -202,7 +202,7 @@ pub struct Endpoint {
     /// When its container started, in milliseconds since the Unix epoch. The older of two claimants keeps an alias.
     pub started_ms: u64,
     /// Where it stands.
-    pub state: State,
+    pub state: EndpointState,
     /// Whether it takes connections although it drains, while no endpoint of its service is healthy: it is healthy
     /// itself, and held back. Means nothing in any other state.
     pub last_resort: bool,

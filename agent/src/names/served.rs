@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::dataplane::DataplaneState;
+use crate::model::publish::{if_given, publish};
 use crate::model::{Desired, Names, View};
 
 /// Publishes the names of each desired state once its ruleset is applied, so that nobody learns a VIP that would still
@@ -20,13 +21,7 @@ pub async fn follow(
         if let (Some(wanted), Some(applied)) = (wanted, applied)
             && wanted.ruleset(View::Node).is_some_and(|ruleset| Arc::ptr_eq(ruleset, &applied))
         {
-            names.send_if_modified(|now| {
-                let news = now.as_ref().is_none_or(|now| !now.ptr_eq(&wanted.names));
-                if news {
-                    *now = Some(wanted.names.clone());
-                }
-                news
-            });
+            publish(&names, Some(wanted.names.clone()), if_given(Names::ptr_eq));
         }
         let more = tokio::select! {
             more = desired.changed() => more,

@@ -2,7 +2,7 @@
 
 use tokio::sync::watch;
 
-use super::{Membership, Registry};
+use super::{Registry, RegistryOutputs};
 use crate::model::{Endpoints, Source, SourceState};
 
 /// This node only. Owns nothing: the catalog is the very channel that the own endpoints come by.
@@ -10,7 +10,7 @@ use crate::model::{Endpoints, Source, SourceState};
 pub struct Local;
 
 impl Registry for Local {
-    fn join(self, own: watch::Receiver<Option<Endpoints>>) -> Membership {
+    fn start(self, own: watch::Receiver<Option<Endpoints>>) -> RegistryOutputs {
         let (sender, source) = watch::channel(Source::starting());
         let mut first = own.clone();
         let task = Box::pin(async move {
@@ -22,7 +22,7 @@ impl Registry for Local {
             // Holds the source's channel open: it has no more to say, and is not gone.
             sender.closed().await;
         });
-        Membership { catalog: own, source, task }
+        RegistryOutputs { catalog: own, source, task }
     }
 }
 

@@ -14,29 +14,26 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use backon::{BackoffBuilder, ExponentialBuilder};
 use bollard::{API_DEFAULT_VERSION, Docker as Client};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
 use tracing::warn;
 
-use self::events::{Event, Events, EventsError};
-use self::jobs::{Answer, Jobs};
-use self::state::State;
+use self::events::{DockerEvent, Events, EventsError};
+use self::jobs::{CALL_TIMEOUT, JobAnswer, Jobs};
+use self::state::DockerState;
+use crate::clients::backoff::Backoff;
 use crate::model::{Containers, Source, SourceState};
 use crate::sources::ecs::Ecs;
 
-/// How long Docker may take over a small answer.
-const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long it may take over any answer, a list of everything included.
 const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a silent dockerd is asked whether it still lives: an event stream may be silent for days.
 const PING_EVERY: Duration = Duration::from_secs(10);
-/// Before a reconnection, at least and at most (and up to as much again: jitter).
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// Before a failed inspection is tried again, times the failures in a row; at most.
-const AGAIN: Duration = Duration::from_secs(1);
-const AGAIN_MAX: Duration = Duration::from_secs(30);
+/// Before a reconnection: everybody who uses dockerd comes back when it does.
+const RECONNECT: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(1)).jittered();
+/// Before a failed inspection is tried again.
+const INSPECT_AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 /// Events that are kept while a list is being made.
 const MAX_EARLY: usize = 65_536;
 
@@ -72,7 +69,7 @@ enum Error {
 pub struct Docker {
     socket: PathBuf,
     ecs: Ecs,
-    state: State,
+    state: DockerState,
     containers: watch::Sender<Option<Containers>>,
     source: watch::Sender<Source>,
 }
@@ -83,24 +80,19 @@ impl Docker {
     pub fn new(socket: PathBuf, ecs: Ecs) -> (Self, watch::Receiver<Option<Containers>>, watch::Receiver<Source>) {
         let (containers, containers_out) = watch::channel(None);
         let (source, source_out) = watch::channel(Source::starting());
-        (Self { socket, ecs, state: State::default(), containers, source }, containers_out, source_out)
+        (Self { socket, ecs, state: DockerState::default(), containers, source }, containers_out, source_out)
     }
 
     /// Runs until dropped.
     pub async fn run(mut self) {
-        let backoff = ExponentialBuilder::new()
-            .with_min_delay(BACKOFF.0)
-            .with_max_delay(BACKOFF.1)
-            .without_max_times()
-            .with_jitter();
-        let mut delays = backoff.build();
+        let mut delays = RECONNECT.delays();
         loop {
             let Err(error) = Box::pin(self.follow()).await;
             if self.source.borrow().state == SourceState::Up {
-                delays = backoff.build();
+                delays.reset();
             }
             self.enter(SourceState::down(&error));
-            sleep(delays.next().unwrap_or(BACKOFF.1)).await;
+            sleep(delays.wait()).await;
         }
     }
 
@@ -146,16 +138,21 @@ impl Docker {
         }
     }
 
-    fn apply(&mut self, event: Event, jobs: &mut Jobs) {
+    fn apply(&mut self, event: DockerEvent, jobs: &mut Jobs) {
         if let Some(ask) = self.state.apply(event, Instant::now()) {
             jobs.ask(ask);
         }
     }
 
-    fn answered(&mut self, answer: Answer, jobs: &mut Jobs, early: &mut Option<Vec<Event>>) -> Result<(), Error> {
+    fn answered(
+        &mut self,
+        answer: JobAnswer,
+        jobs: &mut Jobs,
+        early: &mut Option<Vec<DockerEvent>>,
+    ) -> Result<(), Error> {
         let now = Instant::now();
         match answer {
-            Answer::Listed(list) => {
+            JobAnswer::Listed(list) => {
                 let ids = list.map_err(|source| Error::List { what: "containers", source })?;
                 for ask in self.state.listed(ids, now) {
                     jobs.ask(ask);
@@ -165,26 +162,26 @@ impl Docker {
                 }
                 self.enter(SourceState::Up);
             }
-            Answer::Inspected(id, ticket, Ok(seen)) => {
-                if let Some(ask) = self.state.inspected(&id, ticket, seen, now) {
+            JobAnswer::Inspected(id, ticket, Ok(inspected)) => {
+                if let Some(ask) = self.state.inspected(&id, ticket, inspected, now) {
                     jobs.ask(ask);
                 }
             }
-            Answer::Inspected(id, ticket, Err(reason)) => {
+            JobAnswer::Inspected(id, ticket, Err(reason)) => {
                 if let Some((again, failures)) = self.state.not_inspected(&id, ticket, now) {
                     if failures == 1 {
-                        warn!(container = %id, %reason, "cannot inspect a container; trying again");
+                        warn!(container = %id, %reason, "cannot inspect a container in Docker; trying again");
                     }
-                    jobs.ask_after(again, AGAIN.saturating_mul(failures).min(AGAIN_MAX));
+                    jobs.ask_after(again, INSPECT_AGAIN.after(failures.saturating_sub(1)));
                 }
             }
-            Answer::Bridges(ticket, bridges) => {
+            JobAnswer::Bridges(ticket, bridges) => {
                 let bridges = bridges.map_err(|source| Error::List { what: "networks", source })?;
                 self.state.bridges(ticket, bridges, now);
             }
-            Answer::Ports(id, ticket, ports) => self.state.ports(&id, ticket, ports, now),
-            Answer::Pong(Some(pong)) => pong.map_err(Error::Ping)?,
-            Answer::Pong(None) => return Err(Error::Silent("a ping")),
+            JobAnswer::Ports(id, ticket, ports) => self.state.ports(&id, ticket, ports, now),
+            JobAnswer::Pong(Some(pong)) => pong.map_err(Error::Ping)?,
+            JobAnswer::Pong(None) => return Err(Error::Silent("a ping")),
         }
         Ok(())
     }

@@ -13,6 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::sleep;
 use url::Url;
 
+use crate::clients::http::{self, Client, Limits, StatusCode};
 use crate::model::{L4, Source, SourceState};
 
 /// The task's ARN, on every container that the ECS agent makes.
@@ -24,12 +25,10 @@ pub const LABEL_FAMILY: &str = "com.amazonaws.ecs.task-definition-family";
 /// How [`LABEL_CONTAINER`] begins on the agent's own pause containers.
 pub const PAUSE: &str = "~internal~ecs~pause";
 
-/// How long the agent may take over an answer.
-const CALL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long the agent may take over an answer, and the longest that is read: a task of many containers.
+const LIMITS: Limits = Limits::new(Duration::from_secs(1), 1 << 20);
 /// How often it is asked whether it is there.
 const POLL_EVERY: Duration = Duration::from_secs(30);
-/// The longest answer that is read, in bytes.
-const MAX_ANSWER: usize = 1 << 20;
 /// Calls at once.
 const CALLS: usize = 4;
 /// When the ports of a new container are asked for: the agent learns of it from Docker as we do, maybe later.
@@ -39,9 +38,7 @@ const TRIES: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::
 #[derive(Debug, thiserror::Error)]
 enum Error {
     #[error("cannot ask the ECS agent; check paths.ecs_introspection")]
-    Http(#[from] reqwest::Error),
-    #[error("the ECS agent's answer is longer than {MAX_ANSWER} bytes")]
-    TooLong,
+    Http(#[from] http::Error),
     #[error("cannot read the ECS agent's answer")]
     Json(#[from] serde_json::Error),
 }
@@ -52,28 +49,28 @@ pub struct Ecs(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    http: reqwest::Client,
+    http: Client,
     base: Url,
     calls: Semaphore,
     source: watch::Sender<Source>,
 }
 
 #[derive(Deserialize)]
-struct Task {
+struct EcsTask {
     #[serde(rename = "Containers", default)]
-    containers: Vec<TaskContainer>,
+    containers: Vec<EcsContainer>,
 }
 
 #[derive(Deserialize)]
-struct TaskContainer {
+struct EcsContainer {
     #[serde(rename = "DockerId", default)]
     id: String,
     #[serde(rename = "Ports", default)]
-    ports: Option<Vec<Port>>,
+    ports: Option<Vec<EcsPort>>,
 }
 
 #[derive(Deserialize)]
-struct Port {
+struct EcsPort {
     #[serde(rename = "ContainerPort", default)]
     container: u16,
     #[serde(rename = "HostPort", default)]
@@ -87,13 +84,8 @@ impl Ecs {
     ///
     /// # Errors
     /// When no HTTP client can be made.
-    pub fn new(base: Url) -> Result<(Self, watch::Receiver<Source>), reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .timeout(CALL_TIMEOUT)
-            .pool_max_idle_per_host(1)
-            .build()?;
+    pub fn new(base: Url) -> Result<(Self, watch::Receiver<Source>), http::Error> {
+        let http = Client::new(LIMITS)?;
         let (source, out) = watch::channel(Source::starting());
         Ok((Self(Arc::new(Inner { http, base, calls: Semaphore::new(CALLS), source })), out))
     }
@@ -113,7 +105,7 @@ impl Ecs {
             sleep(delay).await;
             let answer = self.get("/v1/tasks", Some(container)).await;
             let task = answer.and_then(|body| match body {
-                Some(body) => serde_json::from_slice::<Task>(&body).map(Some).map_err(Error::from),
+                Some(body) => serde_json::from_slice::<EcsTask>(&body).map(Some).map_err(Error::from),
                 None => Ok(None),
             });
             match task {
@@ -137,19 +129,11 @@ impl Ecs {
         if let Some(container) = container {
             url.query_pairs_mut().append_pair("dockerid", container);
         }
-        let mut response = self.0.http.get(url).send().await?;
-        if response.status() == reqwest::StatusCode::NOT_FOUND {
+        let answer = self.0.http.get(&url).send().await?;
+        if answer.status() == StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        response.error_for_status_ref()?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await? {
-            if body.len() + chunk.len() > MAX_ANSWER {
-                return Err(Error::TooLong);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Some(body))
+        Ok(Some(answer.success()?.body().await?))
     }
 
     fn note(&self, answer: Result<(), Error>) {
@@ -162,7 +146,7 @@ impl Ecs {
     }
 }
 
-fn ports_of(task: Task, container: &str) -> Option<Arc<[(NonZeroU16, L4)]>> {
+fn ports_of(task: EcsTask, container: &str) -> Option<Arc<[(NonZeroU16, L4)]>> {
     let ports = task.containers.into_iter().find(|c| c.id == container)?.ports?;
     let mut ports: Vec<(NonZeroU16, L4)> = ports
         .into_iter()

@@ -12,14 +12,16 @@ use bottlerocket_settings::Client;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::clients::backoff::Backoff;
+use crate::clients::http;
 use crate::config::{Auto, NodeSettings, Paths};
-use crate::model::{Node, Source, SourceState, error_chain};
+use crate::model::{Node, Source, SourceState, error_chain, publish, untrusted};
 
 mod imds;
 mod node;
 
-use imds::{Imds, Wanted};
-use node::{Facts, HostFacts, KernelFacts, Unknown, believable, merge};
+use imds::{Imds, WantedFacts};
+use node::{HostFacts, KernelFacts, NodeFacts, Unknown, merge};
 
 /// How the API is asked.
 #[derive(Debug, Clone, Copy)]
@@ -43,13 +45,13 @@ const PACE: Pace = Pace {
 
 /// Why the host cannot be watched at all.
 #[derive(Debug, thiserror::Error)]
-pub enum SetupError {
+pub enum HostSetupError {
     /// No client for the host's API.
     #[error(transparent)]
     Host(#[from] bottlerocket_settings::Error),
     /// No client for the instance metadata service.
     #[error("cannot make a client for the instance metadata service")]
-    Imds(#[source] reqwest::Error),
+    Imds(#[source] http::Error),
 }
 
 /// The task that owns the host's API. Made first, so that others can subscribe; then run.
@@ -67,11 +69,11 @@ impl HostWatch {
     /// Asks nothing yet.
     ///
     /// # Errors
-    /// [`SetupError`] where a client cannot be made.
-    pub fn new(settings: NodeSettings, paths: &Paths) -> Result<Self, SetupError> {
+    /// [`HostSetupError`] where a client cannot be made.
+    pub fn new(settings: NodeSettings, paths: &Paths) -> Result<Self, HostSetupError> {
         Ok(Self {
             client: Client::new(&paths.api_socket)?,
-            imds: Imds::new(paths.imds.clone()).map_err(SetupError::Imds)?,
+            imds: Imds::new(paths.imds.clone()).map_err(HostSetupError::Imds)?,
             settings,
             pace: PACE,
             node: watch::Sender::new(None),
@@ -95,7 +97,7 @@ impl HostWatch {
     pub async fn run(mut self) {
         let wait_until = Instant::now() + self.pace.grace;
         let mut host = None;
-        let mut retry = self.pace.retry;
+        let mut delays = Backoff::new(self.pace.retry, self.pace.poll).delays();
         loop {
             // Until the wait is over, nothing may take longer than that.
             let left = wait_until.saturating_duration_since(Instant::now());
@@ -104,14 +106,10 @@ impl HostWatch {
                 Ok(facts) => {
                     self.learn_instance(facts.aws).await;
                     host = Some(facts);
-                    retry = self.pace.retry;
+                    delays.reset();
                     (SourceState::Up, self.pace.poll)
                 }
-                Err(down) => {
-                    let pause = retry;
-                    retry = (retry * 2).min(self.pace.poll);
-                    (down, pause)
-                }
+                Err(down) => (down, delays.wait()),
             };
             let left = wait_until.saturating_duration_since(Instant::now());
             if host.is_some() || left.is_zero() {
@@ -136,27 +134,22 @@ impl HostWatch {
     }
 
     async fn learn_instance(&mut self, aws: bool) {
-        let wanted = Wanted {
+        let wanted = WantedFacts {
             address: aws && self.settings.advertise == Auto::Auto,
             zone: aws && self.settings.zone == Auto::Auto,
         };
         if let Err(error) = self.imds.ask(wanted).await {
-            tracing::warn!(error = %error_chain(&error), "the instance metadata service does not say who this node is");
+            tracing::warn!(error = %error_chain(&error), "cannot read this node's address or zone from the instance metadata service; set node.advertise and node.zone");
         }
     }
 
     /// Publishes the node if it differs; the last one that was known stays where there is none.
     fn publish(&self, host: HostFacts) -> Result<(), Unknown> {
-        let facts = Facts { host, instance: self.imds.facts().clone(), kernel: kernel() };
+        let facts = NodeFacts { host, instance: self.imds.facts().clone(), kernel: kernel() };
         let node = merge(&self.settings, &facts)?;
-        self.node.send_if_modified(|published| {
-            let differs = published.as_ref() != Some(&node);
-            if differs {
-                tracing::info!(name = %node.name, address = %node.address, zone = node.zone.as_deref(), "node");
-                *published = Some(node);
-            }
-            differs
-        });
+        if publish(&self.node, Some(node.clone()), PartialEq::eq) {
+            tracing::info!(name = %node.name, address = %node.address, zone = node.zone.as_deref(), "this node is known by another name, address or zone");
+        }
         Ok(())
     }
 
@@ -167,7 +160,7 @@ impl HostWatch {
 
 fn kernel() -> KernelFacts {
     let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    KernelFacts { hostname: hostname.and_then(believable), address: default_source().ok() }
+    KernelFacts { hostname: hostname.and_then(|name| untrusted::name(&name)), address: default_source().ok() }
 }
 
 /// The address that packets along the default route leave with: the kernel's own choice for a destination that nobody

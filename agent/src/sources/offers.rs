@@ -10,10 +10,11 @@ use std::sync::Arc;
 use super::ecs::{LABEL_CONTAINER, LABEL_FAMILY, LABEL_TASK, PAUSE};
 use crate::config::{Match, ServiceRule};
 use crate::model::name::{MAX_ALIASES, parse_port};
+use crate::model::untrusted::cut;
 use crate::model::{
-    Alias, AppProtocol, Container, DiscoveryName, Endpoint, EndpointAddresses, EndpointId, HealthCheck, L4, LabelFault,
-    LocalNetwork, Namespace, Network, Node, Offer, OfferOrigin, Offers, PublishedPort, ServiceId, SocketAddrs, State,
-    Weight,
+    Alias, AppProtocol, Container, DiscoveryName, Endpoint, EndpointAddresses, EndpointId, EndpointState, HealthCheck,
+    L4, LabelFault, LocalNetwork, Namespace, Network, Node, Offer, OfferOrigin, Offers, PublishedPort, ServiceId,
+    SocketAddrs, Weight, nearest,
 };
 
 /// The most endpoints of one container.
@@ -115,7 +116,7 @@ impl<'a> Reader<'a> {
             if KEYS.contains(&key) {
                 keys.insert(key, value);
             } else {
-                let problem = match nearest(key) {
+                let problem = match nearest(key, &KEYS) {
                     Some(nearest) => format!("key {:?} is not known; did you mean {nearest}?", brief(key)),
                     None => format!("key {:?} is not known; known are {}", brief(key), KEYS.join(", ")),
                 };
@@ -194,7 +195,7 @@ impl<'a> Reader<'a> {
             task,
             container: container.id.clone(),
             started_ms: container.started_ms,
-            state: State::Starting,
+            state: EndpointState::Starting,
             last_resort: false,
             reason: Arc::default(),
         }))
@@ -272,23 +273,9 @@ fn matches(rule: &Match, container: &Container) -> bool {
         && rule.labels.iter().all(|(name, glob)| label(name).is_some_and(|value| glob.matches(value)))
 }
 
-/// The known key that an unknown one was meant to be.
-fn nearest(key: &str) -> Option<&'static str> {
-    // The distance takes time in the product of both lengths.
-    if key.len() > 32 {
-        return None;
-    }
-    let distance = |known: &&str| strsim::damerau_levenshtein(key, known);
-    KEYS.into_iter().min_by_key(distance).filter(|known| distance(known) <= 2)
-}
-
 /// A stranger's text, short enough to be shown.
 fn brief(text: &str) -> &str {
     cut(text, 160)
-}
-
-fn cut(text: &str, bytes: usize) -> &str {
-    text.get(..text.floor_char_boundary(bytes)).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::time::{self, MissedTickBehavior};
 use tracing::{info, warn};
 
-use crate::model::{DNS_PORT, NameServers, VipRanges};
+use crate::model::{DNS_PORT, NameServers, VipRanges, publish};
 
 /// How often resolv.conf is read. It has a few hundred bytes; reading it is cheaper than telling whether it changed.
 const EVERY: Duration = Duration::from_secs(3);
@@ -56,12 +56,11 @@ impl ResolvConf {
             let known = !self.servers.borrow().is_empty();
             if found.is_empty() {
                 if !known && !warned {
-                    warn!(path = %self.path.display(), %problem, "no name servers of the host's; set dns.upstream");
+                    warn!(path = %self.path.display(), %problem, "no usable name server in the host's resolv.conf; set dns.upstream");
                     warned = true;
                 }
-            } else if *self.servers.borrow() != found {
-                info!(servers = ?found, path = %self.path.display(), "the host's name servers");
-                self.servers.send_replace(found);
+            } else if publish(&self.servers, found.clone(), PartialEq::eq) {
+                info!(servers = ?found, path = %self.path.display(), "host's name servers changed");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! The admin socket and the metrics port: HTTP/1, one request a connection.
 //!
-//! Owns both listeners. Answers are computed from one snapshot each, away from the threads that the mesh runs on.
+//! Owns both listeners. Answers (`api`) are computed away from the threads that the mesh runs on.
 //! Whoever may open the socket may ask anything, and steer the node's update (`commands`): only that, only by POST, and
 //! only there. Nothing that is asked by GET changes anything.
 
@@ -13,13 +13,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::StatusCode;
 use hyper::service::service_fn;
-use hyper::{Method, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus_client::registry::Registry;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -27,12 +23,13 @@ use tokio::time::{sleep, timeout};
 use tokio_util::net::Listener;
 use tokio_util::sync::CancellationToken;
 
+use self::answer::{HttpAnswer, text};
+pub use self::api::Api;
+use self::api::ListenerKind;
 use self::commands::CommandPath;
-use super::inputs::Inputs;
-use super::metrics::flows::Flows;
-use super::{explain, metrics, status};
-use crate::update::Handle;
 
+mod answer;
+mod api;
 pub(crate) mod commands;
 
 /// Connections served at once by one listener; more wait in its backlog.
@@ -64,111 +61,6 @@ pub enum AdminError {
         /// What the kernel said.
         source: io::Error,
     },
-}
-
-/// What there is to ask about.
-#[derive(Debug)]
-pub struct Api {
-    inputs: Inputs,
-    flows: Flows,
-    registry: Registry,
-    update: Handle,
-}
-
-/// Which of the two listeners a request came in by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Door {
-    /// The Unix socket: everything.
-    Admin,
-    /// The TCP port: metrics.
-    Metrics,
-}
-
-type Answer = Response<Full<Bytes>>;
-
-impl Api {
-    /// The answers, from these inputs; `registry` holds every metric there is, those of other modules included; `update`
-    /// takes the commands about the node's update.
-    #[must_use]
-    pub fn new(inputs: Inputs, flows: Flows, registry: Registry, update: Handle) -> Self {
-        Self { inputs, flows, registry, update }
-    }
-
-    /// What it reads.
-    #[must_use]
-    pub fn inputs(&self) -> &Inputs {
-        &self.inputs
-    }
-
-    /// The counts of each service's connections.
-    #[must_use]
-    pub fn flows(&self) -> &Flows {
-        &self.flows
-    }
-
-    fn answer(&self, door: Door, method: &Method, uri: &Uri) -> Answer {
-        let known = match door {
-            Door::Admin => {
-                matches!(uri.path(), "/status" | "/update" | "/metrics" | "/healthz" | "/readyz" | "/explain")
-            }
-            Door::Metrics => uri.path() == "/metrics",
-        };
-        if !known {
-            return text(StatusCode::NOT_FOUND, "not found\n");
-        }
-        if method != Method::GET {
-            return not_allowed("GET");
-        }
-        match uri.path() {
-            "/metrics" => match metrics::text(&self.registry) {
-                Ok(body) => answer(StatusCode::OK, metrics::CONTENT_TYPE, body),
-                Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("metrics cannot be written: {error}\n")),
-            },
-            "/healthz" => text(StatusCode::OK, "ok\n"),
-            "/readyz" => match self.inputs.snapshot().waiting_for() {
-                missing if missing.is_empty() => text(StatusCode::OK, "ready\n"),
-                missing => text(StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", missing.join(", "))),
-            },
-            "/status" => json(&status::build(&self.inputs.snapshot())),
-            "/update" => json(&status::update(&self.inputs.snapshot())),
-            _ => self.explain(uri.query().unwrap_or_default()),
-        }
-    }
-
-    fn explain(&self, query: &str) -> Answer {
-        let question =
-            url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "q").map(|(_, value)| value);
-        match question {
-            Some(question) if !question.trim().is_empty() && question.len() <= explain::MAX_QUERY => {
-                json(&explain::explain(&self.inputs.snapshot(), &question))
-            }
-            _ => text(StatusCode::BAD_REQUEST, "ask /explain?q=NAME, ADDRESS or CONTAINER of at most 256 bytes\n"),
-        }
-    }
-}
-
-fn answer(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
-    answer
-}
-
-fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-    answer(status, "text/plain; charset=utf-8", body)
-}
-
-fn not_allowed(allowed: &'static str) -> Answer {
-    let mut refused = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {allowed}\n"));
-    refused.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
-    refused
-}
-
-fn json(value: &impl serde::Serialize) -> Answer {
-    match serde_json::to_vec(value) {
-        Ok(body) => answer(StatusCode::OK, "application/json", body),
-        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("the answer cannot be written: {error}\n")),
-    }
 }
 
 /// The admin socket, bound. Its file goes when this goes, unless another agent's has taken its place.
@@ -210,7 +102,7 @@ impl Admin {
     /// Answers until told to stop, then removes the socket.
     pub async fn serve(self, api: Arc<Api>, stop: CancellationToken) {
         let Self { listener, file } = self;
-        serve(listener, Door::Admin, api, stop).await;
+        serve(listener, ListenerKind::Admin, api, stop).await;
         drop(file);
     }
 }
@@ -234,7 +126,7 @@ impl Drop for SocketFile {
     fn drop(&mut self) {
         let ours = fs::symlink_metadata(&self.path).is_ok_and(|found| found.ino() == self.inode);
         if ours && let Err(error) = fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "the admin socket cannot be removed");
+            tracing::warn!(path = %self.path.display(), %error, "cannot remove the admin socket");
         }
     }
 }
@@ -248,7 +140,7 @@ pub async fn serve_metrics(address: SocketAddr, api: Arc<Api>, stop: Cancellatio
             match TcpListener::bind(address).await {
                 Ok(listener) => return listener,
                 Err(error) if !refused => {
-                    tracing::warn!(%address, %error, "the metrics port cannot be bound; trying on");
+                    tracing::warn!(%address, %error, "cannot bind the metrics port; trying again; check telemetry.metrics");
                     refused = true;
                 }
                 Err(_) => {}
@@ -257,12 +149,12 @@ pub async fn serve_metrics(address: SocketAddr, api: Arc<Api>, stop: Cancellatio
         }
     };
     if let Some(listener) = stop.run_until_cancelled(bind).await {
-        tracing::info!(%address, "metrics served");
-        serve(listener, Door::Metrics, api, stop).await;
+        tracing::info!(%address, "metrics port serves Prometheus metrics");
+        serve(listener, ListenerKind::Metrics, api, stop).await;
     }
 }
 
-async fn serve<L>(mut listener: L, door: Door, api: Arc<Api>, stop: CancellationToken)
+async fn serve<L>(mut listener: L, listener_kind: ListenerKind, api: Arc<Api>, stop: CancellationToken)
 where
     L: Listener,
     L::Io: Send + Unpin + 'static,
@@ -278,12 +170,12 @@ where
                     let (api, stop) = (Arc::clone(&api), stop.clone());
                     tokio::spawn(async move {
                         let _place = place;
-                        stop.run_until_cancelled(timeout(TIMEOUT, connection(io, door, api))).await
+                        stop.run_until_cancelled(timeout(TIMEOUT, connection(io, listener_kind, api))).await
                     });
                 }
                 Err(error) => {
                     if !failing {
-                        tracing::warn!(?door, %error, "connections cannot be accepted; trying on");
+                        tracing::warn!(listener = ?listener_kind, %error, "cannot accept connections; trying again");
                     }
                     failing = true;
                     sleep(ACCEPT_AGAIN).await;
@@ -294,8 +186,12 @@ where
     stop.run_until_cancelled(accept).await;
 }
 
-async fn connection(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin, door: Door, api: Arc<Api>) {
-    let service = service_fn(|request| respond(request, door, Arc::clone(&api)));
+async fn connection(
+    io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    listener_kind: ListenerKind,
+    api: Arc<Api>,
+) {
+    let service = service_fn(|request| respond(request, listener_kind, Arc::clone(&api)));
     let served = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(TIMEOUT)
@@ -305,7 +201,7 @@ async fn connection(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpi
         .serve_connection(TokioIo::new(io), service)
         .await;
     if let Err(error) = served {
-        tracing::debug!(?door, %error, "a client went away or sent no HTTP");
+        tracing::debug!(listener = ?listener_kind, %error, "a client went away or sent no HTTP");
     }
 }
 
@@ -313,14 +209,14 @@ async fn connection(io: impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpi
 /// down.
 async fn respond(
     request: hyper::Request<hyper::body::Incoming>,
-    door: Door,
+    listener_kind: ListenerKind,
     api: Arc<Api>,
-) -> Result<Answer, Infallible> {
+) -> Result<HttpAnswer, Infallible> {
     let (head, _unread) = request.into_parts();
-    if let Some(command) = CommandPath::at(head.uri.path()).filter(|_| door == Door::Admin) {
+    if let Some(command) = CommandPath::at(head.uri.path()).filter(|_| listener_kind == ListenerKind::Admin) {
         return Ok(command.answer(&api, &head.method, &head.uri).await);
     }
-    let answer = tokio::task::spawn_blocking(move || api.answer(door, &head.method, &head.uri)).await;
+    let answer = tokio::task::spawn_blocking(move || api.answer(listener_kind, &head.method, &head.uri)).await;
     Ok(answer.unwrap_or_else(|error| text(StatusCode::INTERNAL_SERVER_ERROR, format!("no answer: {error}\n"))))
 }
 

@@ -104,11 +104,11 @@ pub fn explain(now: &Snapshot, query: &str) -> Explanation {
         .desired
         .services
         .iter()
-        .filter_map(|((id, l4), view)| {
+        .filter_map(|((id, l4), desired)| {
             let conflicts: Vec<_> = now.desired.conflicts.iter().filter(|c| c.owner == *id || c.loser == *id).collect();
-            let matched = asked.service(id, *l4, view, &conflicts)?;
+            let matched = asked.service(id, *l4, desired, &conflicts)?;
             let conflicts = conflicts.into_iter().map(ConflictStatus::from).collect();
-            Some(ServiceExplained { matched, service: status::service(id, view), slots: view.slots, conflicts })
+            Some(ServiceExplained { matched, service: status::service(id, desired), slots: desired.slots, conflicts })
         })
         .collect();
     let containers: Vec<_> =
@@ -135,23 +135,23 @@ impl Asked {
     }
 
     /// How this leads to a service, if it does.
-    fn service(&self, id: &ServiceId, l4: L4, view: &DesiredService, conflicts: &[&Conflict]) -> Option<String> {
+    fn service(&self, id: &ServiceId, l4: L4, desired: &DesiredService, conflicts: &[&Conflict]) -> Option<String> {
         let host = self.host.as_str();
         if let Some(address) = self.address {
-            let endpoint = view
+            let endpoint = desired
                 .endpoints
                 .iter()
                 .flat_map(|one| one.endpoint.addresses.iter())
                 .find(|endpoint| endpoint.ip() == address && self.port.is_none_or(|port| port == endpoint.port()));
-            return if view.vips.is_some_and(|vips| vips.iter().any(|vip| vip == address)) {
-                Some(self.dialled(&format!("{address} is its VIP"), l4, view, |_| true))
+            return if desired.vips.is_some_and(|vips| vips.iter().any(|vip| vip == address)) {
+                Some(self.dialled(&format!("{address} is its VIP"), l4, desired, |_| true))
             } else {
                 endpoint.map(|endpoint| format!("{endpoint} is one of its endpoints"))
             };
         }
-        if view.aliases.iter().any(|alias| alias.name.as_str() == host) {
+        if desired.aliases.iter().any(|alias| alias.name.as_str() == host) {
             let same = |name: &str| name == host;
-            return Some(self.dialled(&format!("{host} is one of its aliases"), l4, view, same));
+            return Some(self.dialled(&format!("{host} is one of its aliases"), l4, desired, same));
         }
         let lost = conflicts.iter().find(|conflict| {
             conflict.loser == *id
@@ -166,17 +166,17 @@ impl Asked {
             || qualified == Some(id.namespace.as_str())
             || host == id.name.as_str()
         {
-            return Some(self.dialled(&format!("{host} is its name"), l4, view, |_| true));
+            return Some(self.dialled(&format!("{host} is its name"), l4, desired, |_| true));
         }
         None
     }
 
     /// Adds what is wrong with the port, if one was given and nobody answers it.
-    fn dialled(&self, how: &str, l4: L4, view: &DesiredService, name: impl Fn(&str) -> bool) -> String {
-        let answers = |port| view.aliases.iter().any(|alias| alias.port.get() == port && name(alias.name.as_str()));
+    fn dialled(&self, how: &str, l4: L4, desired: &DesiredService, name: impl Fn(&str) -> bool) -> String {
+        let answers = |port| desired.aliases.iter().any(|alias| alias.port.get() == port && name(alias.name.as_str()));
         match self.port {
             Some(port) if !answers(port) => {
-                let aliases: Vec<_> = view.aliases.iter().map(ToString::to_string).collect();
+                let aliases: Vec<_> = desired.aliases.iter().map(ToString::to_string).collect();
                 format!("{how}, but port {port}/{l4} refuses; dial {}", aliases.join(" or "))
             }
             Some(_) | None => how.to_owned(),

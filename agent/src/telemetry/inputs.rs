@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::dataplane::DataplaneState;
 use crate::model::{Container, Containers, Desired, Endpoints, Node, Offered, Source};
+use crate::names::dns::ResolverState;
 use crate::update;
 use crate::update::machine::{Now, State};
 
@@ -37,7 +38,7 @@ impl<T> Sources<T> {
 
 /// The receivers, one for each thing that telemetry reads. It never waits for any of them.
 #[derive(Debug, Clone)]
-pub struct Inputs {
+pub struct TelemetryInputs {
     /// Who this node is; `None` until the settings are known.
     pub node: watch::Receiver<Option<Node>>,
     /// How the sources are doing.
@@ -52,11 +53,13 @@ pub struct Inputs {
     pub desired: watch::Receiver<Option<Arc<Desired>>>,
     /// How the dataplane is doing.
     pub dataplane: watch::Receiver<DataplaneState>,
+    /// How the resolver is doing.
+    pub resolver: watch::Receiver<ResolverState>,
     /// Where the node's update stands.
     pub update: watch::Receiver<Arc<State>>,
 }
 
-impl Inputs {
+impl TelemetryInputs {
     /// Everything as it is now. Costs a few reference counts, whatever the size of the mesh.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -68,13 +71,14 @@ impl Inputs {
             offered: self.offered.borrow().clone(),
             desired: self.desired.borrow().clone().unwrap_or_default(),
             dataplane: self.dataplane.borrow().clone(),
+            resolver: self.resolver.borrow().clone(),
             update: Arc::clone(&self.update.borrow()),
             now: update::now(),
         }
     }
 }
 
-/// What [`Inputs`] held at one moment.
+/// What [`TelemetryInputs`] held at one moment.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// Who this node is.
@@ -91,6 +95,8 @@ pub struct Snapshot {
     pub desired: Arc<Desired>,
     /// How the dataplane is doing.
     pub dataplane: DataplaneState,
+    /// How the resolver is doing.
+    pub resolver: ResolverState,
     /// Where the node's update stands.
     pub update: Arc<State>,
     /// The moment.

@@ -36,7 +36,7 @@ pub fn init(filter: &Targets) -> Result<(), TryInitError> {
     };
     tracing_subscriber::registry().with(layer).with(filter.clone()).try_init()?;
     if let Err(error) = linked {
-        tracing::warn!(%error, "the host's journal cannot be linked to; logging to stdout");
+        tracing::warn!(%error, "cannot link to the host's journal; logging to stdout");
     }
     Ok(())
 }

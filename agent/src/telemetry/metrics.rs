@@ -9,18 +9,18 @@ use prometheus_client::encoding::text;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use super::inputs::Inputs;
+use super::inputs::TelemetryInputs;
 use crate::names::dns;
 use crate::{dataplane, update};
 
-pub mod flows;
+pub mod counters;
 mod process;
 mod sample;
 mod state;
 pub mod traffic;
 mod updates;
 
-use flows::Flows;
+use counters::TrafficCounters;
 
 /// The media type of [`text()`]: OpenMetrics, which Prometheus reads by its content type.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -31,25 +31,25 @@ pub struct Handles {
     /// For the dataplane.
     pub dataplane: dataplane::Metrics,
     /// For the resolver.
-    pub dns: dns::Metrics,
+    pub dns: dns::ResolverMetrics,
     /// From the node's own update.
     pub update: update::Metrics,
     /// Connections, failures and bytes of each service. For whoever reads the kernel's flow events.
-    pub flows: Flows,
+    pub traffic: TrafficCounters,
 }
 
 /// The registry with every metric. Counters get their `_total` when they are encoded.
 #[must_use]
-pub fn registry(inputs: &Inputs, handles: &Handles) -> Registry {
+pub fn registry(inputs: &TelemetryInputs, handles: &Handles) -> Registry {
     let mut registry = Registry::default();
     registry.register("meshdog_build", "The agent's version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
     let modules = registry.sub_registry_with_prefix("meshdog");
     handles.dataplane.register(modules);
     handles.dns.register(modules);
     handles.update.register(modules);
-    registry.register_collector(Box::new(state::Collector(inputs.clone())));
-    registry.register_collector(Box::new(handles.flows.clone()));
-    registry.register_collector(Box::new(process::Collector));
+    registry.register_collector(Box::new(state::StateCollector(inputs.clone())));
+    registry.register_collector(Box::new(handles.traffic.clone()));
+    registry.register_collector(Box::new(process::ProcessCollector));
     registry
 }
 

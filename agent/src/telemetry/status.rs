@@ -14,8 +14,8 @@ use super::inputs::{Snapshot, Sources};
 use crate::model::{
     Conflict, Desired, DesiredEndpoint, DesiredService, Family, ServiceId, SocketAddrs, Source, SourceState,
 };
-use crate::update::view;
-pub use crate::update::view::UpdateStatus;
+use crate::update::summary;
+pub use crate::update::summary::UpdateStatus;
 
 /// The whole answer. `S`: the services, as they are read, or as [`Services`] still to be written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +36,8 @@ pub struct Status<S = Vec<ServiceStatus>> {
     pub conflicts: Vec<ConflictStatus>,
     /// The kernel's side.
     pub dataplane: DataplaneStatus,
+    /// How names are answered.
+    pub names: NamesStatus,
     /// The node's own update.
     pub update: UpdateStatus,
 }
@@ -71,7 +73,7 @@ pub struct Services<'a>(&'a Desired);
 
 impl Serialize for Services<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.services.iter().map(|((id, _), view)| service(id, view)))
+        serializer.collect_seq(self.0.services.iter().map(|((id, _), desired)| service(id, desired)))
     }
 }
 
@@ -158,6 +160,17 @@ pub struct DataplaneStatus {
     pub repairs: u64,
 }
 
+/// How names are answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamesStatus {
+    /// The agent's resolver: `off` (`dns.capture` is false), `starting`, `failing`, `listening` (containers' queries go
+    /// to their own name servers) or `answering` (they come here).
+    pub dns: Arc<str>,
+    /// Why, when it is failing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<Arc<str>>,
+}
+
 /// The status of one moment.
 #[must_use]
 pub fn build(now: &Snapshot) -> Status<Services<'_>> {
@@ -182,6 +195,7 @@ pub fn build(now: &Snapshot) -> Status<Services<'_>> {
             last_apply_ms: now.dataplane.last_apply().unwrap_or_default().as_secs_f64() * 1000.0,
             repairs: now.dataplane.repairs(),
         },
+        names: NamesStatus { dns: now.resolver.as_str().into(), why: now.resolver.why().map(Arc::from) },
         update: update(now),
     }
 }
@@ -189,33 +203,33 @@ pub fn build(now: &Snapshot) -> Status<Services<'_>> {
 /// Where the node's update stands. What runs is known of the node even where nobody looks after its updates.
 #[must_use]
 pub fn update(now: &Snapshot) -> UpdateStatus {
-    let status = view::status(&now.update, now.now);
+    let status = summary::status(&now.update, now.now);
     let running = status.running.clone().or_else(|| now.node.as_ref()?.os_version.clone());
     UpdateStatus { running, ..status }
 }
 
 /// A service's part of the status.
 #[must_use]
-pub fn service(id: &ServiceId, view: &DesiredService) -> ServiceStatus {
+pub fn service(id: &ServiceId, desired: &DesiredService) -> ServiceStatus {
     ServiceStatus {
         namespace: id.namespace.as_str().into(),
         name: id.name.as_str().into(),
-        protocol: view.protocol.to_string().into(),
-        vip: view.vips.and_then(|vips| vips.get(Family::V4)),
-        vip6: view.vips.and_then(|vips| vips.get(Family::V6)),
-        aliases: view
+        protocol: desired.protocol.to_string().into(),
+        vip: desired.vips.and_then(|vips| vips.get(Family::V4)),
+        vip6: desired.vips.and_then(|vips| vips.get(Family::V6)),
+        aliases: desired
             .aliases
             .iter()
             .map(|alias| AliasStatus { name: alias.name.as_str().into(), port: alias.port.get() })
             .collect(),
-        why: view.why.clone(),
-        endpoints: view.endpoints.iter().map(EndpointStatus::from).collect(),
+        why: desired.why.clone(),
+        endpoints: desired.endpoints.iter().map(EndpointStatus::from).collect(),
     }
 }
 
 impl From<&DesiredEndpoint> for EndpointStatus {
-    fn from(view: &DesiredEndpoint) -> Self {
-        let endpoint = &view.endpoint;
+    fn from(desired: &DesiredEndpoint) -> Self {
+        let endpoint = &desired.endpoint;
         Self {
             id: endpoint.id.as_str().into(),
             address: endpoint.addresses.first(),
@@ -223,10 +237,10 @@ impl From<&DesiredEndpoint> for EndpointStatus {
             node: Arc::clone(&endpoint.node),
             zone: endpoint.zone.clone(),
             task: Arc::clone(&endpoint.task),
-            state: view.state.as_str().into(),
-            reason: Arc::clone(&view.reason),
+            state: desired.state.as_str().into(),
+            reason: Arc::clone(&desired.reason),
             weight: endpoint.weight.get(),
-            share: view.share,
+            share: desired.share,
         }
     }
 }

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::dataplane::conntrack;
-use crate::model::{Endpoint, Endpoints, L4, State};
+use crate::model::publish::{if_given, publish};
+use crate::model::{Endpoint, EndpointState, Endpoints, L4};
 
 /// Whether this node's endpoints take connections.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,11 +43,16 @@ pub fn withhold(own: &Endpoints, availability: &Availability) -> Endpoints {
         Availability::LastResort { why } => (format!("{why}; serves where nobody else does").into(), true),
     };
     // As a last resort, one that is not healthy stands behind those that are anyway.
-    let concerned = |state| if last_resort { state == State::Healthy } else { state != State::Draining };
+    let concerned =
+        |state| if last_resort { state == EndpointState::Healthy } else { state != EndpointState::Draining };
     let mut withheld = own.clone();
     for (key, endpoint) in own.iter().filter(|(_, endpoint)| concerned(endpoint.state)) {
-        let endpoint =
-            Endpoint { state: State::Draining, last_resort, reason: Arc::clone(&reason), ..Endpoint::clone(endpoint) };
+        let endpoint = Endpoint {
+            state: EndpointState::Draining,
+            last_resort,
+            reason: Arc::clone(&reason),
+            ..Endpoint::clone(endpoint)
+        };
         withheld.insert(key.clone(), Arc::new(endpoint));
     }
     withheld
@@ -62,16 +68,7 @@ pub async fn follow(
     loop {
         let now = availability.borrow_and_update().clone();
         let endpoints = own.borrow_and_update().clone().map(|own| withhold(&own, &now));
-        out.send_if_modified(|published| {
-            let same = match (&*published, &endpoints) {
-                (Some(published), Some(endpoints)) => published.ptr_eq(endpoints),
-                (published, endpoints) => published.is_none() && endpoints.is_none(),
-            };
-            if !same {
-                *published = endpoints;
-            }
-            !same
-        });
+        publish(&out, endpoints, if_given(Endpoints::ptr_eq));
         tokio::select! {
             changed = own.changed() => if changed.is_err() { return },
             Ok(()) = availability.changed() => {}

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use meshdog::config::{Backend, Locality, MeshSettings};
 use meshdog::mesh::vip::Remembered;
-use meshdog::mesh::{Inputs, Mesh};
+use meshdog::mesh::{Mesh, MeshSnapshot};
 use meshdog::model::{
-    Alias, AppProtocol, DualStack, Endpoint, EndpointAddresses, EndpointId, Endpoints, IfName, ServiceId, SocketAddrs,
-    State, VipRanges, Weight,
+    Alias, AppProtocol, DualStack, Endpoint, EndpointAddresses, EndpointId, EndpointState, Endpoints, IfName,
+    ServiceId, SocketAddrs, VipRanges, Weight,
 };
 
 use super::Settings;
@@ -74,12 +74,12 @@ fn meshdog(changes: usize, first: &mut Times, change: &mut Times) -> Result<()> 
     let netns = Netns::new()?;
     let mut programmed = Programmed::start(&netns)?;
     let mut mesh = Mesh::new(settings()?, &Remembered::default());
-    let mut inputs = Inputs {
+    let mut inputs = MeshSnapshot {
         catalog: catalog()?,
         bridges: [IfName::new(BRIDGE).context("the bridge's name")?].into_iter().collect(),
-        ..Inputs::default()
+        ..MeshSnapshot::default()
     };
-    let mut step = |inputs: &Inputs| {
+    let mut step = |inputs: &MeshSnapshot| {
         let inputs = inputs.clone();
         let begun = Instant::now();
         let desired = mesh.advance(inputs);
@@ -89,7 +89,7 @@ fn meshdog(changes: usize, first: &mut Times, change: &mut Times) -> Result<()> 
     let stride = (SERVICES * REPLICAS) as usize / changes.max(1);
     let endpoints: Vec<_> = inputs.catalog.values().step_by(stride).cloned().collect();
     for endpoint in endpoints {
-        for state in [State::Draining, State::Healthy] {
+        for state in [EndpointState::Draining, EndpointState::Healthy] {
             let changed = Endpoint { state, ..Endpoint::clone(&endpoint) };
             inputs.catalog.insert(changed.key(), Arc::new(changed));
             change.0.push(step(&inputs)?);
@@ -148,7 +148,7 @@ fn catalog() -> Result<Endpoints> {
                 task: container.as_str().into(),
                 container: container.as_str().into(),
                 started_ms: u64::from(nth),
-                state: State::Healthy,
+                state: EndpointState::Healthy,
                 last_resort: false,
                 reason: "".into(),
             };

@@ -1,3 +1,4 @@
+use std::io;
 use std::sync::Arc;
 
 use tokio::net::UnixListener;
@@ -17,7 +18,7 @@ async fn commands_read_what_the_agent_says() {
     let registry = registry(&inputs, &handles);
     let dir = tempfile::tempdir().unwrap();
     let socket = dir.path().join("admin.sock");
-    let api = Arc::new(Api::new(inputs, handles.flows, registry, all.update.clone()));
+    let api = Arc::new(Api::new(inputs, handles.traffic, registry, all.update.clone()));
     tokio::spawn(Admin::bind(&socket).await.unwrap().serve(api, CancellationToken::new()));
 
     let mut out = Vec::new();

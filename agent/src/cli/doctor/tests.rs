@@ -116,9 +116,9 @@ async fn a_socket_must_accept() {
 #[test]
 fn the_table_shows_verdicts_and_then_advice() {
     let checks = [
-        Check::new("Docker", Ok("/run/docker.sock accepts".to_owned()), "none"),
-        Check::new("clock", Err("1970".to_owned()), "set it").wanted(),
-        Check::new("capabilities", Err("without NET_ADMIN".to_owned()), "be root"),
+        DoctorCheck::new("Docker", Ok("/run/docker.sock accepts".to_owned()), "none"),
+        DoctorCheck::new("clock", Err("1970".to_owned()), "set it").wanted(),
+        DoctorCheck::new("capabilities", Err("without NET_ADMIN".to_owned()), "be root"),
     ];
     insta::assert_snapshot!(render(&checks, false), @r#"
     ok    Docker        /run/docker.sock accepts

@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use url::Url;
 
-use super::{CONNECT, Check};
+use super::{CONNECT, DoctorCheck};
 use crate::config::Settings;
 use crate::config::update::{FleetLock, FleetSettings, UpdateMode};
 use crate::model::error_chain;
@@ -21,14 +21,14 @@ use crate::update::journal::Journal;
 const BOARD: Duration = Duration::from_secs(10);
 
 /// Looks at everything that updates need.
-pub(super) async fn look(settings: &Settings) -> Vec<Check> {
+pub(super) async fn look(settings: &Settings) -> Vec<DoctorCheck> {
     if settings.update.mode == UpdateMode::Off {
         return Vec::new();
     }
     let fleet = &settings.update.fleet;
     let mut checks = vec![
         banks(Signpost::new(settings.paths.signpost.clone()).status().await),
-        Check::new(
+        DoctorCheck::new(
             "update journal",
             journal(&settings.paths.state_dir),
             "see that update-journal.0 and .1 in paths.state_dir can be read; remove both to forget an update under way",
@@ -36,16 +36,16 @@ pub(super) async fn look(settings: &Settings) -> Vec<Check> {
     ];
     if let FleetLock::FleetLock(url) = &fleet.lock {
         let advice = "start the lock server, or correct update.fleet.url; no update begins without";
-        checks.push(Check::new("lock server", lock_server(url).await, advice));
+        checks.push(DoctorCheck::new("lock server", lock_server(url).await, advice));
     }
     if fleet.board.is_some() {
         let advice = "start etcd, or correct registry.etcd.endpoints; no update begins without";
-        checks.push(Check::new("fleet's board", board(fleet).await, advice));
+        checks.push(DoctorCheck::new("fleet's board", board(fleet).await, advice));
     }
-    checks.into_iter().map(Check::wanted).collect()
+    checks.into_iter().map(DoctorCheck::wanted).collect()
 }
 
-fn banks(found: Result<Banks, SignpostError>) -> Check {
+fn banks(found: Result<Banks, SignpostError>) -> DoctorCheck {
     let unsupported = matches!(&found, Err(error) if error.is_unsupported());
     let advice = match unsupported {
         true => "set update.mode to off: this host is updated by replacing it",
@@ -56,7 +56,7 @@ fn banks(found: Result<Banks, SignpostError>) -> Check {
         Some(next) => Ok(format!("bank {} runs, and bank {next} boots next", banks.active)),
         None => Err(format!("bank {} runs, and neither would boot again", banks.active)),
     });
-    Check::new("banks", found, advice)
+    DoctorCheck::new("banks", found, advice)
 }
 
 /// Reads it. A directory that is not there yet is left so.

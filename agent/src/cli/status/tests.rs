@@ -16,6 +16,7 @@ fn a_node_at_a_glance() {
     meshdog VERSION on node-a 10.0.1.5 in us-west-2a: ready
     sources    docker up 3m, host_api down 3m: connection refused, registry up 3m, ecs off 3m
     dataplane  nftables, in sync, namespaces 1, last apply 0.4 ms, repairs 2
+    names      dns answering
     update     running 1.50.0, off: update.mode is off
     conflict   shared/orders asked for orders:80, which prod/orders has
 
@@ -41,6 +42,7 @@ fn a_node_that_has_just_started() {
     waiting    the node's settings, Docker's first list, the registry's first snapshot, the dataplane
     sources    docker starting 3m, host_api starting 3m, registry starting 3m, ecs starting 3m
     dataplane  nftables, not in sync, namespaces 1, last apply 0.0 ms, repairs 0
+    names      dns starting
     update     off: update.mode is off
 
     no services
@@ -52,12 +54,12 @@ fn nothing_is_wider_than_the_screen() {
     let all = Fixture::working();
     all.desired.send_modify(|desired| {
         let mut wide = crate::model::Desired::clone(desired.as_ref().unwrap());
-        let (key, view) = wide.services.iter().next().map(|(key, view)| (key.clone(), view.clone())).unwrap();
-        let mut view = crate::model::DesiredService::clone(&view);
-        view.aliases = vec![format!("{0}.{0}:80", "a".repeat(60)).parse().unwrap(); 3];
-        view.endpoints[0].reason = "because \x1b[31m".repeat(50).into();
-        view.why = Some("and so on ".repeat(50).into());
-        wide.services.insert(key, std::sync::Arc::new(view));
+        let (key, service) = wide.services.iter().next().map(|(key, service)| (key.clone(), service.clone())).unwrap();
+        let mut service = crate::model::DesiredService::clone(&service);
+        service.aliases = vec![format!("{0}.{0}:80", "a".repeat(60)).parse().unwrap(); 3];
+        service.endpoints[0].reason = "because \x1b[31m".repeat(50).into();
+        service.why = Some("and so on ".repeat(50).into());
+        wide.services.insert(key, std::sync::Arc::new(service));
         *desired = Some(std::sync::Arc::new(wide));
     });
     let text = render(&all.status(), now());

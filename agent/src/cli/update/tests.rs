@@ -28,7 +28,7 @@ impl Agent {
         let registry = registry(&inputs, &handles);
         let dir = tempfile::tempdir().unwrap();
         let socket = dir.path().join("admin.sock");
-        let api = Arc::new(Api::new(inputs, handles.flows, registry, all.update.clone()));
+        let api = Arc::new(Api::new(inputs, handles.traffic, registry, all.update.clone()));
         tokio::spawn(Admin::bind(&socket).await.unwrap().serve(api, CancellationToken::new()));
         Self { _dir: dir, socket, state }
     }
@@ -62,7 +62,7 @@ async fn a_check_is_over_when_the_host_was_looked_at() {
     let looked = tokio::spawn({
         let state = agent.state.clone();
         async move {
-            let asked = state.subscribe().wait_for(|state| crate::update::view::looking(state)).await.is_ok();
+            let asked = state.subscribe().wait_for(|state| crate::update::summary::looking(state)).await.is_ok();
             state.send_modify(|state| {
                 let Progress::Standby(standby) = &mut Arc::make_mut(state).progress else { panic!() };
                 standby.reason = Some(Reason::Idle("1.21.1 is available".into()));

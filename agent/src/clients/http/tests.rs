@@ -115,12 +115,3 @@ fn a_base_keeps_its_own_path() {
         assert_eq!(below_text(base), url);
     }
 }
-
-#[test]
-fn words_stay_on_one_short_line() {
-    assert_eq!(&*one_line("  all\n\x1b[31mslots\r\n"), "all  [31mslots");
-    let long = "ä".repeat(MAX_TEXT + 1);
-    assert_eq!(one_line(&long).chars().count(), MAX_TEXT + 1);
-    assert!(one_line(&long).ends_with("ä…"));
-    assert_eq!(&*one_line(&long[..MAX_TEXT * 2]), &long[..MAX_TEXT * 2]);
-}

@@ -16,7 +16,7 @@ use super::{
     read_tcp_state,
 };
 use crate::dataplane::netlink::{Listener, Message, be32, bpf, messages, nfproto};
-use crate::model::net::octets;
+use crate::model::address::octets;
 use crate::model::{Family, FlowEvent, FlowKind, VipCidr, VipRanges};
 
 /// `NFNLGRP_CONNTRACK_NEW`, `NFNLGRP_CONNTRACK_DESTROY` (linux/netfilter/nfnetlink.h).

@@ -9,7 +9,7 @@ use super::{
     TUPLE_PROTO, TUPLE_REPLY,
 };
 use crate::dataplane::netlink::{Message, Writer, messages, nfproto};
-use crate::model::net::octets;
+use crate::model::address::octets;
 use crate::model::{Counters, Family, FlowEvent, FlowKind, L4};
 
 /// A flow that is read from a message, whatever kind of event that is, reads the same when it is written as the kernel

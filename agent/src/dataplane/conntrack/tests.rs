@@ -65,7 +65,7 @@ fn flows_of_other_protocols_and_cut_messages_are_nothing() {
 #[test]
 fn flows_over_ipv6_are_read_as_those_over_ipv4() {
     let (client, vip): (IpAddr, IpAddr) = ("fd00::2".parse().unwrap(), VipRanges::DEFAULT_V6.nth(3));
-    let octets = |address: IpAddr| crate::model::net::octets(address);
+    let octets = |address: IpAddr| crate::model::address::octets(address);
     let mut w = Writer::default();
     w.message(MSG_NEW, 0, 1, (nfproto(Family::V6), 0), |w| {
         for (kind, from, to) in [(TUPLE_ORIG, client, vip), (TUPLE_REPLY, "fd00::9".parse().unwrap(), client)] {

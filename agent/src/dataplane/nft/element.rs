@@ -11,7 +11,8 @@ use super::expr::{goto, value};
 use super::size::{ChainSize, chain_for};
 use super::table::push;
 use crate::dataplane::netlink::{Batch, Message, Writer, attrs, find, wire};
-use crate::model::net::{MAX_IFNAME, octets};
+use crate::model::address::octets;
+use crate::model::net::MAX_IFNAME;
 use crate::model::{Family, Frontend, IfName, L4};
 
 /// `IFNAMSIZ` (linux/if.h): a name and its final zero.

@@ -16,7 +16,7 @@ use super::size::ChainSize;
 use super::table::{self, push};
 use crate::dataplane::netlink::{Batch, nfproto, wire};
 use crate::dataplane::{AGENT_MARK, DNS_ZONE, RESOLVER_PORT};
-use crate::model::net::octets;
+use crate::model::address::octets;
 use crate::model::{DNS_PORT, Family, L4, VipCidr};
 
 /// Hooks (`NF_INET_*`, linux/netfilter.h) and priorities (`NF_IP_PRI_*`, linux/netfilter_ipv4.h).

@@ -12,8 +12,9 @@ fn seconds(n: u64) -> Duration {
 }
 
 /// Fails an endpoint until it is ejected; for how long that is.
-fn eject(tracker: &mut Tracker, now: Instant) -> Duration {
-    let ejected = (0..FAILURES).map(|_| tracker.observe(now, target(1), Failure::Refused)).filter(|e| *e).count();
+fn eject(tracker: &mut OutlierTracker, now: Instant) -> Duration {
+    let ejected =
+        (0..FAILURES).map(|_| tracker.observe(now, target(1), ConnectFailure::Refused)).filter(|e| *e).count();
     assert_eq!(ejected, 1);
     tracker.ejected()[&target(1)].until - now
 }
@@ -21,32 +22,32 @@ fn eject(tracker: &mut Tracker, now: Instant) -> Duration {
 #[test]
 fn five_failures_within_thirty_seconds_eject() {
     let start = Instant::now();
-    let mut tracker = Tracker::default();
+    let mut tracker = OutlierTracker::default();
     for n in 0..4 {
-        assert!(!tracker.observe(start + seconds(n), target(1), Failure::Refused));
+        assert!(!tracker.observe(start + seconds(n), target(1), ConnectFailure::Refused));
     }
     // The first two are too old by now.
     let late = start + seconds(31);
-    assert!(!tracker.observe(late, target(1), Failure::Unanswered));
-    assert!(!tracker.observe(late, target(1), Failure::Unanswered));
-    assert!(tracker.observe(late, target(1), Failure::Unanswered));
+    assert!(!tracker.observe(late, target(1), ConnectFailure::Unanswered));
+    assert!(!tracker.observe(late, target(1), ConnectFailure::Unanswered));
+    assert!(tracker.observe(late, target(1), ConnectFailure::Unanswered));
     let ejection = &tracker.ejected()[&target(1)];
     assert_eq!(ejection.until, late + FIRST_EJECTION);
     assert!(ejection.reason.contains("not answered"));
     // Another endpoint, and the same port over UDP, have nothing to do with it.
     assert!(!tracker.ejected().contains_key(&target(2)));
-    assert!(!tracker.observe(late, (L4::Udp, target(1).1), Failure::Refused));
+    assert!(!tracker.observe(late, (L4::Udp, target(1).1), ConnectFailure::Refused));
 }
 
 #[test]
 fn ejections_double_end_and_decay() {
     let mut now = Instant::now();
-    let mut tracker = Tracker::default();
+    let mut tracker = OutlierTracker::default();
     for length in [30, 60, 120, 240, 300, 300] {
         assert_eq!(eject(&mut tracker, now), seconds(length));
         assert_eq!(tracker.due(), Some(now + seconds(length)));
         // What comes in meanwhile neither lengthens nor counts.
-        assert!(!tracker.observe(now + seconds(1), target(1), Failure::Refused));
+        assert!(!tracker.observe(now + seconds(1), target(1), ConnectFailure::Refused));
         assert!(!tracker.expired(now + seconds(length) - Duration::from_millis(1)));
         now += seconds(length);
         assert!(tracker.expired(now));
@@ -61,7 +62,7 @@ fn ejections_double_end_and_decay() {
 #[test]
 fn whoever_has_the_address_next_begins_without_a_record() {
     let now = Instant::now();
-    let mut tracker = Tracker::default();
+    let mut tracker = OutlierTracker::default();
     eject(&mut tracker, now);
     assert!(tracker.forget(&target(1)));
     assert!(tracker.ejected().is_empty());
@@ -72,16 +73,16 @@ fn whoever_has_the_address_next_begins_without_a_record() {
 #[test]
 fn nothing_is_remembered_for_ever() {
     let now = Instant::now();
-    let mut tracker = Tracker::default();
+    let mut tracker = OutlierTracker::default();
     eject(&mut tracker, now);
-    tracker.observe(now, target(2), Failure::Refused);
+    tracker.observe(now, target(2), ConnectFailure::Refused);
     tracker.expired(now + WINDOW);
     assert_eq!(tracker.records.len(), 1);
     tracker.expired(now + FIRST_EJECTION + DECAY);
     assert!(tracker.records.is_empty());
 
     for n in 0..=MAX_TRACKED as u32 {
-        tracker.observe(now, (L4::Tcp, SocketAddr::new(n.to_be_bytes().into(), 80)), Failure::Refused);
+        tracker.observe(now, (L4::Tcp, SocketAddr::new(n.to_be_bytes().into(), 80)), ConnectFailure::Refused);
     }
     assert_eq!(tracker.records.len(), MAX_TRACKED);
 }

@@ -19,8 +19,8 @@ fn destroyed(replied: bool, tcp: Option<TcpState>) -> FlowKind {
 fn only_an_unanswered_end_of_a_connection_is_a_failure() {
     let tcp = flow(L4::Tcp);
     let of = |kind, flow| failure(&FlowEvent { kind, flow });
-    assert_eq!(of(destroyed(false, Some(TcpState::CLOSE)), tcp), Some(Failure::Refused));
-    assert_eq!(of(destroyed(false, Some(TcpState::SYN_SENT)), tcp), Some(Failure::Unanswered));
+    assert_eq!(of(destroyed(false, Some(TcpState::CLOSE)), tcp), Some(ConnectFailure::Refused));
+    assert_eq!(of(destroyed(false, Some(TcpState::SYN_SENT)), tcp), Some(ConnectFailure::Unanswered));
     assert_eq!(of(destroyed(true, Some(TcpState::CLOSE)), tcp), None);
     assert_eq!(of(FlowKind::New, tcp), None);
     assert_eq!(of(destroyed(false, None), flow(L4::Udp)), None);

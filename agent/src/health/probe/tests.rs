@@ -41,7 +41,7 @@ async fn tcp_is_an_accepted_connection() {
     let (address, _asked) = server(b"").await;
     assert!(probe(&HealthCheck::Tcp, address).await.is_ok());
     let (_socket, refusing) = refusing();
-    assert!(matches!(probe(&HealthCheck::Tcp, refusing).await, Err(Failure::Connect(_))));
+    assert!(matches!(probe(&HealthCheck::Tcp, refusing).await, Err(ProbeFailure::Connect(_))));
 }
 
 #[tokio::test]
@@ -72,7 +72,7 @@ async fn a_head_without_end_is_refused() {
     let _standstill = FrozenClock::new();
     let head = format!("HTTP/1.1 200 OK\r\nX: {}\r\n\r\n", "x".repeat(MAX_HEAD));
     let (address, _asked) = server(head.leak().as_bytes()).await;
-    assert!(matches!(probe(&HealthCheck::Http("/".into()), address).await, Err(Failure::Http(_))));
+    assert!(matches!(probe(&HealthCheck::Http("/".into()), address).await, Err(ProbeFailure::Http(_))));
 }
 
 #[tokio::test]
@@ -81,7 +81,7 @@ async fn silence_is_a_failure() {
     let probe = tokio::spawn(async move { probe(&HealthCheck::Http("/".into()), address).await });
     asked.recv().await.unwrap();
     tokio::time::pause();
-    assert!(matches!(probe.await.unwrap(), Err(Failure::Timeout)));
+    assert!(matches!(probe.await.unwrap(), Err(ProbeFailure::Timeout)));
 }
 
 #[tokio::test]
@@ -96,13 +96,13 @@ async fn grpc_asks_the_service() {
 
     assert!(probe(&HealthCheck::Grpc("".into()), address).await.is_ok());
     let orders = HealthCheck::Grpc("shop.Orders".into());
-    assert!(matches!(probe(&orders, address).await, Err(Failure::NotServing("NOT_SERVING"))));
+    assert!(matches!(probe(&orders, address).await, Err(ProbeFailure::NotServing("NOT_SERVING"))));
     reporter.set_service_status("shop.Orders", tonic_health::ServingStatus::Serving).await;
     assert!(probe(&orders, address).await.is_ok());
     let unknown = probe(&HealthCheck::Grpc("nope".into()), address).await;
-    assert!(matches!(unknown, Err(Failure::GrpcStatus(tonic::Code::NotFound))), "{unknown:?}");
+    assert!(matches!(unknown, Err(ProbeFailure::GrpcStatus(tonic::Code::NotFound))), "{unknown:?}");
     let (_socket, refusing) = refusing();
-    assert!(matches!(probe(&HealthCheck::Grpc("".into()), refusing).await, Err(Failure::Grpc(_))));
+    assert!(matches!(probe(&HealthCheck::Grpc("".into()), refusing).await, Err(ProbeFailure::Grpc(_))));
 }
 
 #[tokio::test]
@@ -115,13 +115,13 @@ async fn a_task_reports_changes_only() {
     let clock = FrozenClock::new();
     let task = tokio::spawn(run(key, 7, address, HealthCheck::Tcp, slots, send));
     let first = reports.recv().await.unwrap();
-    assert_eq!((first.life, first.state), (7, State::Starting));
+    assert_eq!((first.life, first.state), (7, EndpointState::Starting));
     assert!(first.reason.contains("tcp check yet: Connection refused"), "{}", first.reason);
     let _listener = socket.listen(8).unwrap();
     // Further failures said the same, so the next report is the success.
     let pauses = Duration::from_millis(100);
     clock.advance_until(pauses, "a success", || !reports.is_empty()).await;
     let second = reports.recv().await.unwrap();
-    assert_eq!((second.state, &*second.reason), (State::Healthy, "answers its tcp check"));
+    assert_eq!((second.state, &*second.reason), (EndpointState::Healthy, "answers its tcp check"));
     task.abort();
 }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{Backend, Locality};
-use crate::model::{EndpointId, SocketAddrs, State, VipRanges, Weight};
+use crate::model::{EndpointId, EndpointState, SocketAddrs, VipRanges, Weight};
 use std::net::SocketAddr;
 
 fn settings() -> MeshSettings {
@@ -32,14 +32,17 @@ fn endpoint(service: &str, n: u8, protocol: &str, aliases: &[&str], started_ms: 
         task: "task".into(),
         container: "c".into(),
         started_ms,
-        state: State::Healthy,
+        state: EndpointState::Healthy,
         last_resort: false,
         reason: "running".into(),
     }
 }
 
-fn inputs(endpoints: &[Endpoint]) -> Inputs {
-    Inputs { catalog: endpoints.iter().map(|e| (e.key(), Arc::new(e.clone()))).collect(), ..Inputs::default() }
+fn inputs(endpoints: &[Endpoint]) -> MeshSnapshot {
+    MeshSnapshot {
+        catalog: endpoints.iter().map(|e| (e.key(), Arc::new(e.clone()))).collect(),
+        ..MeshSnapshot::default()
+    }
 }
 
 fn fresh(endpoints: &[Endpoint]) -> Desired {
@@ -52,7 +55,7 @@ fn frontends(desired: &Desired, view: View) -> &imbl::OrdMap<Frontend, Slots> {
 
 /// The last byte of an address.
 fn last(address: IpAddr) -> u8 {
-    *crate::model::net::octets(address).last().unwrap()
+    *crate::model::address::octets(address).last().unwrap()
 }
 
 /// Where a connection to `name:port` may end.
@@ -74,9 +77,9 @@ fn a_service_is_reached_by_its_aliases_and_its_qualified_name() {
     }
     assert!(dial(&desired, "orders:8080", L4::Tcp).is_empty());
     assert!(dial(&desired, "orders:80", L4::Udp).is_empty());
-    let view = &desired.services.values().next().unwrap();
-    assert_eq!((view.slots, view.endpoints[0].share), (2, 0.5));
-    assert_eq!(view.vips, desired.names.get(&"orders".parse::<AliasName>().unwrap()).copied());
+    let service = &desired.services.values().next().unwrap();
+    assert_eq!((service.slots, service.endpoints[0].share), (2, 0.5));
+    assert_eq!(service.vips, desired.names.get(&"orders".parse::<AliasName>().unwrap()).copied());
 }
 
 #[test]
@@ -151,7 +154,7 @@ fn a_rolling_deployment_does_not_lose_a_contested_alias() {
 #[test]
 fn without_anyone_to_serve_the_name_stays_and_the_port_is_not_programmed() {
     let mut starting = endpoint("prod/orders", 1, "tcp", &["orders:80"], 0);
-    starting.state = State::Starting;
+    starting.state = EndpointState::Starting;
     let desired = fresh(&[starting]);
     assert!(desired.names.contains_key(&"orders".parse::<AliasName>().unwrap()));
     assert!(frontends(&desired, View::Node).is_empty());
@@ -164,7 +167,7 @@ fn a_full_range_says_so() {
     settings.vip_ranges = VipRanges::new("198.19.0.0/28".parse().unwrap(), None).unwrap();
     let endpoints: Vec<_> = (0..14).map(|n| endpoint(&format!("prod/s{n}"), n, "tcp", &["x:1"], 0)).collect();
     let desired = compute(&settings, &Remembered::default(), inputs(&endpoints));
-    let without: Vec<_> = desired.services.values().filter(|view| view.vips.is_none()).collect();
+    let without: Vec<_> = desired.services.values().filter(|service| service.vips.is_none()).collect();
     assert_eq!(without.len(), 1);
     assert!(without[0].why.as_ref().unwrap().contains("vip_cidr"));
 }
@@ -197,9 +200,9 @@ fn an_endpoint_that_changes_its_state_is_no_news_to_names_and_other_services() {
     let orders = |state| Endpoint { state, ..endpoint("prod/orders", 1, "tcp", &["orders:80"], 0) };
     let users = endpoint("prod/users", 2, "tcp", &["users:80", "orders:80"], 5);
     let mut mesh = Mesh::new(settings(), &Remembered::default());
-    let before = mesh.advance(inputs(&[orders(State::Healthy), users.clone()]));
-    let mut changed = mesh.inputs.clone();
-    changed.catalog.insert(orders(State::Healthy).key(), Arc::new(orders(State::Draining)));
+    let before = mesh.advance(inputs(&[orders(EndpointState::Healthy), users.clone()]));
+    let mut changed = mesh.snapshot.clone();
+    changed.catalog.insert(orders(EndpointState::Healthy).key(), Arc::new(orders(EndpointState::Draining)));
     let after = mesh.advance(changed);
     assert!(after.names.ptr_eq(&before.names));
     assert!(Arc::ptr_eq(&after.conflicts, &before.conflicts) && after.conflicts.len() == 1);
@@ -238,7 +241,7 @@ fn each_view_has_the_addresses_that_its_clients_reach() {
         placed(3, None, Some("10.0.0.2:8080")),
     ];
     let views = BTreeSet::from([View::Node, View::Elsewhere]);
-    let both = compute(&settings(), &Remembered::default(), Inputs { views, ..inputs(&all) });
+    let both = compute(&settings(), &Remembered::default(), MeshSnapshot { views, ..inputs(&all) });
     let node = ["172.17.0.1:8080", "172.17.0.2:8080", "10.0.0.2:8080"];
     assert_eq!(seen_from(&both, View::Node, Family::V4), node);
     let elsewhere = ["10.0.0.1:32768", "10.0.0.2:8080"];
@@ -257,10 +260,10 @@ fn each_view_has_the_addresses_that_its_clients_reach() {
 #[test]
 fn a_view_that_can_reach_none_of_the_healthy_makes_do_with_the_others() {
     let mut sick = placed(2, None, Some("10.0.0.2:8080"));
-    sick.state = State::Unhealthy;
+    sick.state = EndpointState::Unhealthy;
     let all = [placed(1, Some("172.17.0.1:8080"), None), sick];
     let views = BTreeSet::from([View::Node, View::Elsewhere]);
-    let desired = compute(&settings(), &Remembered::default(), Inputs { views, ..inputs(&all) });
+    let desired = compute(&settings(), &Remembered::default(), MeshSnapshot { views, ..inputs(&all) });
     assert_eq!(seen_from(&desired, View::Node, Family::V4), ["172.17.0.1:8080"]);
     assert_eq!(seen_from(&desired, View::Elsewhere, Family::V4), ["10.0.0.2:8080"]);
 }
@@ -271,7 +274,7 @@ fn views_come_and_go_and_leave_the_others_as_they_were() {
     let mut mesh = Mesh::new(settings(), &Remembered::default());
     let before = mesh.advance(inputs(&all));
     let views = BTreeSet::from([View::Node, View::Elsewhere]);
-    let more = mesh.advance(Inputs { views, ..inputs(&all) });
+    let more = mesh.advance(MeshSnapshot { views, ..inputs(&all) });
     assert_eq!(seen_from(&more, View::Elsewhere, Family::V4), ["10.0.0.1:32768"]);
     assert!(Arc::ptr_eq(before.ruleset(View::Node).unwrap(), more.ruleset(View::Node).unwrap()));
     let after = mesh.advance(inputs(&all));
@@ -313,7 +316,7 @@ fn arbitrary() -> impl Strategy<Value = Vec<Endpoint>> {
         1u8..9,
         prop::sample::select(&PROTOCOLS[..]),
         prop::sample::select(&ALIASES[..]),
-        prop::sample::select(&State::ALL[..]),
+        prop::sample::select(&EndpointState::ALL[..]),
         any::<bool>(),
         0..4_usize,
     );
@@ -340,7 +343,7 @@ proptest! {
         let mut last = Desired::default();
         let inputs = |(endpoints, elsewhere): &(Vec<Endpoint>, bool)| {
             let views = [View::Node, View::Elsewhere].into_iter().take(if *elsewhere { 2 } else { 1 });
-            Inputs { views: views.collect(), ..inputs(endpoints) }
+             MeshSnapshot { views: views.collect(), ..inputs(endpoints) }
         };
         for step in &steps {
             last = mesh.advance(inputs(step));

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{EndpointAddresses, EndpointId, L4, ServiceId, Weight};
 
-fn endpoint(n: u8, state: State, zone: Option<&str>) -> Arc<Endpoint> {
+fn endpoint(n: u8, state: EndpointState, zone: Option<&str>) -> Arc<Endpoint> {
     let port = NonZeroU16::new(8080).unwrap();
     Arc::new(Endpoint {
         service: ServiceId { namespace: "prod".parse().unwrap(), name: "orders".parse().unwrap() },
@@ -27,7 +27,7 @@ fn endpoint(n: u8, state: State, zone: Option<&str>) -> Arc<Endpoint> {
 }
 
 fn held_back(n: u8, zone: Option<&str>) -> Arc<Endpoint> {
-    Arc::new(Endpoint { last_resort: true, ..Endpoint::clone(&endpoint(n, State::Draining, zone)) })
+    Arc::new(Endpoint { last_resort: true, ..Endpoint::clone(&endpoint(n, EndpointState::Draining, zone)) })
 }
 
 fn chosen(endpoints: &[Arc<Endpoint>], ejected: &[u8], locality: Locality) -> Vec<u8> {
@@ -52,9 +52,10 @@ fn chosen(endpoints: &[Arc<Endpoint>], ejected: &[u8], locality: Locality) -> Ve
 
 #[test]
 fn the_healthy_serve_then_those_that_once_were_and_never_the_others() {
-    use State::*;
-    let all = |states: &[State]| (1..).zip(states).map(|(n, &state)| endpoint(n, state, None)).collect::<Vec<_>>();
-    let pick = |states: &[State]| chosen(&all(states), &[], Locality::None);
+    use EndpointState::*;
+    let all =
+        |states: &[EndpointState]| (1..).zip(states).map(|(n, &state)| endpoint(n, state, None)).collect::<Vec<_>>();
+    let pick = |states: &[EndpointState]| chosen(&all(states), &[], Locality::None);
     assert_eq!(pick(&[Healthy, Unhealthy, Starting, Draining, Healthy]), [1, 5]);
     assert_eq!(pick(&[Unhealthy, Starting, Draining]), [1]);
     assert!(pick(&[Starting, Draining]).is_empty());
@@ -64,11 +65,11 @@ fn the_healthy_serve_then_those_that_once_were_and_never_the_others() {
 fn one_turn_at_a_time_serves_whoever_else_is_there_near_or_far_ejected_or_not() {
     // In the order of their turns, two of a kind, the first of them near; the last two kinds have no turn.
     let kinds = |n: u8, zone| match n / 2 {
-        0 => endpoint(n, State::Healthy, zone),
+        0 => endpoint(n, EndpointState::Healthy, zone),
         1 => held_back(n, zone),
-        2 => endpoint(n, State::Unhealthy, zone),
-        3 => endpoint(n, State::Starting, zone),
-        _ => endpoint(n, State::Draining, zone),
+        2 => endpoint(n, EndpointState::Unhealthy, zone),
+        3 => endpoint(n, EndpointState::Starting, zone),
+        _ => endpoint(n, EndpointState::Draining, zone),
     };
     for there in 0u16..1 << 10 {
         let numbers: Vec<u8> = (0..10).filter(|n| there >> n & 1 == 1).collect();
@@ -95,23 +96,23 @@ fn one_turn_at_a_time_serves_whoever_else_is_there_near_or_far_ejected_or_not() 
 fn to_be_a_last_resort_means_nothing_unless_it_drains() {
     let marked = |state| Arc::new(Endpoint { state, ..Endpoint::clone(&held_back(1, None)) });
     let beside = |state, other| chosen(&[marked(state), endpoint(2, other, None)], &[], Locality::None);
-    assert_eq!(beside(State::Healthy, State::Healthy), [1, 2]);
-    assert_eq!(beside(State::Unhealthy, State::Unhealthy), [1, 2]);
-    assert_eq!(beside(State::Unhealthy, State::Healthy), [2]);
-    assert!(beside(State::Starting, State::Starting).is_empty());
-    assert!(beside(State::Ejected, State::Starting).is_empty());
+    assert_eq!(beside(EndpointState::Healthy, EndpointState::Healthy), [1, 2]);
+    assert_eq!(beside(EndpointState::Unhealthy, EndpointState::Unhealthy), [1, 2]);
+    assert_eq!(beside(EndpointState::Unhealthy, EndpointState::Healthy), [2]);
+    assert!(beside(EndpointState::Starting, EndpointState::Starting).is_empty());
+    assert!(beside(EndpointState::Ejected, EndpointState::Starting).is_empty());
 }
 
 #[test]
 fn one_that_is_held_back_is_shown_as_draining_while_it_serves() {
     let judged = judge(&[held_back(1, None)], &Ejections::new());
     let chosen = select(&judged, |_| true, None, Locality::None);
-    assert_eq!((judged[0].state, chosen.len()), (State::Draining, 1));
+    assert_eq!((judged[0].state, chosen.len()), (EndpointState::Draining, 1));
 }
 
 #[test]
 fn at_most_half_are_ejected_the_longest_first() {
-    let five: Vec<_> = (1..=5).map(|n| endpoint(n, State::Healthy, None)).collect();
+    let five: Vec<_> = (1..=5).map(|n| endpoint(n, EndpointState::Healthy, None)).collect();
     assert_eq!(chosen(&five, &[4, 2], Locality::None), [1, 3, 5]);
     assert_eq!(chosen(&five, &[5, 4, 3, 2, 1], Locality::None), [1, 2, 3]);
     assert_eq!(chosen(&five[..1], &[1], Locality::None), [1]);
@@ -120,16 +121,19 @@ fn at_most_half_are_ejected_the_longest_first() {
 #[test]
 fn the_own_zone_is_preferred_while_any_of_it_serves() {
     let near = |state| endpoint(1, state, Some("a"));
-    let far = endpoint(2, State::Healthy, Some("b"));
-    assert_eq!(chosen(&[near(State::Healthy), far.clone()], &[], Locality::PreferZone), [1]);
-    assert_eq!(chosen(&[near(State::Healthy), far.clone()], &[], Locality::None), [1, 2]);
-    assert_eq!(chosen(&[near(State::Unhealthy), far.clone()], &[], Locality::PreferZone), [2]);
-    assert_eq!(chosen(&[near(State::Healthy), far], &[1], Locality::PreferZone), [2]);
+    let far = endpoint(2, EndpointState::Healthy, Some("b"));
+    assert_eq!(chosen(&[near(EndpointState::Healthy), far.clone()], &[], Locality::PreferZone), [1]);
+    assert_eq!(chosen(&[near(EndpointState::Healthy), far.clone()], &[], Locality::None), [1, 2]);
+    assert_eq!(chosen(&[near(EndpointState::Unhealthy), far.clone()], &[], Locality::PreferZone), [2]);
+    assert_eq!(chosen(&[near(EndpointState::Healthy), far], &[1], Locality::PreferZone), [2]);
 }
 
 #[test]
 fn who_cannot_be_reached_serves_nobody_and_holds_nobody_up() {
-    let judged = judge(&[endpoint(1, State::Healthy, None), endpoint(2, State::Unhealthy, None)], &Ejections::new());
+    let judged = judge(
+        &[endpoint(1, EndpointState::Healthy, None), endpoint(2, EndpointState::Unhealthy, None)],
+        &Ejections::new(),
+    );
     let second = |endpoint: &Endpoint| endpoint.addresses == EndpointAddresses::on_bridge("10.0.0.2:8080");
     assert_eq!(select(&judged, second, None, Locality::None), [1], "the healthy one is none for these clients");
     assert!(select(&judged, |_| false, None, Locality::None).is_empty());
@@ -138,18 +142,18 @@ fn who_cannot_be_reached_serves_nobody_and_holds_nobody_up() {
 proptest! {
     #[test]
     fn an_unhealthy_endpoint_never_serves_while_a_healthy_one_is_left(
-        states in prop::collection::vec(prop::sample::select(&State::ALL[..]), 0..20),
+        states in prop::collection::vec(prop::sample::select(&EndpointState::ALL[..]), 0..20),
         ejected in prop::collection::vec(1u8..20, 0..20),
     ) {
         let endpoints: Vec<_> = (1..).zip(&states).map(|(n, &state)| endpoint(n, state, None)).collect();
         let chosen = chosen(&endpoints, &ejected, Locality::PreferZone);
         let state = |n: &u8| states[usize::from(*n) - 1];
-        let healthy = states.iter().filter(|&&s| s == State::Healthy).count();
+        let healthy = states.iter().filter(|&&s| s == EndpointState::Healthy).count();
         if healthy > 0 {
-            prop_assert!(chosen.iter().all(|n| state(n) == State::Healthy));
+            prop_assert!(chosen.iter().all(|n| state(n) == EndpointState::Healthy));
             prop_assert!(chosen.len() >= healthy.div_ceil(2));
         } else {
-            prop_assert!(chosen.iter().all(|n| state(n) == State::Unhealthy));
+            prop_assert!(chosen.iter().all(|n| state(n) == EndpointState::Unhealthy));
         }
     }
 }

@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::config::{Backend, Locality};
 use crate::model::{
-    Containers, Ejections, Endpoint, EndpointAddresses, EndpointId, L4, Rulesets, State, View, VipRanges, Weight,
+    Containers, Ejections, Endpoint, EndpointAddresses, EndpointId, EndpointState, L4, Rulesets, View, VipRanges,
+    Weight,
 };
 
 fn settings() -> MeshSettings {
@@ -34,7 +35,7 @@ fn orders() -> Endpoints {
         task: "t".into(),
         container: "c".into(),
         started_ms: 0,
-        state: State::Healthy,
+        state: EndpointState::Healthy,
         last_resort: false,
         reason: "".into(),
     };
@@ -49,12 +50,13 @@ async fn nothing_is_published_before_every_source_has_spoken_and_vips_outlive_a_
     let (node_tx, node_rx) = watch::channel(None);
     let (containers, containers_rx) = watch::channel(None);
     let (_resolvers, resolvers) = watch::channel(["10.0.0.2:53".parse().unwrap(), "[::1]:53".parse().unwrap()].into());
-    let feeds = Feeds { catalog: catalog_rx, ejections, node: node_rx, containers: containers_rx, resolvers };
+    let inputs = MeshInputs { catalog: catalog_rx, ejections, node: node_rx, containers: containers_rx, resolvers };
     let (desired, mut desired_rx) = watch::channel(None);
     let (rulesets, rulesets_rx) = watch::channel(None);
     let stop = CancellationToken::new();
     let state_dir = dir.path().join("state");
-    let task = tokio::spawn(run(settings(), state_dir.clone(), feeds, Outputs { desired, rulesets }, stop.clone()));
+    let task =
+        tokio::spawn(run(settings(), state_dir.clone(), inputs, MeshOutputs { desired, rulesets }, stop.clone()));
 
     catalog.send_replace(Some(orders()));
     containers.send_replace(Some(Containers::default()));

@@ -15,8 +15,8 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::codec::length_delimited::{Builder, LengthDelimitedCodec};
 use tracing::debug;
 
-use super::Transport;
-use super::message::{self, Asked, MAX_UDP_ANSWER};
+use super::message::{self, MAX_UDP_ANSWER, ParsedQuery};
+use super::transport::Transport;
 use crate::model::NameServers;
 
 /// How long one server may take.
@@ -31,7 +31,7 @@ const ROUNDS: usize = 2;
 pub(super) const MAX_TCP: usize = u16::MAX as usize;
 
 /// An upstream's answer, under the client's id, and its response code.
-pub(super) type Answer = (Vec<u8>, ResponseCode);
+pub(super) type UpstreamAnswer = (Vec<u8>, ResponseCode);
 
 /// The way to the upstream servers.
 #[derive(Debug)]
@@ -53,7 +53,12 @@ impl Forwarder {
 
     /// Asks one server after the other. When some only said that they cannot answer, the first such answer; `None`
     /// when all kept silent.
-    pub(super) async fn ask(&self, transport: Transport, asked: &Asked, query: &mut [u8]) -> Option<Answer> {
+    pub(super) async fn ask(
+        &self,
+        transport: Transport,
+        asked: &ParsedQuery,
+        query: &mut [u8],
+    ) -> Option<UpstreamAnswer> {
         let servers = self.servers.borrow().clone();
         let deadline = Instant::now() + TOTAL;
         let mut refusal = None;
@@ -79,9 +84,9 @@ impl Forwarder {
         &self,
         transport: Transport,
         server: SocketAddr,
-        asked: &Asked,
+        asked: &ParsedQuery,
         query: &mut [u8],
-    ) -> io::Result<Answer> {
+    ) -> io::Result<UpstreamAnswer> {
         let id = rand::random();
         message::set_id(query, id);
         let (mut answer, code) = match transport {
@@ -92,7 +97,13 @@ impl Forwarder {
         Ok((answer, code))
     }
 
-    async fn over_udp(&self, server: SocketAddr, asked: &Asked, id: u16, query: &[u8]) -> io::Result<Answer> {
+    async fn over_udp(
+        &self,
+        server: SocketAddr,
+        asked: &ParsedQuery,
+        id: u16,
+        query: &[u8],
+    ) -> io::Result<UpstreamAnswer> {
         let socket = self.socket(server, Type::DGRAM)?;
         // Connected: the kernel picks a random port and lets only this server's datagrams in.
         socket.connect(&server.into())?;
@@ -116,7 +127,13 @@ impl Forwarder {
         }
     }
 
-    async fn over_tcp(&self, server: SocketAddr, asked: &Asked, id: u16, query: &[u8]) -> io::Result<Answer> {
+    async fn over_tcp(
+        &self,
+        server: SocketAddr,
+        asked: &ParsedQuery,
+        id: u16,
+        query: &[u8],
+    ) -> io::Result<UpstreamAnswer> {
         let socket = TcpSocket::from_std_stream(self.socket(server, Type::STREAM)?.into());
         let mut frames = framing(MAX_TCP).new_framed(socket.connect(server).await?);
         frames.send(query).await?;

@@ -2,9 +2,9 @@
 
 use hickory_proto::op::{Message, MessageType, ResponseCode};
 
-use super::Transport;
-use super::message::{Asked, MAX_UDP_ANSWER, Verdict, decide, set_id};
-use super::metrics::Kind;
+use super::message::{MAX_UDP_ANSWER, ParsedQuery, QueryDecision, decide, set_id};
+use super::metrics::AnswerKind;
+use super::transport::Transport;
 use crate::model::{DualStack, Names};
 
 /// What every client takes over UDP (RFC 1035 4.2.1).
@@ -20,20 +20,20 @@ pub fn dns(bytes: &[u8]) {
     as_query(bytes, None);
     // "www.example.", type A.
     let question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x03www\x07example\0\0\x01\0\x01";
-    if let Verdict::Forward(asked) = decide(question, Some(&names)) {
+    if let QueryDecision::Forward(asked) = decide(question, Some(&names)) {
         as_answer(&asked, bytes);
     }
 }
 
 fn as_query(bytes: &[u8], names: Option<&Names>) {
     let asked = match decide(bytes, names) {
-        Verdict::Ignore => return,
-        Verdict::Reply(reply, kind, code) => {
-            assert!(kind == Kind::Refused || (kind == Kind::Mesh && names.is_some()), "{kind:?}");
+        QueryDecision::Ignore => return,
+        QueryDecision::Reply(reply, kind, code) => {
+            assert!(kind == AnswerKind::Refused || (kind == AnswerKind::Mesh && names.is_some()), "{kind:?}");
             assert!(is_answer(&reply, bytes, code), "{reply:?} answers {bytes:?}");
             return;
         }
-        Verdict::Lease(asked) | Verdict::Forward(asked) => asked,
+        QueryDecision::Lease(asked) | QueryDecision::Forward(asked) => asked,
     };
     assert_eq!(asked.id().to_be_bytes(), *bytes.first_chunk().unwrap_or(&[0; 2]));
     let bare = asked.bare(ResponseCode::ServFail).unwrap_or_default();
@@ -56,7 +56,7 @@ fn is_answer(reply: &[u8], query: &[u8], code: ResponseCode) -> bool {
         && message.queries.len() <= 1
 }
 
-fn as_answer(asked: &Asked, bytes: &[u8]) {
+fn as_answer(asked: &ParsedQuery, bytes: &[u8]) {
     let id = asked.id();
     let mut answer = bytes.to_vec();
     set_id(&mut answer, id);

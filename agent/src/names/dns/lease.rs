@@ -1,7 +1,6 @@
 //! Fail open: the kernel captures containers' queries only while a lease lasts, and the lease is renewed only after the
 //! resolver has answered a real query of our own, over the listeners that the containers' queries reach.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -18,7 +17,9 @@ use tracing::{info, warn};
 
 use super::forward::framing;
 use super::message::LEASE_NAME;
-use super::{State, Transport};
+use super::resolver_state::ResolverState;
+use super::transport::Transport;
+use crate::model::publish::change;
 use crate::model::{AliasName, Family, error_chain};
 
 /// How often the lease is renewed. Three attempts fit the 5 s that it lasts.
@@ -42,7 +43,7 @@ pub trait Lease: Send {
 
 /// Why the lease was not renewed.
 #[derive(Debug, thiserror::Error)]
-enum Fault<E: std::error::Error + 'static> {
+enum LeaseError<E: std::error::Error + 'static> {
     /// Our own query got no answer, or not the right one.
     #[error("the resolver does not answer over {transport}")]
     Deaf { transport: Transport, source: io::Error },
@@ -54,15 +55,6 @@ enum Fault<E: std::error::Error + 'static> {
     Late,
 }
 
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Udp => "UDP",
-            Self::Tcp => "TCP",
-        })
-    }
-}
-
 /// Asks the resolver whether it works.
 pub(super) trait Probe {
     /// Asks once; an error when the answer is missing or wrong.
@@ -70,7 +62,7 @@ pub(super) trait Probe {
 }
 
 /// Renews the lease at once and then from time to time, for as long as the probe is answered. Never returns.
-pub(super) async fn keep<P: Probe, L: Lease>(probe: P, mut lease: L, state: &watch::Sender<State>) {
+pub(super) async fn keep<P: Probe, L: Lease>(probe: P, mut lease: L, state: &watch::Sender<ResolverState>) {
     let mut ticks = time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut renewed = 0_u32;
@@ -84,34 +76,32 @@ pub(super) async fn keep<P: Probe, L: Lease>(probe: P, mut lease: L, state: &wat
             held = Some(outcome.is_ok());
             note(state, outcome.is_ok());
             match &outcome {
-                Ok(()) => info!("containers' DNS queries are answered here"),
+                Ok(()) => info!("DNS capture lease renewed; containers' DNS queries are answered here"),
                 Err(fault) => {
                     let error = error_chain(fault);
-                    warn!(%error, "lease on containers' DNS queries not renewed; they go to their own servers");
+                    warn!(%error, "DNS capture lease not renewed; containers' DNS queries go to their own name servers");
                 }
             }
         }
     }
 }
 
-async fn turn<P: Probe, L: Lease>(probe: &P, lease: &mut L, tcp: bool) -> Result<(), Fault<L::Error>> {
+async fn turn<P: Probe, L: Lease>(probe: &P, lease: &mut L, tcp: bool) -> Result<(), LeaseError<L::Error>> {
     for transport in [Transport::Udp, Transport::Tcp] {
         if transport == Transport::Udp || tcp {
             let asked = timeout(PATIENCE, probe.ask(transport)).await;
             let answered = asked.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-            answered.map_err(|source| Fault::Deaf { transport, source })?;
+            answered.map_err(|source| LeaseError::Deaf { transport, source })?;
         }
     }
-    timeout(PATIENCE, lease.renew()).await.map_err(|_| Fault::Late)?.map_err(Fault::Renewal)
+    timeout(PATIENCE, lease.renew()).await.map_err(|_| LeaseError::Late)?.map_err(LeaseError::Renewal)
 }
 
-fn note(state: &watch::Sender<State>, now: bool) {
-    state.send_if_modified(|state| match state {
-        State::Listening { leased, .. } if *leased != now => {
+fn note(state: &watch::Sender<ResolverState>, now: bool) {
+    change(state, |state| {
+        if let ResolverState::Listening { leased, .. } = state {
             *leased = now;
-            true
         }
-        _ => false,
     });
 }
 

@@ -16,8 +16,11 @@ use tracing::{debug, info, warn};
 
 use super::forward::{MAX_TCP, framing};
 use super::message::MAX_QUERY;
+use super::resolver_state::ResolverState;
 use super::responder::{Outcome, Responder};
-use super::{State, Transport};
+use super::transport::Transport;
+use crate::clients::backoff::Backoff;
+use crate::model::publish;
 
 /// How long a TCP client may keep a connection without a query, or leave an answer unread.
 const IDLE: Duration = Duration::from_secs(5);
@@ -25,8 +28,8 @@ const IDLE: Duration = Duration::from_secs(5);
 const PIPELINED: usize = 16;
 /// How long to wait after a socket error that would otherwise come again at once (no memory, no descriptors).
 const BREATH: Duration = Duration::from_millis(50);
-/// Longest time between two attempts to bind.
-const LONGEST_DELAY: Duration = Duration::from_secs(1);
+/// Between two attempts to bind.
+const BIND_AGAIN: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
 
 /// Both listeners, on one address and port.
 #[derive(Debug)]
@@ -36,24 +39,22 @@ pub(super) struct Sockets {
 }
 
 /// Binds, as often as it takes: the address appears only when the dataplane has made it.
-pub(super) async fn bind(listen: SocketAddr, state: &watch::Sender<State>) -> (Sockets, SocketAddr) {
-    let mut delay = Duration::from_millis(20);
+pub(super) async fn bind(listen: SocketAddr, state: &watch::Sender<ResolverState>) -> (Sockets, SocketAddr) {
+    let mut delays = BIND_AGAIN.delays();
     loop {
         let error = match bind_both(listen).await {
             Ok((sockets, address)) => {
-                info!(%address, "listening for DNS queries");
-                state.send_replace(State::Listening { address, leased: false });
+                info!(%address, "resolver listens for DNS queries");
+                state.send_replace(ResolverState::Listening { address, leased: false });
                 return (sockets, address);
             }
             Err(error) => error,
         };
-        let failing = State::Failing { listen, error: error.to_string().into() };
-        if *state.borrow() != failing {
-            warn!(%listen, %error, "cannot listen for DNS queries yet");
-            state.send_replace(failing);
+        let failing = ResolverState::Failing { listen, error: error.to_string().into() };
+        if publish(state, failing, PartialEq::eq) {
+            warn!(%listen, %error, "resolver cannot listen for DNS queries; trying again");
         }
-        sleep(delay).await;
-        delay = (delay * 2).min(LONGEST_DELAY);
+        sleep(delays.wait()).await;
     }
 }
 
@@ -113,11 +114,11 @@ pub(super) async fn tcp(listener: TcpListener, responder: &Arc<Responder>) {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, client)) => {
-                if let Some(pass) = responder.connection(client.ip()) {
+                if let Some(permit) = responder.connection(client.ip()) {
                     let responder = Arc::clone(responder);
                     connections.spawn(async move {
                         converse(stream, client.ip(), &responder).await;
-                        drop(pass);
+                        drop(permit);
                     });
                 }
             }

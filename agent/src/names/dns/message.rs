@@ -7,8 +7,8 @@ use hickory_proto::rr::rdata::{A, AAAA, SOA};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::{BinDecodable, BinDecoder};
 
-use super::Transport;
-use super::metrics::Kind;
+use super::metrics::AnswerKind;
+use super::transport::Transport;
 use crate::model::{AliasName, DualStack, Family, Names};
 
 /// The name that only the lease asks for: NOERROR when names are known and others' can be forwarded, else SERVFAIL.
@@ -29,33 +29,33 @@ const ANNOUNCED: u16 = 1232;
 
 /// What to do with a message that came.
 #[derive(Debug)]
-pub(super) enum Verdict {
+pub(super) enum QueryDecision {
     /// Nothing: it is no query, or too broken to be answered.
     Ignore,
     /// Send these bytes, and count them so.
-    Reply(Vec<u8>, Kind, ResponseCode),
+    Reply(Vec<u8>, AnswerKind, ResponseCode),
     /// Tell the lease whether the resolver is any good. Not counted.
-    Lease(Asked),
+    Lease(ParsedQuery),
     /// Ask an upstream server.
-    Forward(Asked),
+    Forward(ParsedQuery),
 }
 
 /// A query that was understood.
 #[derive(Debug, Clone)]
-pub(super) struct Asked {
+pub(super) struct ParsedQuery {
     header: Metadata,
     question: Query,
     edns: Option<Edns>,
 }
 
 /// Decides from the names known now; `None` before the mesh's first snapshot.
-pub(super) fn decide(bytes: &[u8], names: Option<&Names>) -> Verdict {
+pub(super) fn decide(bytes: &[u8], names: Option<&Names>) -> QueryDecision {
     let mut decoder = BinDecoder::new(bytes);
-    let Ok(header) = Header::read(&mut decoder) else { return Verdict::Ignore };
+    let Ok(header) = Header::read(&mut decoder) else { return QueryDecision::Ignore };
     if header.message_type == MessageType::Response {
-        return Verdict::Ignore;
+        return QueryDecision::Ignore;
     }
-    let refuse = |code| reply(&response(&header, None, None, code), Kind::Refused);
+    let refuse = |code| reply(&response(&header, None, None, code), AnswerKind::Refused);
     if header.op_code != OpCode::Query {
         return refuse(ResponseCode::NotImp);
     }
@@ -66,25 +66,25 @@ pub(super) fn decide(bytes: &[u8], names: Option<&Names>) -> Verdict {
     let Ok(question) = Query::read(&mut decoder) else { return refuse(ResponseCode::FormErr) };
     let whole = Message::from_vec(bytes);
     let edns = whole.as_ref().ok().and_then(|message| message.edns.clone());
-    let asked = Asked { header: header.metadata, question, edns };
+    let asked = ParsedQuery { header: header.metadata, question, edns };
 
     if matches!(asked.question.query_type, RecordType::AXFR | RecordType::IXFR) {
         // A transfer is many messages, which a relay of one answer would cut short.
-        return asked.reply(ResponseCode::Refused, Kind::Refused);
+        return asked.reply(ResponseCode::Refused, AnswerKind::Refused);
     }
-    let Some(alias) = alias(&asked.question) else { return Verdict::Forward(asked) };
+    let Some(alias) = alias(&asked.question) else { return QueryDecision::Forward(asked) };
     if alias.as_str() == LEASE_NAME {
-        return Verdict::Lease(asked);
+        return QueryDecision::Lease(asked);
     }
-    let Some(&vips) = names.and_then(|names| names.get(&alias)) else { return Verdict::Forward(asked) };
+    let Some(&vips) = names.and_then(|names| names.get(&alias)) else { return QueryDecision::Forward(asked) };
     match (&whole, &asked.edns) {
-        (Err(_), _) => asked.reply(ResponseCode::FormErr, Kind::Refused),
-        (_, Some(edns)) if edns.version() > 0 => asked.reply(ResponseCode::BADVERS, Kind::Refused),
-        _ => reply(&asked.mesh_answer(vips), Kind::Mesh),
+        (Err(_), _) => asked.reply(ResponseCode::FormErr, AnswerKind::Refused),
+        (_, Some(edns)) if edns.version() > 0 => asked.reply(ResponseCode::BADVERS, AnswerKind::Refused),
+        _ => reply(&asked.mesh_answer(vips), AnswerKind::Mesh),
     }
 }
 
-impl Asked {
+impl ParsedQuery {
     /// The answer for a mesh name: a zone of its own, with an SOA and an address record of each family at its top.
     fn mesh_answer(&self, vips: DualStack) -> Message {
         let name = &self.question.name;
@@ -113,7 +113,7 @@ impl Asked {
         response(&self.header, Some(&self.question), self.edns.as_ref(), code)
     }
 
-    fn reply(&self, code: ResponseCode, kind: Kind) -> Verdict {
+    fn reply(&self, code: ResponseCode, kind: AnswerKind) -> QueryDecision {
         reply(&self.response(code), kind)
     }
 
@@ -204,9 +204,9 @@ fn response(header: &Metadata, question: Option<&Query>, edns: Option<&Edns>, co
     message
 }
 
-fn reply(message: &Message, kind: Kind) -> Verdict {
+fn reply(message: &Message, kind: AnswerKind) -> QueryDecision {
     let code = message.metadata.response_code;
-    message.to_vec().map_or(Verdict::Ignore, |bytes| Verdict::Reply(bytes, kind, code))
+    message.to_vec().map_or(QueryDecision::Ignore, |bytes| QueryDecision::Reply(bytes, kind, code))
 }
 
 #[cfg(test)]

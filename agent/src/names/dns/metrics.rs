@@ -9,7 +9,7 @@ use prometheus_client::registry::Registry;
 
 /// Who decided what a query was answered with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) enum Kind {
+pub(super) enum AnswerKind {
     /// The mesh's names.
     Mesh,
     /// An upstream server.
@@ -22,7 +22,7 @@ pub(super) enum Kind {
     Overload,
 }
 
-impl EncodeLabelValue for Kind {
+impl EncodeLabelValue for AnswerKind {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         let text = match self {
             Self::Mesh => "mesh",
@@ -63,29 +63,29 @@ impl EncodeLabelValue for Rcode {
 /// The labels of one count.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
-    kind: Kind,
+    kind: AnswerKind,
     rcode: Rcode,
 }
 
 /// The resolver's metrics. Clones count together.
 #[derive(Debug, Clone, Default)]
-pub struct Metrics {
+pub struct ResolverMetrics {
     queries: Family<Labels, Counter>,
 }
 
-impl Metrics {
+impl ResolverMetrics {
     /// Registers `dns_queries_total{kind,rcode}`; the registry adds the program's prefix.
     pub fn register(&self, registry: &mut Registry) {
         let help = "DNS queries answered, by who decided and with which response code";
         registry.register("dns_queries", help, self.queries.clone());
     }
 
-    pub(super) fn count(&self, kind: Kind, code: ResponseCode) {
+    pub(super) fn count(&self, kind: AnswerKind, code: ResponseCode) {
         self.queries.get_or_create(&Labels { kind, rcode: code.into() }).inc();
     }
 
     #[cfg(test)]
-    pub(super) fn get(&self, kind: Kind, code: ResponseCode) -> u64 {
+    pub(super) fn get(&self, kind: AnswerKind, code: ResponseCode) -> u64 {
         self.queries.get_or_create(&Labels { kind, rcode: code.into() }).get()
     }
 

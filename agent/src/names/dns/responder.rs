@@ -6,11 +6,11 @@ use std::sync::Arc;
 use hickory_proto::op::ResponseCode;
 use tokio::sync::watch;
 
-use super::Transport;
-use super::bound::{Bound, Pass};
 use super::forward::Forwarder;
-use super::message::{self, Asked, Verdict};
-use super::metrics::{Kind, Metrics};
+use super::limit::{ClientLimit, Permit};
+use super::message::{self, ParsedQuery, QueryDecision};
+use super::metrics::{AnswerKind, ResolverMetrics};
+use super::transport::Transport;
 use crate::model::Names;
 
 /// How many queries are forwarded at a time, for everyone and for one client.
@@ -23,9 +23,9 @@ const CONNECTIONS: (usize, usize) = (128, 32);
 pub(super) struct Responder {
     names: watch::Receiver<Option<Names>>,
     forwarder: Forwarder,
-    metrics: Metrics,
-    forwarded: Bound,
-    connections: Bound,
+    metrics: ResolverMetrics,
+    forwarded: ClientLimit,
+    connections: ClientLimit,
 }
 
 /// What becomes of a query.
@@ -40,13 +40,18 @@ pub(super) enum Outcome {
 }
 
 impl Responder {
-    pub(super) fn new(names: watch::Receiver<Option<Names>>, forwarder: Forwarder, metrics: Metrics) -> Self {
-        let bound = |(total, each)| Bound::new(total, each);
-        Self { names, forwarder, metrics, forwarded: bound(FORWARDED), connections: bound(CONNECTIONS) }
+    pub(super) fn new(names: watch::Receiver<Option<Names>>, forwarder: Forwarder, metrics: ResolverMetrics) -> Self {
+        let limit = |(total, each)| ClientLimit::new(total, each);
+        Self { names, forwarder, metrics, forwarded: limit(FORWARDED), connections: limit(CONNECTIONS) }
+    }
+
+    /// Waits until every query that was forwarded has its answer.
+    pub(super) async fn idle(&self) {
+        self.forwarded.idle().await;
     }
 
     /// Room for one more TCP connection of this client.
-    pub(super) fn connection(&self, client: IpAddr) -> Option<Pass> {
+    pub(super) fn connection(&self, client: IpAddr) -> Option<Permit> {
         self.connections.enter(client)
     }
 
@@ -54,27 +59,27 @@ impl Responder {
     pub(super) fn receive(self: &Arc<Self>, transport: Transport, bytes: &[u8], client: IpAddr) -> Outcome {
         let names = self.names.borrow().clone();
         match message::decide(bytes, names.as_ref()) {
-            Verdict::Ignore => Outcome::Silence,
-            Verdict::Reply(bytes, kind, code) => {
+            QueryDecision::Ignore => Outcome::Silence,
+            QueryDecision::Reply(bytes, kind, code) => {
                 self.metrics.count(kind, code);
                 Outcome::Reply(bytes)
             }
-            Verdict::Lease(asked) => {
+            QueryDecision::Lease(asked) => {
                 let good = names.is_some() && self.forwarder.able();
                 let code = if good { ResponseCode::NoError } else { ResponseCode::ServFail };
                 asked.bare(code).map_or(Outcome::Silence, Outcome::Reply)
             }
-            Verdict::Forward(asked) => match self.forwarded.enter(client) {
-                Some(pass) => {
+            QueryDecision::Forward(asked) => match self.forwarded.enter(client) {
+                Some(permit) => {
                     let query = bytes.to_vec();
-                    Outcome::Relay(Relay { responder: Arc::clone(self), transport, asked, query, _pass: pass })
+                    Outcome::Relay(Relay { responder: Arc::clone(self), transport, asked, query, _permit: permit })
                 }
-                None => self.fail(&asked, Kind::Overload).map_or(Outcome::Silence, Outcome::Reply),
+                None => self.fail(&asked, AnswerKind::Overload).map_or(Outcome::Silence, Outcome::Reply),
             },
         }
     }
 
-    fn fail(&self, asked: &Asked, kind: Kind) -> Option<Vec<u8>> {
+    fn fail(&self, asked: &ParsedQuery, kind: AnswerKind) -> Option<Vec<u8>> {
         self.metrics.count(kind, ResponseCode::ServFail);
         asked.bare(ResponseCode::ServFail)
     }
@@ -85,9 +90,9 @@ impl Responder {
 pub(super) struct Relay {
     responder: Arc<Responder>,
     transport: Transport,
-    asked: Asked,
+    asked: ParsedQuery,
     query: Vec<u8>,
-    _pass: Pass,
+    _permit: Permit,
 }
 
 impl Relay {
@@ -96,10 +101,10 @@ impl Relay {
         let Self { responder, transport, asked, query, .. } = &mut self;
         match responder.forwarder.ask(*transport, asked, query).await {
             Some((answer, code)) => {
-                responder.metrics.count(Kind::Forwarded, code);
+                responder.metrics.count(AnswerKind::Forwarded, code);
                 asked.fit(*transport, answer, code)
             }
-            None => responder.fail(asked, Kind::Unanswered),
+            None => responder.fail(asked, AnswerKind::Unanswered),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! the clock at a standstill: an answer that comes then has waited for nobody.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
@@ -13,10 +14,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UdpSocket};
 use tokio::time::{Instant, timeout};
 
-use super::metrics::Kind;
+use super::metrics::AnswerKind;
+use super::transport::Transport;
 use super::*;
+use crate::config::Auto;
 use crate::frozen_clock::FrozenClock;
-use crate::model::DualStack;
+use crate::model::{DualStack, VipRanges};
 
 /// For what must come; no promise.
 const LONG: Duration = Duration::from_secs(60);
@@ -27,12 +30,12 @@ const IDLE: Duration = Duration::from_secs(5);
 /// More than lies between two renewals of the lease.
 const RENEWED: Duration = Duration::from_secs(2);
 
-type Seen = Vec<(Transport, Vec<u8>)>;
+type Received = Vec<(Transport, Vec<u8>)>;
 
 /// An upstream server that answers as told and remembers what it was asked.
 struct Upstream {
     address: SocketAddr,
-    seen: watch::Receiver<Seen>,
+    seen: watch::Receiver<Received>,
 }
 
 impl Upstream {
@@ -53,7 +56,7 @@ async fn upstream(reply: impl Fn(Transport, &[u8]) -> Vec<Vec<u8>> + Send + Sync
         }
     };
     let address = tcp.local_addr().unwrap();
-    let (note, seen) = watch::channel(Seen::default());
+    let (note, seen) = watch::channel(Received::default());
     let answer = Arc::new(move |transport, query: &[u8]| {
         note.send_modify(|seen| seen.push((transport, query.to_vec())));
         reply(transport, query)
@@ -98,8 +101,8 @@ fn response(query: &[u8], edit: impl FnOnce(&mut Message)) -> Vec<u8> {
 struct Resolver {
     address: SocketAddr,
     names: watch::Sender<Option<Names>>,
-    metrics: Metrics,
-    state: watch::Receiver<State>,
+    metrics: ResolverMetrics,
+    state: watch::Receiver<ResolverState>,
     renewals: watch::Receiver<u32>,
 }
 
@@ -114,8 +117,8 @@ impl Lease for Renewals {
     }
 }
 
-fn config(servers: &[SocketAddr]) -> Config {
-    Config {
+fn config(servers: &[SocketAddr]) -> ResolverConfig {
+    ResolverConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         upstream: Auto::Set(servers.to_vec()),
         vips: VipRanges::default(),
@@ -123,11 +126,11 @@ fn config(servers: &[SocketAddr]) -> Config {
     }
 }
 
-async fn resolver(config: Config) -> Resolver {
+async fn resolver(config: ResolverConfig) -> Resolver {
     let (names, seen_names) = watch::channel(None);
-    let (state, mut seen_state) = watch::channel(State::Starting);
+    let (state, mut seen_state) = watch::channel(ResolverState::Starting);
     let (renewals, seen_renewals) = watch::channel(0);
-    let metrics = Metrics::default();
+    let metrics = ResolverMetrics::default();
     tokio::spawn(run(
         config,
         seen_names,
@@ -135,9 +138,10 @@ async fn resolver(config: Config) -> Resolver {
         metrics.clone(),
         state,
         watch::channel(NameServers::default()).1,
+        CancellationToken::new(),
     ));
-    let up = seen_state.wait_for(|state| matches!(state, State::Listening { .. })).await.unwrap().clone();
-    let State::Listening { address, .. } = up else { panic!("{up:?}") };
+    let up = seen_state.wait_for(|state| matches!(state, ResolverState::Listening { .. })).await.unwrap().clone();
+    let ResolverState::Listening { address, .. } = up else { panic!("{up:?}") };
     Resolver { address, names, metrics, state: seen_state, renewals: seen_renewals }
 }
 
@@ -314,7 +318,7 @@ async fn silent_servers_are_given_up_in_time() {
     };
     let (answer, ()) = tokio::join!(ask(&client, &query), given_up_twice(1));
     assert_eq!(answer.metadata.response_code, ResponseCode::ServFail);
-    assert_eq!(none.metrics.get(Kind::Unanswered, ResponseCode::ServFail), 1);
+    assert_eq!(none.metrics.get(AnswerKind::Unanswered, ResponseCode::ServFail), 1);
     assert!(begin.elapsed() < Duration::from_millis(4900), "conntrack keeps the flow for 5 s");
 
     let begin = Instant::now();
@@ -428,13 +432,13 @@ async fn overload_is_refused_at_once_and_hurts_one_client_only() {
     let foreign = query("example.com.", RecordType::A);
     assert_eq!(ask(&client, &foreign).await.metadata.response_code, ResponseCode::ServFail);
     assert_eq!(ask(&client, &query("orders.", RecordType::A)).await.answers.len(), 1, "mesh names need no room");
-    assert_eq!(resolver.metrics.get(Kind::Overload, ResponseCode::ServFail), 1);
+    assert_eq!(resolver.metrics.get(AnswerKind::Overload, ResponseCode::ServFail), 1);
 
     let other = UdpSocket::bind("127.0.0.2:0").await.unwrap();
     other.connect(resolver.address).await.unwrap();
     other.send(&foreign.to_vec().unwrap()).await.unwrap();
     silent.asked(129).await;
-    assert_eq!(resolver.metrics.get(Kind::Overload, ResponseCode::ServFail), 1, "another client has room");
+    assert_eq!(resolver.metrics.get(AnswerKind::Overload, ResponseCode::ServFail), 1, "another client has room");
 }
 
 #[tokio::test]
@@ -478,11 +482,11 @@ async fn leased_only_once_names_are_known() {
     assert_eq!(*resolver.renewals.borrow(), 0);
     resolver.publish(&[]);
     clock.advance_until(Duration::ZERO, "renewed at once", || *resolver.renewals.borrow() == 1).await;
-    let leased = |state: &State| matches!(state, State::Listening { leased: true, .. });
+    let leased = |state: &ResolverState| matches!(state, ResolverState::Listening { leased: true, .. });
     timeout(LONG, resolver.state.wait_for(leased)).await.unwrap().unwrap();
     clock.advance(RENEWED).await;
     timeout(LONG, resolver.renewals.wait_for(|count| *count == 2)).await.expect("not renewed again").unwrap();
-    let mesh = resolver.metrics.get(Kind::Mesh, ResponseCode::NoError);
+    let mesh = resolver.metrics.get(AnswerKind::Mesh, ResponseCode::NoError);
     assert_eq!(mesh, 0, "our own queries are not counted");
 }
 
@@ -493,7 +497,7 @@ async fn nothing_is_captured_that_could_not_be_forwarded() {
     let clock = FrozenClock::new();
     pass(&clock, &resolver.client().await).await;
     assert_eq!(*resolver.renewals.borrow(), 0);
-    assert!(matches!(*resolver.state.borrow(), State::Listening { leased: false, .. }));
+    assert!(matches!(*resolver.state.borrow(), ResolverState::Listening { leased: false, .. }));
 }
 
 #[tokio::test]
@@ -501,19 +505,22 @@ async fn an_address_that_is_taken_or_missing_is_tried_again() {
     let taken = UdpSocket::bind("127.0.0.9:0").await.unwrap();
     let listen = taken.local_addr().unwrap();
     let (_names, names) = watch::channel(None);
-    let (state, mut seen) = watch::channel(State::Starting);
+    let (state, mut seen) = watch::channel(ResolverState::Starting);
     let (renewals, _renewals) = watch::channel(0);
     tokio::spawn(run(
-        Config { listen, ..config(&[]) },
+        ResolverConfig { listen, ..config(&[]) },
         names,
         Renewals(renewals),
-        Metrics::default(),
+        ResolverMetrics::default(),
         state,
         watch::channel(NameServers::default()).1,
+        CancellationToken::new(),
     ));
-    let failing = seen.wait_for(|state| *state != State::Starting).await.unwrap().clone();
-    assert!(matches!(&failing, State::Failing { listen: at, error } if *at == listen && error.contains("in use")));
+    let failing = seen.wait_for(|state| *state != ResolverState::Starting).await.unwrap().clone();
+    assert!(
+        matches!(&failing, ResolverState::Failing { listen: at, error } if *at == listen && error.contains("in use"))
+    );
     drop(taken);
-    let up = seen.wait_for(|state| matches!(state, State::Listening { .. }));
+    let up = seen.wait_for(|state| matches!(state, ResolverState::Listening { .. }));
     timeout(LONG, up).await.expect("not tried again").unwrap();
 }

@@ -3,7 +3,7 @@ use super::*;
 #[tokio::test]
 async fn own_endpoints_are_the_catalog() {
     let (own, out) = watch::channel(None);
-    let Membership { mut catalog, mut source, task } = Local.join(out);
+    let RegistryOutputs { mut catalog, mut source, task } = Local.start(out);
     tokio::spawn(task);
     assert!(catalog.borrow_and_update().is_none());
     assert_eq!(source.borrow().state, SourceState::Starting);

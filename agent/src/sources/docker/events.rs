@@ -51,7 +51,7 @@ pub(super) enum EventsError {
 
 /// What happened, as far as the mesh is concerned.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Event {
+pub(super) enum DockerEvent {
     /// A container began to run.
     Started(ContainerId),
     /// A signal was sent to it; `None` where Docker does not say which.
@@ -95,29 +95,31 @@ struct Attributes {
 }
 
 /// Reads one line; `None` for an event that does not matter or cannot be read.
-pub(super) fn parse(line: &[u8]) -> Option<Event> {
+pub(super) fn parse(line: &[u8]) -> Option<DockerEvent> {
     let raw: Raw = serde_json::from_slice(line).ok()?;
     let Actor { id, attributes } = raw.actor;
     match (raw.kind.as_str(), raw.action.as_str()) {
         ("container", action) => {
             let id = container_id(&id)?;
             Some(match action {
-                "start" => Event::Started(id),
-                "kill" => Event::Killed(id, attributes.signal.as_deref().and_then(Signal::parse)),
-                "die" | "destroy" => Event::Gone(id),
-                "pause" => Event::Paused(id, true),
-                "unpause" => Event::Paused(id, false),
-                "rename" => Event::Changed(id),
+                "start" => DockerEvent::Started(id),
+                "kill" => DockerEvent::Killed(id, attributes.signal.as_deref().and_then(Signal::parse)),
+                "die" | "destroy" => DockerEvent::Gone(id),
+                "pause" => DockerEvent::Paused(id, true),
+                "unpause" => DockerEvent::Paused(id, false),
+                "rename" => DockerEvent::Changed(id),
                 other => match other.strip_prefix("health_status")?.trim_start_matches(':').trim() {
-                    "healthy" => Event::Health(id, DockerHealth::Healthy),
-                    "unhealthy" => Event::Health(id, DockerHealth::Unhealthy),
-                    "starting" => Event::Health(id, DockerHealth::Starting),
-                    _ => Event::Changed(id),
+                    "healthy" => DockerEvent::Health(id, DockerHealth::Healthy),
+                    "unhealthy" => DockerEvent::Health(id, DockerHealth::Unhealthy),
+                    "starting" => DockerEvent::Health(id, DockerHealth::Starting),
+                    _ => DockerEvent::Changed(id),
                 },
             })
         }
-        ("network", "create" | "destroy" | "remove") => Some(Event::Networks),
-        ("network", "connect" | "disconnect") => container_id(attributes.container.as_deref()?).map(Event::Changed),
+        ("network", "create" | "destroy" | "remove") => Some(DockerEvent::Networks),
+        ("network", "connect" | "disconnect") => {
+            container_id(attributes.container.as_deref()?).map(DockerEvent::Changed)
+        }
         _ => None,
     }
 }
@@ -162,7 +164,7 @@ impl Events {
     }
 
     /// The next event that matters. Cancelling loses nothing.
-    pub(super) async fn next(&mut self) -> Result<Event, EventsError> {
+    pub(super) async fn next(&mut self) -> Result<DockerEvent, EventsError> {
         loop {
             while let Some(line) = self.line() {
                 if let Some(event) = parse(&line) {

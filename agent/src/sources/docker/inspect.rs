@@ -11,6 +11,7 @@ use bollard::models::{
 };
 
 use super::signal::Signal;
+use crate::model::untrusted::cut;
 use crate::model::{ContainerId, DockerHealth, IfName, L4, Network, PublishedPort};
 
 /// The most labels of one container that are read: five thousand services of four keys, and room.
@@ -29,7 +30,7 @@ pub(super) type Ports = Arc<[(NonZeroU16, L4)]>;
 
 /// A running container as one inspection saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct Inspected {
     pub(super) id: ContainerId,
     pub(super) name: Arc<str>,
     pub(super) image: Arc<str>,
@@ -92,7 +93,7 @@ impl Attachment {
 }
 
 /// Digests what Docker says of a container; `None` where it does not run.
-pub(super) fn digest(response: ContainerInspectResponse) -> Option<Seen> {
+pub(super) fn digest(response: ContainerInspectResponse) -> Option<Inspected> {
     let state = response.state.unwrap_or_default();
     // Between two lives (restart policy) a container is "running" and has no process.
     if !state.running.unwrap_or(false) || state.restarting.unwrap_or(false) {
@@ -114,10 +115,10 @@ pub(super) fn digest(response: ContainerInspectResponse) -> Option<Seen> {
         }
     };
     let started = state.started_at.as_deref().and_then(|at| at.parse::<jiff::Timestamp>().ok());
-    Some(Seen {
+    Some(Inspected {
         id,
-        name: cut(response.name.as_deref().unwrap_or_default().trim_start_matches('/')).into(),
-        image: cut(config.image.as_deref().unwrap_or_default()).into(),
+        name: cut(response.name.as_deref().unwrap_or_default().trim_start_matches('/'), MAX_NAME).into(),
+        image: cut(config.image.as_deref().unwrap_or_default(), MAX_NAME).into(),
         labels: Arc::new(labels),
         attachment,
         health: match state.health.and_then(|health| health.status) {
@@ -207,10 +208,6 @@ fn port(text: &str) -> Option<(NonZeroU16, L4)> {
         _ => return None,
     };
     Some((port.parse().ok()?, l4))
-}
-
-fn cut(text: &str) -> &str {
-    text.get(..text.floor_char_boundary(MAX_NAME)).unwrap_or_default()
 }
 
 /// The interface of a Docker network: its id and the bridge's name; `None` for another kind of network.

@@ -13,22 +13,23 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::CALL_TIMEOUT;
-use super::inspect::{Attachment, Ports, Seen, bridge, digest};
+use super::inspect::{Attachment, Inspected, Ports, bridge, digest};
 use super::state::Ask;
 use crate::model::{ContainerId, IfName};
 use crate::sources::ecs::{Ecs, LABEL_CONTAINER, PAUSE};
 
+/// How long Docker may take over a small answer.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// Inspections at once.
 const INSPECTIONS: usize = 8;
 
 /// What a request came to.
 #[derive(Debug)]
-pub(super) enum Answer {
+pub(super) enum JobAnswer {
     /// Ids of all running containers.
     Listed(Result<Vec<ContainerId>, DockerError>),
     /// One container; `None`: it does not run; an error, for people.
-    Inspected(ContainerId, u64, Result<Option<Seen>, String>),
+    Inspected(ContainerId, u64, Result<Option<Inspected>, String>),
     /// Bridge networks by id.
     Bridges(u64, Result<BTreeMap<String, IfName>, DockerError>),
     /// Ports that the ECS agent named.
@@ -43,7 +44,7 @@ pub(super) struct Jobs {
     client: Client,
     ecs: Ecs,
     inspections: Arc<Semaphore>,
-    running: JoinSet<Option<Answer>>,
+    running: JoinSet<Option<JobAnswer>>,
 }
 
 impl Jobs {
@@ -52,7 +53,7 @@ impl Jobs {
     }
 
     /// The next answer; `None` while nothing is under way. Cancelling loses nothing.
-    pub(super) async fn next(&mut self) -> Option<Result<Answer, JoinError>> {
+    pub(super) async fn next(&mut self) -> Option<Result<JobAnswer, JoinError>> {
         loop {
             match self.running.join_next().await? {
                 Ok(Some(answer)) => return Some(Ok(answer)),
@@ -67,7 +68,7 @@ impl Jobs {
         let client = self.client.clone();
         self.running.spawn(async move {
             let list = client.list_containers(None::<ListContainersOptions>).await;
-            Some(Answer::Listed(list.map(|list| list.into_iter().filter_map(|c| c.id.map(Into::into)).collect())))
+            Some(JobAnswer::Listed(list.map(|list| list.into_iter().filter_map(|c| c.id.map(Into::into)).collect())))
         });
     }
 
@@ -76,7 +77,7 @@ impl Jobs {
         let client = self.client.clone();
         self.running.spawn(async move {
             let pong = timeout(CALL_TIMEOUT, client.ping()).await.ok();
-            Some(Answer::Pong(pong.map(|pong| pong.map(drop))))
+            Some(JobAnswer::Pong(pong.map(|pong| pong.map(drop))))
         });
     }
 
@@ -95,19 +96,19 @@ impl Jobs {
         });
     }
 
-    fn answer(&self, ask: Ask) -> impl Future<Output = Option<Answer>> + Send + 'static {
+    fn answer(&self, ask: Ask) -> impl Future<Output = Option<JobAnswer>> + Send + 'static {
         let (client, ecs, inspections) = (self.client.clone(), self.ecs.clone(), self.inspections.clone());
         async move {
             Some(match ask {
                 Ask::Inspect(id, ticket) => {
                     let _permit = inspections.acquire().await.ok()?;
-                    let seen = Box::pin(inspect(&client, &id)).await;
-                    Answer::Inspected(id, ticket, seen)
+                    let inspected = Box::pin(inspect(&client, &id)).await;
+                    JobAnswer::Inspected(id, ticket, inspected)
                 }
-                Ask::Bridges(ticket) => Answer::Bridges(ticket, bridges(&client).await),
+                Ask::Bridges(ticket) => JobAnswer::Bridges(ticket, bridges(&client).await),
                 Ask::Ports(id, ticket) => {
                     let ports = ecs.ports(&id).await?;
-                    Answer::Ports(id, ticket, ports)
+                    JobAnswer::Ports(id, ticket, ports)
                 }
             })
         }
@@ -115,9 +116,9 @@ impl Jobs {
 }
 
 /// One container, and the one whose network it shares, if it does.
-async fn inspect(client: &Client, id: &str) -> Result<Option<Seen>, String> {
-    let Some(mut seen) = inspect_one(client, id).await? else { return Ok(None) };
-    if let Attachment::Joins(other) = &seen.attachment {
+async fn inspect(client: &Client, id: &str) -> Result<Option<Inspected>, String> {
+    let Some(mut inspected) = inspect_one(client, id).await? else { return Ok(None) };
+    if let Attachment::Joins(other) = &inspected.attachment {
         let nothing =
             |why: &str| Attachment::Nothing(format!("it shares the network of container {other}, {why}").into());
         let joined = match inspect_one(client, other).await? {
@@ -131,16 +132,16 @@ async fn inspect(client: &Client, id: &str) -> Result<Option<Seen>, String> {
                 usable => usable,
             },
         };
-        seen.attachment = joined;
+        inspected.attachment = joined;
     }
-    Ok(Some(seen))
+    Ok(Some(inspected))
 }
 
-fn is_pause(seen: &Seen) -> bool {
-    seen.labels.get(LABEL_CONTAINER).is_some_and(|name| name.starts_with(PAUSE))
+fn is_pause(inspected: &Inspected) -> bool {
+    inspected.labels.get(LABEL_CONTAINER).is_some_and(|name| name.starts_with(PAUSE))
 }
 
-async fn inspect_one(client: &Client, id: &str) -> Result<Option<Seen>, String> {
+async fn inspect_one(client: &Client, id: &str) -> Result<Option<Inspected>, String> {
     let answer = timeout(CALL_TIMEOUT, client.inspect_container(id, None::<InspectContainerOptions>)).await;
     match answer {
         Err(_) => Err(format!("no answer within {CALL_TIMEOUT:?}")),

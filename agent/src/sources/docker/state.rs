@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::events::Event;
-use super::inspect::{Attachment, Ports, Seen};
+use super::events::DockerEvent;
+use super::inspect::{Attachment, Inspected, Ports};
 use super::signal::Signal;
 use crate::model::{Container, ContainerId, Containers, DockerHealth, IfName, Network};
 use crate::sources::STOP_GRACE;
@@ -31,8 +31,8 @@ pub(super) enum Ask {
 
 /// All that is known.
 #[derive(Debug, Default)]
-pub(super) struct State {
-    entries: HashMap<ContainerId, Entry>,
+pub(super) struct DockerState {
+    entries: HashMap<ContainerId, ContainerEntry>,
     bridges: BTreeMap<String, IfName>,
     /// The latest ticket for the bridges, and whether any has been answered.
     bridges_asked: u64,
@@ -48,10 +48,10 @@ pub(super) struct State {
 
 /// One container.
 #[derive(Debug, Default)]
-struct Entry {
+struct ContainerEntry {
     ticket: u64,
     asked: Option<Instant>,
-    seen: Option<Seen>,
+    inspected: Option<Inspected>,
     /// What events said since the last inspection was asked for.
     health: Option<DockerHealth>,
     paused: Option<bool>,
@@ -63,19 +63,20 @@ struct Entry {
     failed: u32,
 }
 
-impl Entry {
+impl ContainerEntry {
     /// Until when a stop that has begun is believed in.
-    fn stops_until(&self, seen: &Seen) -> Option<Instant> {
-        let unreadable = seen.labels.contains_key(SIGNAL_LABEL);
-        let begun = self.kills.iter().filter(|(s, _)| unreadable || **s == seen.stop_signal || **s == Signal::KILL);
+    fn stops_until(&self, inspected: &Inspected) -> Option<Instant> {
+        let unreadable = inspected.labels.contains_key(SIGNAL_LABEL);
+        let begun =
+            self.kills.iter().filter(|(s, _)| unreadable || **s == inspected.stop_signal || **s == Signal::KILL);
         // As good as for ever, and far from the end of time.
         let patience =
-            seen.stop_timeout.map_or(Duration::from_secs(365 * 86_400), |t| t.min(Duration::from_secs(86_400)));
+            inspected.stop_timeout.map_or(Duration::from_secs(365 * 86_400), |t| t.min(Duration::from_secs(86_400)));
         begun.map(|(_, at)| *at + patience + STOP_GRACE).max()
     }
 }
 
-impl State {
+impl DockerState {
     /// A new connection: the bridges are asked for again.
     pub(super) fn connected(&mut self) -> Ask {
         self.ask_bridges()
@@ -96,59 +97,65 @@ impl State {
     }
 
     /// An event; what to ask because of it.
-    pub(super) fn apply(&mut self, event: Event, now: Instant) -> Option<Ask> {
+    pub(super) fn apply(&mut self, event: DockerEvent, now: Instant) -> Option<Ask> {
         match event {
-            Event::Started(id) => {
+            DockerEvent::Started(id) => {
                 // A new life: nothing that was said of the last one holds, but what was seen stands until the answer.
                 let entry = self.entries.entry(id.clone()).or_default();
                 entry.kills.clear();
                 entry.ports = None;
                 Some(self.ask(id, now))
             }
-            Event::Killed(id, signal) => {
+            DockerEvent::Killed(id, signal) => {
                 let entry = self.entries.get_mut(&id)?;
                 // Docker not saying which signal it was is taken for the one that ends containers.
                 entry.kills.insert(signal.unwrap_or(Signal::KILL), now);
                 self.refresh(&id, now);
                 None
             }
-            Event::Gone(id) => {
+            DockerEvent::Gone(id) => {
                 self.forget(&id);
                 None
             }
-            Event::Health(id, health) => {
+            DockerEvent::Health(id, health) => {
                 let entry = self.entries.get_mut(&id)?;
                 entry.health = Some(health);
                 self.refresh(&id, now);
                 None
             }
-            Event::Paused(id, paused) => {
+            DockerEvent::Paused(id, paused) => {
                 let entry = self.entries.get_mut(&id)?;
                 entry.paused = Some(paused);
                 self.refresh(&id, now);
                 None
             }
-            Event::Changed(id) => self.entries.contains_key(&id).then(|| self.ask(id, now)),
-            Event::Networks => Some(self.ask_bridges()),
+            DockerEvent::Changed(id) => self.entries.contains_key(&id).then(|| self.ask(id, now)),
+            DockerEvent::Networks => Some(self.ask_bridges()),
         }
     }
 
     /// An inspection's answer; `None`: it does not run. What to ask because of it.
-    pub(super) fn inspected(&mut self, id: &ContainerId, ticket: u64, seen: Option<Seen>, now: Instant) -> Option<Ask> {
+    pub(super) fn inspected(
+        &mut self,
+        id: &ContainerId,
+        ticket: u64,
+        inspected: Option<Inspected>,
+        now: Instant,
+    ) -> Option<Ask> {
         let entry = self.entries.get_mut(id).filter(|entry| entry.ticket == ticket)?;
-        let Some(seen) = seen else {
+        let Some(inspected) = inspected else {
             self.forget(id);
             return None;
         };
         let wants_ports = entry.ports.is_none()
-            && matches!(seen.attachment, Attachment::Host(_))
-            && seen.labels.contains_key(crate::sources::ecs::LABEL_TASK);
+            && matches!(inspected.attachment, Attachment::Host(_))
+            && inspected.labels.contains_key(crate::sources::ecs::LABEL_TASK);
         // Another life than the one seen last, whose start was missed: only signals since the question can be for it.
-        if entry.seen.as_ref().is_some_and(|last| last.started_ms != seen.started_ms) {
+        if entry.inspected.as_ref().is_some_and(|last| last.started_ms != inspected.started_ms) {
             let asked = entry.asked;
             entry.kills.retain(|_, at| asked.is_some_and(|asked| *at >= asked));
         }
-        entry.seen = Some(seen);
+        entry.inspected = Some(inspected);
         entry.failed = 0;
         self.answered(id);
         self.refresh(id, now);
@@ -224,9 +231,9 @@ impl State {
         let entry = self.entries.entry(id.clone()).or_default();
         (entry.ticket, entry.asked) = (ticket, Some(now));
         // The answer will know of everything before this; until then what events said is part of what was seen.
-        if let Some(seen) = &mut entry.seen {
-            seen.health = entry.health.unwrap_or(seen.health);
-            seen.paused = entry.paused.unwrap_or(seen.paused);
+        if let Some(inspected) = &mut entry.inspected {
+            inspected.health = entry.health.unwrap_or(inspected.health);
+            inspected.paused = entry.paused.unwrap_or(inspected.paused);
         }
         (entry.health, entry.paused) = (None, None);
         Ask::Inspect(id, ticket)
@@ -252,25 +259,25 @@ impl State {
     /// Brings one container of the snapshot up to date.
     fn refresh(&mut self, id: &ContainerId, now: Instant) {
         let Some(entry) = self.entries.get(id) else { return };
-        let Some(seen) = &entry.seen else { return };
-        let until = entry.stops_until(seen).filter(|until| *until > now);
+        let Some(inspected) = &entry.inspected else { return };
+        let until = entry.stops_until(inspected).filter(|until| *until > now);
         if let Some(until) = until {
             self.deadlines.insert((until, id.clone()));
         }
-        let mut network = seen.attachment.resolve(&self.bridges);
+        let mut network = inspected.attachment.resolve(&self.bridges);
         if let (Network::Host { ports }, Some(named)) = (&mut network, &entry.ports) {
             *ports = named.clone();
         }
         let container = Container {
-            id: seen.id.clone(),
-            name: seen.name.clone(),
-            image: seen.image.clone(),
-            labels: seen.labels.clone(),
+            id: inspected.id.clone(),
+            name: inspected.name.clone(),
+            image: inspected.image.clone(),
+            labels: inspected.labels.clone(),
             network,
-            health: entry.health.unwrap_or(seen.health),
-            started_ms: seen.started_ms,
+            health: entry.health.unwrap_or(inspected.health),
+            started_ms: inspected.started_ms,
             stopping: until.is_some(),
-            paused: entry.paused.unwrap_or(seen.paused),
+            paused: entry.paused.unwrap_or(inspected.paused),
         };
         if self.snapshot.running.get(id).is_none_or(|published| **published != container) {
             self.snapshot.running.insert(id.clone(), Arc::new(container));

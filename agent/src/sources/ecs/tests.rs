@@ -62,7 +62,7 @@ async fn a_node_without_ecs_is_off_and_one_that_lost_it_is_down() {
 
 #[tokio::test]
 async fn an_endless_answer_is_refused() {
-    let base = agent(vec![("/v1/metadata", "x".repeat(MAX_ANSWER + 1))]).await;
+    let base = agent(vec![("/v1/metadata", "x".repeat(LIMITS.body + 1))]).await;
     let (ecs, _source) = Ecs::new(base).unwrap();
-    assert!(matches!(ecs.get("/v1/metadata", None).await, Err(Error::TooLong)));
+    assert!(matches!(ecs.get("/v1/metadata", None).await, Err(Error::Http(http::Error::TooLong(_)))));
 }

@@ -8,60 +8,60 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use reqwest::{Response, redirect};
 use tokio::time::Instant;
 use url::Url;
 
-use super::node::{InstanceFacts, believable};
+use super::node::InstanceFacts;
+use crate::clients::backoff::{Backoff, Delays};
+use crate::clients::http::{self, Answer, Client, Limits, StatusCode};
+use crate::model::untrusted;
 
-/// For each request: the service answers from the host itself, within a millisecond or two.
-const TIMEOUT: Duration = Duration::from_secs(1);
+/// For each request: the service answers from the host itself, within a millisecond or two; tokens have 56 bytes.
+const LIMITS: Limits = Limits::new(Duration::from_secs(1), 1024);
 
-/// Longest answer that is read, in bytes. Tokens have 56.
-const MAX_BODY: usize = 1024;
-
-const RETRY_FIRST: Duration = Duration::from_secs(1);
-const RETRY_LAST: Duration = Duration::from_secs(300);
+/// Between two attempts.
+const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(300));
 
 /// How long a token is good for, in seconds: just for the questions at hand.
 const TOKEN_TTL: &str = "60";
 
 /// What to ask for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Wanted {
+pub(super) struct WantedFacts {
     pub(super) address: bool,
     pub(super) zone: bool,
 }
 
 #[derive(Debug)]
 pub(super) struct Imds {
-    http: reqwest::Client,
+    http: Client,
     base: Url,
     facts: InstanceFacts,
-    /// When it may be asked again after a failure, and how long to wait after the next one.
-    retry: (Instant, Duration),
+    /// When it may be asked again after a failure.
+    not_before: Instant,
+    delays: Delays,
 }
 
 /// Why the service did not say. The address is in the settings (`paths.imds`).
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Error {
     #[error("no answer from the instance metadata service at {url}")]
-    NoAnswer { url: Url, source: reqwest::Error },
+    NoAnswer { url: Url, source: http::Error },
     #[error("the instance metadata service answered {url} with {status}")]
-    Refused { url: Url, status: reqwest::StatusCode },
+    Refused { url: Url, status: StatusCode },
     #[error("the instance metadata service's answer to {url} makes no sense")]
     Nonsense { url: Url },
 }
 
 impl Imds {
-    pub(super) fn new(base: Url) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
-            .timeout(TIMEOUT)
-            .pool_max_idle_per_host(0)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .build()?;
-        Ok(Self { http, base, facts: InstanceFacts::default(), retry: (Instant::now(), RETRY_FIRST) })
+    pub(super) fn new(base: Url) -> Result<Self, http::Error> {
+        Ok(Self {
+            http: Client::new(LIMITS)?,
+            base,
+            facts: InstanceFacts::default(),
+            not_before: Instant::now(),
+            delays: RETRY.delays(),
+        })
     }
 
     /// What is known by now.
@@ -69,27 +69,26 @@ impl Imds {
         &self.facts
     }
 
-    /// Asks for what is wanted and not known, unless it failed just now. Takes three times [`TIMEOUT`] at most.
-    pub(super) async fn ask(&mut self, wanted: Wanted) -> Result<(), Error> {
-        let wanted = Wanted {
+    /// Asks for what is wanted and not known, unless it failed just now. Takes three times the timeout of [`LIMITS`] at most.
+    pub(super) async fn ask(&mut self, wanted: WantedFacts) -> Result<(), Error> {
+        let wanted = WantedFacts {
             address: wanted.address && self.facts.address.is_none(),
             zone: wanted.zone && self.facts.zone.is_none(),
         };
-        let (not_before, delay) = self.retry;
-        if !(wanted.address || wanted.zone) || Instant::now() < not_before {
+        if !(wanted.address || wanted.zone) || Instant::now() < self.not_before {
             return Ok(());
         }
         let asked = self.learn(wanted).await;
-        self.retry = match asked {
-            Ok(()) => (Instant::now(), RETRY_FIRST),
-            Err(_) => (Instant::now() + delay, (delay * 2).min(RETRY_LAST)),
-        };
+        match asked {
+            Ok(()) => self.delays.reset(),
+            Err(_) => self.not_before = Instant::now() + self.delays.wait(),
+        }
         asked
     }
 
-    async fn learn(&mut self, wanted: Wanted) -> Result<(), Error> {
+    async fn learn(&mut self, wanted: WantedFacts) -> Result<(), Error> {
         let url = self.url("/latest/api/token");
-        let request = self.http.put(url.clone()).header("X-aws-ec2-metadata-token-ttl-seconds", TOKEN_TTL);
+        let request = self.http.put(&url).header("X-aws-ec2-metadata-token-ttl-seconds", TOKEN_TTL);
         let token = text(url, request.send().await).await?;
         if wanted.address {
             let (url, address) = self.get("/latest/meta-data/local-ipv4", &token).await?;
@@ -98,14 +97,14 @@ impl Imds {
         }
         if wanted.zone {
             let (url, zone) = self.get("/latest/meta-data/placement/availability-zone", &token).await?;
-            self.facts.zone = Some(believable(zone).ok_or(Error::Nonsense { url })?);
+            self.facts.zone = Some(untrusted::name(&zone).ok_or(Error::Nonsense { url })?);
         }
         Ok(())
     }
 
     async fn get(&self, path: &str, token: &str) -> Result<(Url, String), Error> {
         let url = self.url(path);
-        let answer = self.http.get(url.clone()).header("X-aws-ec2-metadata-token", token).send().await;
+        let answer = self.http.get(&url).header("X-aws-ec2-metadata-token", token).send().await;
         Ok((url.clone(), text(url, answer).await?))
     }
 
@@ -117,20 +116,17 @@ impl Imds {
 }
 
 /// The text of an answer, bounded; anything but a 200 is an error.
-async fn text(url: Url, answer: Result<Response, reqwest::Error>) -> Result<String, Error> {
-    let no_answer = |source: reqwest::Error| Error::NoAnswer { url: url.clone(), source: source.without_url() };
-    let mut response = answer.map_err(no_answer)?;
-    if response.status() != reqwest::StatusCode::OK {
-        return Err(Error::Refused { url, status: response.status() });
+async fn text(url: Url, answer: Result<Answer, http::Error>) -> Result<String, Error> {
+    let answer = match answer {
+        Ok(answer) if answer.status() == StatusCode::OK => answer.body().await,
+        Ok(answer) => return Err(Error::Refused { url, status: answer.status() }),
+        Err(source) => Err(source),
+    };
+    match answer {
+        Ok(body) => String::from_utf8(body).map_err(|_| Error::Nonsense { url }),
+        Err(http::Error::TooLong(_)) => Err(Error::Nonsense { url }),
+        Err(source) => Err(Error::NoAnswer { url, source }),
     }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
-        if body.len() + chunk.len() > MAX_BODY {
-            return Err(Error::Nonsense { url });
-        }
-        body.extend_from_slice(&chunk);
-    }
-    String::from_utf8(body).map_err(|_| Error::Nonsense { url })
 }
 
 #[cfg(test)]

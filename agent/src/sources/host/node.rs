@@ -9,14 +9,11 @@ use std::sync::Arc;
 use bottlerocket_settings as bottlerocket;
 
 use crate::config::{Auto, NodeSettings};
-use crate::model::Node;
-
-/// Longest name (host, zone, version) that is believed, in bytes.
-const MAX_NAME: usize = 255;
+use crate::model::{Node, untrusted};
 
 /// What is known of the host, by who says it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Facts {
+pub(super) struct NodeFacts {
     /// The host's API; the last it said.
     pub(super) host: HostFacts,
     /// The instance metadata service.
@@ -43,8 +40,8 @@ impl HostFacts {
     pub(super) fn new(settings: bottlerocket::Settings, os: bottlerocket::Os) -> Self {
         let region = settings.aws.and_then(|aws| aws.region).is_some_and(|region| !region.is_empty());
         Self {
-            hostname: settings.network.and_then(|network| network.hostname).and_then(believable),
-            os_version: os.version_id.and_then(believable),
+            hostname: settings.network.and_then(|network| network.hostname).and_then(|text| untrusted::name(&text)),
+            os_version: os.version_id.and_then(|text| untrusted::name(&text)),
             aws: region || os.variant_id.is_some_and(|variant| variant.starts_with("aws-")),
         }
     }
@@ -83,8 +80,8 @@ pub(super) enum Unknown {
 ///
 /// # Errors
 /// [`Unknown`] where neither the user nor anyone on the host knows its address or its name.
-pub(super) fn merge(settings: &NodeSettings, facts: &Facts) -> Result<Node, Unknown> {
-    let Facts { host, instance, kernel } = facts;
+pub(super) fn merge(settings: &NodeSettings, facts: &NodeFacts) -> Result<Node, Unknown> {
+    let NodeFacts { host, instance, kernel } = facts;
     let address = match settings.advertise {
         Auto::Set(address) => address,
         Auto::Auto => instance.address.or(kernel.address).ok_or(Unknown::Address)?,
@@ -99,13 +96,6 @@ pub(super) fn merge(settings: &NodeSettings, facts: &Facts) -> Result<Node, Unkn
         zone,
         os_version: host.os_version.clone(),
     })
-}
-
-/// The text, unless no such name can exist.
-#[must_use]
-pub(super) fn believable(text: String) -> Option<Arc<str>> {
-    let fits = (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-    fits.then(|| text.into())
 }
 
 #[cfg(test)]

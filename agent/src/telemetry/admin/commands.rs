@@ -18,7 +18,8 @@ use semver::Version;
 use tokio::time::timeout;
 use url::form_urlencoded;
 
-use super::{Answer, Api, json, not_allowed, text};
+use super::answer::{HttpAnswer, json, not_allowed, text};
+use super::api::Api;
 use crate::telemetry::status;
 use crate::update::CommandError;
 use crate::update::machine::{Command, Phase};
@@ -67,7 +68,7 @@ impl CommandPath {
     }
 
     /// Carries it out.
-    pub(super) async fn answer(self, api: &Api, method: &Method, uri: &Uri) -> Answer {
+    pub(super) async fn answer(self, api: &Api, method: &Method, uri: &Uri) -> HttpAnswer {
         if method != Method::POST {
             return not_allowed("POST");
         }
@@ -75,14 +76,14 @@ impl CommandPath {
             Ok(command) => command,
             Err(why) => return text(StatusCode::BAD_REQUEST, why + "\n"),
         };
-        let now = api.inputs.snapshot();
+        let now = api.inputs().snapshot();
         if matches!(now.update.phase(), Phase::Off | Phase::Unsupported) {
             let now = status::update(&now);
             let why = format!("nobody looks after this node's updates ({}): {}\n", now.phase, now.why);
             return text(StatusCode::CONFLICT, why);
         }
-        match timeout(PATIENCE, api.update.command(command)).await {
-            Ok(Ok(())) => json(&status::update(&api.inputs.snapshot())),
+        match timeout(PATIENCE, api.update().command(command)).await {
+            Ok(Ok(())) => json(&status::update(&api.inputs().snapshot())),
             Ok(Err(error)) => text(code(&error), format!("{error}\n")),
             Err(_) => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "it waits to be carried out; look at the update's status\n")

@@ -6,6 +6,7 @@ use super::*;
 use crate::frozen_clock::FrozenClock;
 use crate::telemetry::inputs::tests::Fixture;
 use crate::telemetry::metrics::Handles;
+use crate::telemetry::{explain, metrics, status};
 
 pub(super) struct Server {
     pub(super) all: Fixture,
@@ -20,7 +21,7 @@ impl Server {
         let handles = Handles::default();
         let inputs = all.inputs();
         let registry = metrics::registry(&inputs, &handles);
-        let api = Arc::new(Api::new(inputs, handles.flows, registry, all.update.clone()));
+        let api = Arc::new(Api::new(inputs, handles.traffic, registry, all.update.clone()));
         let dir = tempfile::tempdir().unwrap();
         let admin = Admin::bind(&dir.path().join("run/admin.sock")).await.unwrap();
         let stop = CancellationToken::new();

@@ -1,6 +1,7 @@
 //! A small mesh for the tests of everything that reads it: `prod/orders` with two endpoints, `prod/gate` over both
 //! transports, `shared/orders`, which lost an alias, and two containers.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::time::{Duration, SystemTime};
 
@@ -24,6 +25,7 @@ pub(crate) struct Fixture {
     pub(crate) catalog: watch::Sender<Option<Endpoints>>,
     pub(crate) desired: watch::Sender<Option<Arc<Desired>>>,
     pub(crate) dataplane: watch::Sender<DataplaneState>,
+    pub(crate) resolver: watch::Sender<ResolverState>,
     pub(crate) update: Handle,
 }
 
@@ -39,6 +41,7 @@ impl Fixture {
             catalog: watch::Sender::new(None),
             desired: watch::Sender::default(),
             dataplane: watch::Sender::new(DataplaneState::of_one(|_| ())),
+            resolver: watch::Sender::new(ResolverState::Starting),
             update: handle(off()).0,
         }
     }
@@ -68,11 +71,12 @@ impl Fixture {
             state.last_apply = Some(Duration::from_micros(400));
             state.repairs = 2;
         }));
+        all.resolver.send_replace(ResolverState::Listening { address: resolver(), leased: true });
         all
     }
 
-    pub(crate) fn inputs(&self) -> Inputs {
-        Inputs {
+    pub(crate) fn inputs(&self) -> TelemetryInputs {
+        TelemetryInputs {
             node: self.node.subscribe(),
             sources: self.sources.map(watch::Sender::subscribe),
             containers: self.containers.subscribe(),
@@ -80,6 +84,7 @@ impl Fixture {
             catalog: self.catalog.subscribe(),
             desired: self.desired.subscribe(),
             dataplane: self.dataplane.subscribe(),
+            resolver: self.resolver.subscribe(),
             update: self.update.state.clone(),
         }
     }
@@ -92,6 +97,11 @@ impl Fixture {
     pub(crate) fn status(&self) -> Status {
         serde_json::from_str(&serde_json::to_string(&status::build(&self.snapshot())).unwrap()).unwrap()
     }
+}
+
+/// Where the resolver listens.
+pub(crate) fn resolver() -> SocketAddr {
+    SocketAddr::from(([198, 19, 0, 1], 53))
 }
 
 pub(crate) fn since() -> SystemTime {
@@ -107,7 +117,7 @@ fn endpoint(
     service: &str,
     address: &str,
     container: &str,
-    state: model::State,
+    state: model::EndpointState,
     reason: &str,
     share: f64,
 ) -> DesiredEndpoint {
@@ -125,7 +135,7 @@ fn endpoint(
             task: "web-1".into(),
             container: container.into(),
             started_ms: 1,
-            state: model::State::Healthy,
+            state: model::EndpointState::Healthy,
             last_resort: false,
             reason: "registered".into(),
         }),
@@ -148,10 +158,17 @@ fn service(vip: u8, protocol: AppProtocol, aliases: &[&str], endpoints: Vec<Desi
 
 fn desired() -> Desired {
     let orders = vec![
-        endpoint("prod/orders", "172.17.0.3:8080", WEB, model::State::Healthy, "probe passed", 1.0),
-        endpoint("prod/orders", "172.17.0.4:8080", "beef", model::State::Ejected, "5 connects failed in 30 s", 0.0),
+        endpoint("prod/orders", "172.17.0.3:8080", WEB, model::EndpointState::Healthy, "probe passed", 1.0),
+        endpoint(
+            "prod/orders",
+            "172.17.0.4:8080",
+            "beef",
+            model::EndpointState::Ejected,
+            "5 connects failed in 30 s",
+            0.0,
+        ),
     ];
-    let gate = |address| vec![endpoint("prod/gate", address, "dead", model::State::Healthy, "runs", 1.0)];
+    let gate = |address| vec![endpoint("prod/gate", address, "dead", model::EndpointState::Healthy, "runs", 1.0)];
     let services = [
         (("prod/gate", L4::Tcp), service(8, AppProtocol::Tcp, &["gate:53", "gate.prod:53"], gate("172.17.0.5:53"))),
         (("prod/gate", L4::Udp), service(8, AppProtocol::Udp, &["gate:53"], gate("172.17.0.5:53"))),
@@ -166,7 +183,7 @@ fn desired() -> Desired {
             .map(|(name, vip)| (name.parse().unwrap(), DualStack::V4([198, 19, 0, *vip].into())))
             .collect(),
         served: Default::default(),
-        services: services.into_iter().map(|((service, l4), view)| ((id(service), l4), view)).collect(),
+        services: services.into_iter().map(|((name, l4), service)| ((id(name), l4), service)).collect(),
         conflicts: [Conflict {
             alias: "orders:80".parse().unwrap(),
             owner: id("prod/orders"),
@@ -192,7 +209,7 @@ fn containers() -> (Containers, Offered) {
     };
     let web = container(WEB, "web-1", "shop/web:3", [172, 17, 0, 3]);
     let cron = container(&"77aa".repeat(16), "cron", "shop/cron:1", [172, 17, 0, 9]);
-    let web_endpoint = endpoint("prod/orders", "172.17.0.3:8080", WEB, model::State::Healthy, "", 0.5);
+    let web_endpoint = endpoint("prod/orders", "172.17.0.3:8080", WEB, model::EndpointState::Healthy, "", 0.5);
     let web_offers = Offers {
         endpoints: vec![Offer { endpoint: web_endpoint.endpoint, health: None, origin: OfferOrigin::Labels }],
         faults: vec![LabelFault {

@@ -10,9 +10,9 @@ use super::sample::{count, counter, gauge};
 
 /// Reads `/proc/self` at each scrape.
 #[derive(Debug)]
-pub(super) struct Collector;
+pub(super) struct ProcessCollector;
 
-impl prometheus_client::collector::Collector for Collector {
+impl prometheus_client::collector::Collector for ProcessCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         // Without /proc there is nothing to say of the process; the other metrics still count.
         let Ok(usage) = Usage::read() else { return Ok(()) };

@@ -7,14 +7,14 @@ use prometheus_client::metrics::MetricType;
 
 use super::sample::{count, gauge};
 use super::updates;
-use crate::model::{Desired, ServiceId, SourceState, State};
-use crate::telemetry::inputs::Inputs;
+use crate::model::{Desired, EndpointState, ServiceId, SourceState};
+use crate::telemetry::inputs::TelemetryInputs;
 
-/// Reads [`Inputs`] at each scrape.
+/// Reads [`TelemetryInputs`] at each scrape.
 #[derive(Debug)]
-pub(super) struct Collector(pub(super) Inputs);
+pub(super) struct StateCollector(pub(super) TelemetryInputs);
 
-impl prometheus_client::collector::Collector for Collector {
+impl prometheus_client::collector::Collector for StateCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let now = self.0.snapshot();
         endpoints(&mut encoder, &now.desired)?;
@@ -30,6 +30,10 @@ impl prometheus_client::collector::Collector for Collector {
         let faults: usize = now.offered.values().map(|offers| offers.faults.len() + offers.more_faults).sum();
         gauge(&mut encoder, "meshdog_label_faults", "Labels of running containers that cannot be used", count(faults))?;
 
+        let help =
+            "Whether containers' DNS queries are captured and answered by the agent; 0 where dns.capture is false";
+        gauge(&mut encoder, "meshdog_dns_up", help, i64::from(now.resolver.is_answering()))?;
+
         updates::encode(&mut encoder, &now.update)
     }
 }
@@ -39,8 +43,8 @@ impl prometheus_client::collector::Collector for Collector {
 fn endpoints(encoder: &mut DescriptorEncoder<'_>, desired: &Desired) -> Result<(), fmt::Error> {
     let help = "Endpoints of the services that can be dialled here, by state";
     let mut series = encoder.encode_descriptor("meshdog_endpoints", help, None, MetricType::Gauge)?;
-    let mut emit = |id: &ServiceId, counts: &[usize; State::ALL.len()]| {
-        State::ALL.iter().zip(counts).try_for_each(|(state, &endpoints)| {
+    let mut emit = |id: &ServiceId, counts: &[usize; EndpointState::ALL.len()]| {
+        EndpointState::ALL.iter().zip(counts).try_for_each(|(state, &endpoints)| {
             let labels =
                 [("namespace", id.namespace.as_str()), ("service", id.name.as_str()), ("state", state.as_str())];
             series.encode_family(&labels)?.encode_gauge(&count(endpoints))
@@ -48,14 +52,14 @@ fn endpoints(encoder: &mut DescriptorEncoder<'_>, desired: &Desired) -> Result<(
     };
     // A service's transports stand next to each other in the map.
     let mut services = desired.services.iter().peekable();
-    let mut counts = [0; State::ALL.len()];
-    while let Some(((id, _), view)) = services.next() {
-        for (total, state) in counts.iter_mut().zip(State::ALL) {
-            *total += view.endpoints.iter().filter(|endpoint| endpoint.state == state).count();
+    let mut counts = [0; EndpointState::ALL.len()];
+    while let Some(((id, _), service)) = services.next() {
+        for (total, state) in counts.iter_mut().zip(EndpointState::ALL) {
+            *total += service.endpoints.iter().filter(|endpoint| endpoint.state == state).count();
         }
         if services.peek().is_none_or(|((next, _), _)| next != id) {
             emit(id, &counts)?;
-            counts = [0; State::ALL.len()];
+            counts = [0; EndpointState::ALL.len()];
         }
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::model::Desired;
-use crate::telemetry::inputs::tests::{Fixture, id};
+use crate::telemetry::inputs::tests::{Fixture, id, resolver};
 use crate::update::machine::Verdict;
 use crate::update::tests::{handle, moment, verifying, version};
 use crate::update::verify::Report;
@@ -30,7 +30,7 @@ pub(super) fn value(samples: &[(String, f64)], series: &str) -> Option<f64> {
 #[test]
 fn every_metric_has_its_documented_name() {
     let handles = Handles::default();
-    let flow = handles.flows.of(&id("prod/orders"));
+    let flow = handles.traffic.of(&id("prod/orders"));
     flow.connections.inc_by(7);
     flow.active.set(3);
     flow.connect_failures.inc();
@@ -60,6 +60,7 @@ fn every_metric_has_its_documented_name() {
         ("meshdog_reconcile_failures_total".to_owned(), 3.0),
         ("meshdog_repairs_total".to_owned(), 2.0),
         ("meshdog_label_faults".to_owned(), 1.0),
+        ("meshdog_dns_up".to_owned(), 1.0),
         (format!(r#"meshdog_build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION")), 1.0),
     ] {
         assert_eq!(value(&samples, &series), Some(expected), "{series} in {samples:#?}");
@@ -70,6 +71,16 @@ fn every_metric_has_its_documented_name() {
 fn a_source_that_is_not_used_cannot_raise_an_alarm() {
     let samples = scrape(&registry(&Fixture::working().inputs(), &Handles::default()));
     assert_eq!(value(&samples, r#"meshdog_source_up{source="ecs"}"#), None);
+}
+
+#[test]
+fn a_resolver_that_does_not_answer_shows_a_zero() {
+    let all = Fixture::working();
+    for state in [dns::ResolverState::Off, dns::ResolverState::Listening { address: resolver(), leased: false }] {
+        all.resolver.send_replace(state);
+        let samples = scrape(&registry(&all.inputs(), &Handles::default()));
+        assert_eq!(value(&samples, "meshdog_dns_up"), Some(0.0));
+    }
 }
 
 #[test]
@@ -95,7 +106,7 @@ fn the_process_describes_itself() {
 #[test]
 fn families_stand_together_and_are_described_once() {
     let handles = Handles::default();
-    let _ = (handles.flows.of(&id("prod/orders")), handles.flows.of(&id("prod/gate")));
+    let _ = (handles.traffic.of(&id("prod/orders")), handles.traffic.of(&id("prod/gate")));
     let text = text(&registry(&Fixture::working().inputs(), &handles)).unwrap();
     let mut described: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let all = described.len();
@@ -109,8 +120,8 @@ async fn the_series_of_a_vanished_service_go() {
     let all = Fixture::working();
     let handles = Handles::default();
     let registry = registry(&all.inputs(), &handles);
-    handles.flows.of(&id("prod/orders")).connections.inc();
-    let pruning = tokio::spawn(flows::prune(all.desired.subscribe(), handles.flows.clone()));
+    handles.traffic.of(&id("prod/orders")).connections.inc();
+    let pruning = tokio::spawn(counters::prune(all.desired.subscribe(), handles.traffic.clone()));
     let series = r#"meshdog_connections_total{namespace="prod",service="orders"}"#;
 
     all.desired.send_modify(|desired| *desired = Some(Arc::new(Desired::clone(desired.as_ref().unwrap()))));
@@ -128,7 +139,7 @@ async fn the_series_of_a_vanished_service_go() {
 #[tokio::test(start_paused = true)]
 async fn what_the_mesh_has_dropped_is_not_held() {
     let all = Fixture::working();
-    tokio::spawn(flows::prune(all.desired.subscribe(), flows::Flows::default()));
+    tokio::spawn(counters::prune(all.desired.subscribe(), counters::TrafficCounters::default()));
     all.desired.send_modify(|desired| *desired = Some(Arc::new(Desired::clone(desired.as_ref().unwrap()))));
     tokio::time::sleep(Duration::from_millis(1)).await;
     let dropped = Arc::downgrade(&all.desired.send_replace(None).unwrap());
@@ -137,7 +148,7 @@ async fn what_the_mesh_has_dropped_is_not_held() {
 
 #[test]
 fn a_flow_outlives_its_services_absence() {
-    let flows = flows::Flows::default();
+    let flows = counters::TrafficCounters::default();
     let old = flows.of(&id("prod/orders"));
     old.active.inc();
     flows.retain(|_| false);

@@ -1,4 +1,4 @@
-//! Counts connections from the kernel's flow events into the service's [`Flow`](super::flows::Flow).
+//! Counts connections from the kernel's flow events into the service's [`ServiceCounters`](super::counters::ServiceCounters).
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::flows::{self, Flows};
+use super::counters::{ServiceCounters, TrafficCounters};
 use crate::health::passive::Observation;
 use crate::model::{Desired, Flow, FlowEvent, FlowKind, Frontend};
 
@@ -17,15 +17,15 @@ const MAX_OPEN: usize = 65_536;
 #[derive(Debug)]
 pub struct Traffic {
     desired: watch::Receiver<Option<Arc<Desired>>>,
-    flows: Flows,
-    open: HashMap<(SocketAddr, Frontend), Arc<flows::Flow>>,
+    counters: TrafficCounters,
+    open: HashMap<(SocketAddr, Frontend), Arc<ServiceCounters>>,
 }
 
 impl Traffic {
-    /// A counter into `flows`; `desired` says which service stands behind a frontend.
+    /// A counter into `counters`; `desired` says which service stands behind a frontend.
     #[must_use]
-    pub fn new(desired: watch::Receiver<Option<Arc<Desired>>>, flows: Flows) -> Self {
-        Self { desired, flows, open: HashMap::new() }
+    pub fn new(desired: watch::Receiver<Option<Arc<Desired>>>, counters: TrafficCounters) -> Self {
+        Self { desired, counters, open: HashMap::new() }
     }
 
     /// Takes note of what was seen.
@@ -65,9 +65,9 @@ impl Traffic {
         }
     }
 
-    fn counts(&self, flow: &Flow) -> Option<Arc<flows::Flow>> {
+    fn counts(&self, flow: &Flow) -> Option<Arc<ServiceCounters>> {
         let desired = self.desired.borrow();
-        Some(self.flows.of(desired.as_ref()?.served.get(&flow.frontend)?))
+        Some(self.counters.of(desired.as_ref()?.served.get(&flow.frontend)?))
     }
 }
 

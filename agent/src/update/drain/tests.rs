@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
-use crate::model::net::octets;
+use crate::model::address::octets;
 use crate::model::{AppProtocol, EndpointAddresses, EndpointId, LocalNetwork, ServiceId, Weight};
 
 #[cfg(feature = "kernel")]
@@ -12,11 +12,11 @@ mod kernel_tests;
 const LONG: Duration = Duration::from_secs(10);
 
 /// The only endpoint of its state here.
-fn endpoint(state: State) -> Endpoint {
+fn endpoint(state: EndpointState) -> Endpoint {
     at(SocketAddr::new([172, 17, 0, state as u8 + 2].into(), 8080), AppProtocol::Tcp, state)
 }
 
-fn at(address: SocketAddr, protocol: AppProtocol, state: State) -> Endpoint {
+fn at(address: SocketAddr, protocol: AppProtocol, state: EndpointState) -> Endpoint {
     let port = address.port().try_into().unwrap();
     Endpoint {
         service: ServiceId { namespace: "prod".parse().unwrap(), name: "orders".parse().unwrap() },
@@ -59,24 +59,26 @@ fn last_resort() -> Availability {
 
 #[test]
 fn a_node_that_serves_hands_on_the_very_map() {
-    let own = endpoints(State::ALL.map(endpoint));
+    let own = endpoints(EndpointState::ALL.map(endpoint));
     assert!(withhold(&own, &Availability::Serving).ptr_eq(&own));
 }
 
 #[test]
 fn only_what_the_standing_says_changes_about_an_endpoint() {
-    let own = endpoints(State::ALL.map(endpoint));
-    for state in State::ALL {
+    let own = endpoints(EndpointState::ALL.map(endpoint));
+    for state in EndpointState::ALL {
         let before = endpoint(state);
         let became = |availability| Endpoint::clone(&withhold(&own, &availability)[&before.key()]);
         let drained = match state {
-            State::Draining => before.clone(),
-            _ => Endpoint { state: State::Draining, reason: "its node drains".into(), ..before.clone() },
+            EndpointState::Draining => before.clone(),
+            _ => Endpoint { state: EndpointState::Draining, reason: "its node drains".into(), ..before.clone() },
         };
         assert_eq!(became(draining()), drained, "{state}");
         let reason = "its node verifies; serves where nobody else does".into();
         let held = match state {
-            State::Healthy => Endpoint { state: State::Draining, last_resort: true, reason, ..before.clone() },
+            EndpointState::Healthy => {
+                Endpoint { state: EndpointState::Draining, last_resort: true, reason, ..before.clone() }
+            }
             _ => before.clone(),
         };
         assert_eq!(became(last_resort()), held, "{state}");
@@ -112,16 +114,16 @@ impl Stage {
 #[tokio::test]
 async fn endpoints_leave_come_as_a_last_resort_and_come_back() {
     let mut stage = Stage::start(Availability::Serving);
-    let own = endpoints([endpoint(State::Healthy)]);
+    let own = endpoints([endpoint(EndpointState::Healthy)]);
     stage.own.send_replace(Some(own.clone()));
     stage.until(|out| out.ptr_eq(&own)).await;
     stage.availability.send_replace(draining());
-    stage.until(|out| out.values().all(|e| e.state == State::Draining && !e.last_resort)).await;
+    stage.until(|out| out.values().all(|e| e.state == EndpointState::Draining && !e.last_resort)).await;
     // One that starts meanwhile is withheld from the first.
-    let more = endpoints([endpoint(State::Healthy), endpoint(State::Unhealthy)]);
+    let more = endpoints([endpoint(EndpointState::Healthy), endpoint(EndpointState::Unhealthy)]);
     stage.own.send_replace(Some(more.clone()));
     stage.until(|out| out.len() == 2).await;
-    assert!(stage.out.borrow().iter().flat_map(Endpoints::values).all(|e| e.state == State::Draining));
+    assert!(stage.out.borrow().iter().flat_map(Endpoints::values).all(|e| e.state == EndpointState::Draining));
     stage.availability.send_replace(last_resort());
     stage.until(|out| out.values().any(|e| e.last_resort)).await;
     stage.availability.send_replace(Availability::Serving);
@@ -134,7 +136,7 @@ async fn what_is_not_known_stays_so_and_is_withheld_when_it_comes() {
     stage.availability.send_replace(last_resort());
     tokio::task::yield_now().await;
     assert!(stage.out.borrow().is_none() && !stage.out.has_changed().unwrap());
-    stage.own.send_replace(Some(endpoints([endpoint(State::Healthy)])));
+    stage.own.send_replace(Some(endpoints([endpoint(EndpointState::Healthy)])));
     stage.until(|out| out.values().all(|e| e.last_resort)).await;
     stage.own.send_replace(None);
     timeout(LONG, stage.out.wait_for(Option::is_none)).await.unwrap().unwrap();
@@ -144,9 +146,9 @@ async fn what_is_not_known_stays_so_and_is_withheld_when_it_comes() {
 async fn the_last_standing_stands_when_its_owner_is_gone_and_the_stage_ends_with_health() {
     let Stage { own, availability, mut out, task } = Stage::start(draining());
     drop(availability);
-    own.send_replace(Some(endpoints([endpoint(State::Healthy)])));
+    own.send_replace(Some(endpoints([endpoint(EndpointState::Healthy)])));
     let withheld = |out: &Option<Endpoints>| {
-        out.as_ref().is_some_and(|out| out.values().all(|endpoint| endpoint.state == State::Draining))
+        out.as_ref().is_some_and(|out| out.values().all(|endpoint| endpoint.state == EndpointState::Draining))
     };
     timeout(LONG, out.wait_for(withheld)).await.unwrap().unwrap();
     drop(own);

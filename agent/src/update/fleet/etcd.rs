@@ -28,7 +28,7 @@ use super::board::Board;
 use super::ruling::{Grant, Outcome, Ruling};
 use crate::clients::backoff::Backoff;
 use crate::clients::etcd::{self, Range};
-use crate::clients::http::one_line;
+use crate::model::untrusted::excerpt;
 
 /// The most rulings that are read, newest first.
 const MAX_RULINGS: u32 = 256;
@@ -117,7 +117,7 @@ impl Group {
     }
 
     pub(super) async fn rule(&self, version: &Version, ruling: &Ruling) -> Result<(), EtcdError> {
-        let ruling = Ruling { by: one_line(&ruling.by), why: one_line(&ruling.why), ..ruling.clone() };
+        let ruling = Ruling { by: excerpt(&ruling.by), why: excerpt(&ruling.why), ..ruling.clone() };
         self.tell(&self.key(&format!("rulings/{version}")), &ruling).await
     }
 

@@ -14,7 +14,8 @@ use serde_json::json;
 use url::Url;
 
 use super::ruling::Grant;
-use crate::clients::http::{self, StatusCode, one_line};
+use crate::clients::http::{self, StatusCode};
+use crate::model::untrusted::excerpt;
 
 /// A server's words have a hundred bytes.
 const LIMITS: http::Limits = http::Limits::new(Duration::from_secs(10), 64 * 1024).connect(Duration::from_secs(3));
@@ -136,7 +137,7 @@ impl LockServer {
         let Ok(Words { kind, value }) = serde_json::from_slice(&body) else {
             return Err(LockServerError::Strange { url: url.clone(), status });
         };
-        let words = one_line(if value.is_empty() { &kind } else { &value });
+        let words = excerpt(if value.is_empty() { &kind } else { &value });
         Ok(Some(No { url: url.clone(), status, kind, words }))
     }
 }

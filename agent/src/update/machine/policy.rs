@@ -12,6 +12,7 @@ use super::facts::Facts;
 use super::record::Memory;
 use super::state::{Now, Reason, State};
 use crate::config::update::UpdateMode;
+use crate::model::untrusted;
 use crate::update::fleet::{Board, Ruling};
 
 /// The host's places in a wave: `settings.updates.seed` is below it (updog's `MAX_SEED`).
@@ -205,7 +206,7 @@ pub fn pin_is_over(memory: &Memory, facts: &Facts) -> bool {
 /// A sentence as it stands in the journal: bounded, whoever wrote it.
 #[must_use]
 pub fn sentence(text: &str) -> Arc<str> {
-    text.chars().take(500).collect::<String>().into()
+    untrusted::one_line(text, 500).into()
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::report::{Baseline, Check, first_of};
-use crate::model::{Endpoints, State};
+use crate::model::{EndpointState, Endpoints};
 
 /// Healthy endpoints by service.
 type Healthy = BTreeMap<String, usize>;
@@ -15,7 +15,7 @@ const ROUNDING: f64 = 1e-9;
 /// How many endpoints of each service are healthy; services without any are left out.
 pub(super) fn healthy(own: &Endpoints) -> Healthy {
     let mut counts = Healthy::new();
-    for endpoint in own.values().filter(|endpoint| endpoint.state == State::Healthy) {
+    for endpoint in own.values().filter(|endpoint| endpoint.state == EndpointState::Healthy) {
         *counts.entry(endpoint.service.to_string()).or_default() += 1;
     }
     counts

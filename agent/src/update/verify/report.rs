@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::untrusted;
+
 /// How long one check may take.
 pub(super) const EACH: Duration = Duration::from_secs(5);
 /// The most characters of what one check found.
@@ -66,9 +68,7 @@ impl Check {
             Err(found) => (false, found),
         };
         // Some of it is what strangers said.
-        let printable = |c: char| if c.is_control() { ' ' } else { c };
-        let found: String = found.chars().take(MAX_FOUND).map(printable).collect();
-        Self { name: name.into(), ok, found: found.into() }
+        Self { name: name.into(), ok, found: untrusted::one_line(&found, MAX_FOUND).into() }
     }
 
     /// Not held against the update where it failed before as well.

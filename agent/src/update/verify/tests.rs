@@ -11,7 +11,7 @@ use super::report::MAX_FOUND;
 use super::*;
 use crate::config::Auto;
 use crate::model::{
-    Endpoint, EndpointAddresses, EndpointId, Frontend, L4, LocalNetwork, Names, Ruleset, ServiceId, State, View,
+    Endpoint, EndpointAddresses, EndpointId, EndpointState, Frontend, L4, LocalNetwork, Names, Ruleset, ServiceId, View,
 };
 use crate::names::dns::{self, Lease};
 
@@ -27,7 +27,7 @@ fn id(service: &str) -> ServiceId {
 }
 
 /// Endpoint number `n` of `namespace/name`.
-pub(super) fn endpoint(service: &str, n: u8, state: State) -> Arc<Endpoint> {
+pub(super) fn endpoint(service: &str, n: u8, state: EndpointState) -> Arc<Endpoint> {
     Arc::new(Endpoint {
         service: id(service),
         id: EndpointId::new(&format!("{n:012x}"), NonZeroU16::MIN, L4::Tcp),
@@ -100,18 +100,26 @@ pub(super) const NOBODY: &str = "127.77.0.1:9";
 
 /// The agent's own resolver on loopback, and what it knows; it asks the server at `upstream` for anything else.
 pub(super) async fn resolver(names: Option<Names>, upstream: SocketAddr) -> (SelfQuery, watch::Sender<Option<Names>>) {
-    let config = dns::Config {
+    let config = dns::ResolverConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
         upstream: Auto::Set(vec![upstream]),
         vips: Default::default(),
         mark: None,
     };
     let (names, known) = watch::channel(names);
-    let (state, mut seen) = watch::channel(dns::State::Starting);
-    tokio::spawn(dns::run(config, known, Kept, dns::Metrics::default(), state, watch::channel(Default::default()).1));
-    let listening = |state: &dns::State| matches!(state, dns::State::Listening { .. });
+    let (state, mut seen) = watch::channel(dns::ResolverState::Starting);
+    tokio::spawn(dns::run(
+        config,
+        known,
+        Kept,
+        dns::ResolverMetrics::default(),
+        state,
+        watch::channel(Default::default()).1,
+        Default::default(),
+    ));
+    let listening = |state: &dns::ResolverState| matches!(state, dns::ResolverState::Listening { .. });
     let state = seen.wait_for(listening).await.unwrap().clone();
-    let dns::State::Listening { address, .. } = state else { panic!("{state:?}") };
+    let dns::ResolverState::Listening { address, .. } = state else { panic!("{state:?}") };
     (SelfQuery::new(address, None), names)
 }
 
@@ -132,7 +140,7 @@ impl Node {
         let address = service.local_addr().unwrap();
         let up = || watch::Sender::new(Source { state: SourceState::Up, ..Source::starting() });
         let in_sync = DataplaneState::of_one(|state| state.in_sync = true);
-        let own = endpoints((1..=10).map(|n| endpoint("prod/orders", n, State::Healthy)));
+        let own = endpoints((1..=10).map(|n| endpoint("prod/orders", n, EndpointState::Healthy)));
         Self {
             host_api: up(),
             docker: up(),
@@ -229,7 +237,7 @@ async fn each_part_that_is_unwell_is_named() {
     node.desired.send_replace(desired);
 
     let half = endpoints((1..=10).map(|n| {
-        let state = if n <= 8 { State::Healthy } else { State::Starting };
+        let state = if n <= 8 { EndpointState::Healthy } else { EndpointState::Starting };
         endpoint("prod/orders", n, state)
     }));
     node.own.send_replace(Some(half));
@@ -286,7 +294,7 @@ async fn what_was_broken_before_is_not_held_against_the_update() {
     assert!(!format!("{report:?}").contains("hidden"));
 
     // Another one that breaks is.
-    node.own.send_replace(Some(endpoints((1..=10).map(|n| endpoint("prod/cart", n, State::Healthy)))));
+    node.own.send_replace(Some(endpoints((1..=10).map(|n| endpoint("prod/cart", n, EndpointState::Healthy)))));
     assert_eq!(failing(&verify.check(&baseline).await), ["docker", "service prod/orders"]);
     // And without a baseline all are.
     let report = verify.check(&Baseline::default()).await;

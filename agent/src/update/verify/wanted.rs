@@ -11,7 +11,7 @@ use url::Url;
 use super::report::{Finding, first_of};
 use crate::clients::http;
 use crate::model::endpoint::of_service;
-use crate::model::{DiscoveryName, Endpoints, Namespace, ServiceId, State, error_chain};
+use crate::model::{DiscoveryName, EndpointState, Endpoints, Namespace, ServiceId, error_chain};
 
 /// One check.
 #[derive(Debug)]
@@ -106,7 +106,7 @@ async fn connect(address: SocketAddr) -> Result<String, Failure> {
 fn service(id: &ServiceId, own: Option<&Endpoints>) -> Finding {
     let own = own.ok_or_else(|| "no endpoint is known yet".to_owned())?;
     let endpoints = || of_service(own, id);
-    match endpoints().filter(|endpoint| endpoint.state == State::Healthy).count() {
+    match endpoints().filter(|endpoint| endpoint.state == EndpointState::Healthy).count() {
         0 if endpoints().next().is_none() => Err("no endpoint runs here".to_owned()),
         0 => {
             let unwell = endpoints().map(|e| format!("{} is {} ({})", e.id, e.state, e.reason));

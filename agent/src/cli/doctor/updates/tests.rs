@@ -12,7 +12,7 @@ fn settings(directory: &Path, update: &str) -> Settings {
     crate::config::parse(Path::new("meshdog.toml"), &text).unwrap()
 }
 
-fn check<'a>(checks: &'a [Check], name: &str) -> &'a Check {
+fn check<'a>(checks: &'a [DoctorCheck], name: &str) -> &'a DoctorCheck {
     checks.iter().find(|check| check.name == name).unwrap()
 }
 

@@ -48,9 +48,9 @@ impl Lease for World {
 }
 
 impl World {
-    fn start(&self) -> watch::Receiver<State> {
+    fn start(&self) -> watch::Receiver<ResolverState> {
         let address = "127.0.0.1:53".parse().unwrap();
-        let (state, seen) = watch::channel(State::Listening { address, leased: false });
+        let (state, seen) = watch::channel(ResolverState::Listening { address, leased: false });
         let world = self.clone();
         tokio::spawn(async move { keep(world.clone(), world, &state).await });
         seen
@@ -61,8 +61,8 @@ impl World {
     }
 }
 
-fn leased(state: &watch::Receiver<State>) -> bool {
-    matches!(&*state.borrow(), State::Listening { leased: true, .. })
+fn leased(state: &watch::Receiver<ResolverState>) -> bool {
+    matches!(&*state.borrow(), ResolverState::Listening { leased: true, .. })
 }
 
 #[tokio::test(start_paused = true)]

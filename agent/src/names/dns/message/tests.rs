@@ -25,16 +25,16 @@ fn with_edns(mut message: Message, payload: u16, flags: EdnsFlags) -> Message {
     message
 }
 
-fn replied(message: &Message) -> (Message, (Kind, ResponseCode)) {
+fn replied(message: &Message) -> (Message, (AnswerKind, ResponseCode)) {
     match decide(&message.to_vec().unwrap(), Some(&names())) {
-        Verdict::Reply(bytes, kind, code) => (Message::from_vec(&bytes).unwrap(), (kind, code)),
+        QueryDecision::Reply(bytes, kind, code) => (Message::from_vec(&bytes).unwrap(), (kind, code)),
         verdict => panic!("{verdict:?}"),
     }
 }
 
-fn forwarded(bytes: &[u8]) -> Asked {
+fn forwarded(bytes: &[u8]) -> ParsedQuery {
     match decide(bytes, Some(&names())) {
-        Verdict::Forward(asked) => asked,
+        QueryDecision::Forward(asked) => asked,
         verdict => panic!("{verdict:?}"),
     }
 }
@@ -43,7 +43,7 @@ fn forwarded(bytes: &[u8]) -> Asked {
 fn a_mesh_name_has_its_vip() {
     for name in ["orders.", "orders.prod."] {
         let (answer, count) = replied(&query(name, RecordType::A));
-        assert_eq!(count, (Kind::Mesh, ResponseCode::NoError));
+        assert_eq!(count, (AnswerKind::Mesh, ResponseCode::NoError));
         assert_eq!(answer.metadata.id, 0xbeef);
         let Metadata { authoritative, recursion_available, recursion_desired, truncation, .. } = answer.metadata;
         assert!(authoritative && recursion_available && recursion_desired && !truncation);
@@ -57,7 +57,7 @@ fn a_mesh_name_has_its_vip() {
 #[test]
 fn case_does_not_matter_and_is_repeated() {
     let query = query("oRDers.PROD.", RecordType::A).to_vec().unwrap();
-    let Verdict::Reply(answer, ..) = decide(&query, Some(&names())) else { panic!("no answer") };
+    let QueryDecision::Reply(answer, ..) = decide(&query, Some(&names())) else { panic!("no answer") };
     assert_eq!(answer[12..query.len()], query[12..], "the question is repeated byte for byte");
     let answer = Message::from_vec(&answer).unwrap();
     assert!(answer.answers[0].name.eq_case(&Name::from_ascii("oRDers.PROD.").unwrap()));
@@ -84,7 +84,7 @@ fn any_soa_and_transfers() {
     for name in ["orders.", "example.com."] {
         let (answer, count) = replied(&query(name, RecordType::AXFR));
         assert_eq!(answer.metadata.response_code, ResponseCode::Refused);
-        assert_eq!(count, (Kind::Refused, ResponseCode::Refused));
+        assert_eq!(count, (AnswerKind::Refused, ResponseCode::Refused));
     }
 }
 
@@ -104,12 +104,12 @@ fn other_names_and_classes_go_upstream() {
 #[test]
 fn before_the_first_snapshot_all_but_the_lease_goes_upstream() {
     let bytes = query("orders.", RecordType::A).to_vec().unwrap();
-    assert!(matches!(decide(&bytes, None), Verdict::Forward(_)));
+    assert!(matches!(decide(&bytes, None), QueryDecision::Forward(_)));
     let mut lease = query(LEASE_NAME, RecordType::A);
     lease.queries[0].name.set_fqdn(true);
     let bytes = lease.to_vec().unwrap();
-    assert!(matches!(decide(&bytes, None), Verdict::Lease(_)));
-    assert!(matches!(decide(&bytes, Some(&names())), Verdict::Lease(_)));
+    assert!(matches!(decide(&bytes, None), QueryDecision::Lease(_)));
+    assert!(matches!(decide(&bytes, Some(&names())), QueryDecision::Lease(_)));
 }
 
 #[test]
@@ -124,7 +124,7 @@ fn edns_is_answered_with_edns() {
     newer.edns.as_mut().unwrap().set_version(1);
     let (answer, count) = replied(&newer);
     assert_eq!(u16::from(answer.metadata.response_code), 16);
-    assert_eq!(count, (Kind::Refused, ResponseCode::BADVERS));
+    assert_eq!(count, (AnswerKind::Refused, ResponseCode::BADVERS));
     assert!(answer.answers.is_empty());
 }
 
@@ -137,7 +137,7 @@ fn a_name_has_an_address_of_each_family_that_it_has_a_vip_of() {
     for (name, all) in stacks {
         for (kind, address) in [(RecordType::A, v4), (RecordType::AAAA, v6)] {
             let query = query(&format!("{name}."), kind).to_vec().unwrap();
-            let Verdict::Reply(bytes, ..) = decide(&query, Some(&names)) else { panic!("no answer") };
+            let QueryDecision::Reply(bytes, ..) = decide(&query, Some(&names)) else { panic!("no answer") };
             let answer = Message::from_vec(&bytes).unwrap();
             let addresses: Vec<_> = answer.answers.iter().filter_map(|record| record.data.ip_addr()).collect();
             assert_eq!(
@@ -159,7 +159,9 @@ fn the_largest_mesh_answers_fit_a_plain_datagram() {
             .collect();
     for kind in [RecordType::A, RecordType::SOA, RecordType::AAAA] {
         let query = with_edns(query(&format!("{longest}."), kind), 512, EdnsFlags::default());
-        let Verdict::Reply(bytes, ..) = decide(&query.to_vec().unwrap(), Some(&names)) else { panic!("no answer") };
+        let QueryDecision::Reply(bytes, ..) = decide(&query.to_vec().unwrap(), Some(&names)) else {
+            panic!("no answer")
+        };
         assert!(bytes.len() <= 512, "{}", bytes.len());
     }
 }
@@ -168,7 +170,7 @@ fn the_largest_mesh_answers_fit_a_plain_datagram() {
 fn malformed_queries() {
     let good = query("orders.", RecordType::A).to_vec().unwrap();
     let code = |bytes: &[u8]| match decide(bytes, Some(&names())) {
-        Verdict::Reply(bytes, Kind::Refused, code) => {
+        QueryDecision::Reply(bytes, AnswerKind::Refused, code) => {
             assert_eq!(Message::from_vec(&bytes).unwrap().metadata.id, 0xbeef);
             code
         }
@@ -180,9 +182,9 @@ fn malformed_queries() {
         bytes
     };
     for short in [&good[..0], &good[..2], &good[..11]] {
-        assert!(matches!(decide(short, Some(&names())), Verdict::Ignore));
+        assert!(matches!(decide(short, Some(&names())), QueryDecision::Ignore));
     }
-    assert!(matches!(decide(&edited(2, 0x80), Some(&names())), Verdict::Ignore), "a response");
+    assert!(matches!(decide(&edited(2, 0x80), Some(&names())), QueryDecision::Ignore), "a response");
     assert_eq!(code(&edited(2, 0x28)), ResponseCode::NotImp, "an update");
     assert_eq!(code(&edited(5, 0)), ResponseCode::FormErr, "no question");
     assert_eq!(code(&edited(4, 255)), ResponseCode::FormErr, "65281 questions");
@@ -271,20 +273,20 @@ proptest! {
         answer in prop::collection::vec(any::<u8>(), 0..100),
     ) {
         match decide(&bytes, Some(&names())) {
-            Verdict::Reply(reply, ..) => {
+            QueryDecision::Reply(reply, ..) => {
                 prop_assert_eq!(bytes[2] & 0x80, 0, "a response was answered");
                 prop_assert_eq!(reply[2] & 0x80, 0x80);
                 prop_assert_eq!(&reply[..2], &bytes[..2]);
                 prop_assert!(reply.len() <= 512);
             }
-            Verdict::Forward(asked) => {
+            QueryDecision::Forward(asked) => {
                 prop_assert_eq!(bytes[2] & 0x80, 0);
                 prop_assert!(asked.bare(ResponseCode::ServFail).is_some());
                 let _ = asked.answered_by(&answer, 7);
                 prop_assert!(asked.fit(Transport::Udp, vec![0; 5000], ResponseCode::NoError).is_some());
             }
-            Verdict::Lease(_) => prop_assert!(false, "nobody asked for it"),
-            Verdict::Ignore => prop_assert!(bytes.len() < 12 || bytes[2] & 0x80 != 0),
+            QueryDecision::Lease(_) => prop_assert!(false, "nobody asked for it"),
+            QueryDecision::Ignore => prop_assert!(bytes.len() < 12 || bytes[2] & 0x80 != 0),
         }
     }
 }

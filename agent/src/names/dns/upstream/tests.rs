@@ -1,8 +1,8 @@
 use super::*;
 
-fn config(upstream: Auto<Vec<SocketAddr>>) -> Config {
+fn config(upstream: Auto<Vec<SocketAddr>>) -> ResolverConfig {
     let listen = "127.0.0.1:5300".parse().unwrap();
-    Config { listen, upstream, vips: Default::default(), mark: None }
+    ResolverConfig { listen, upstream, vips: Default::default(), mark: None }
 }
 
 #[test]

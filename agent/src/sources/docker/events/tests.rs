@@ -4,7 +4,7 @@ fn id() -> ContainerId {
     "c0ffee".into()
 }
 
-fn container(action: &str, attributes: &str) -> Option<Event> {
+fn container(action: &str, attributes: &str) -> Option<DockerEvent> {
     let line = format!(
         r#"{{"status":"x","Type":"container","Action":"{action}","Actor":{{"ID":"c0ffee","Attributes":{{{attributes}}}}},"scope":"local","time":1,"timeNano":1}}"#
     );
@@ -13,18 +13,18 @@ fn container(action: &str, attributes: &str) -> Option<Event> {
 
 #[test]
 fn container_events_are_read() {
-    assert_eq!(container("start", r#""image":"x","meshdog.a.port":"80""#), Some(Event::Started(id())));
-    assert_eq!(container("kill", r#""signal":"15""#), Some(Event::Killed(id(), Some(Signal::TERM))));
-    assert_eq!(container("kill", r#""signal":"SIGKILL""#), Some(Event::Killed(id(), Some(Signal::KILL))));
-    assert_eq!(container("kill", ""), Some(Event::Killed(id(), None)));
-    assert_eq!(container("die", r#""exitCode":"0""#), Some(Event::Gone(id())));
-    assert_eq!(container("destroy", ""), Some(Event::Gone(id())));
-    assert_eq!(container("pause", ""), Some(Event::Paused(id(), true)));
-    assert_eq!(container("unpause", ""), Some(Event::Paused(id(), false)));
-    assert_eq!(container("rename", ""), Some(Event::Changed(id())));
-    assert_eq!(container("health_status: healthy", ""), Some(Event::Health(id(), DockerHealth::Healthy)));
-    assert_eq!(container("health_status: unhealthy", ""), Some(Event::Health(id(), DockerHealth::Unhealthy)));
-    assert_eq!(container("health_status: running", ""), Some(Event::Changed(id())));
+    assert_eq!(container("start", r#""image":"x","meshdog.a.port":"80""#), Some(DockerEvent::Started(id())));
+    assert_eq!(container("kill", r#""signal":"15""#), Some(DockerEvent::Killed(id(), Some(Signal::TERM))));
+    assert_eq!(container("kill", r#""signal":"SIGKILL""#), Some(DockerEvent::Killed(id(), Some(Signal::KILL))));
+    assert_eq!(container("kill", ""), Some(DockerEvent::Killed(id(), None)));
+    assert_eq!(container("die", r#""exitCode":"0""#), Some(DockerEvent::Gone(id())));
+    assert_eq!(container("destroy", ""), Some(DockerEvent::Gone(id())));
+    assert_eq!(container("pause", ""), Some(DockerEvent::Paused(id(), true)));
+    assert_eq!(container("unpause", ""), Some(DockerEvent::Paused(id(), false)));
+    assert_eq!(container("rename", ""), Some(DockerEvent::Changed(id())));
+    assert_eq!(container("health_status: healthy", ""), Some(DockerEvent::Health(id(), DockerHealth::Healthy)));
+    assert_eq!(container("health_status: unhealthy", ""), Some(DockerEvent::Health(id(), DockerHealth::Unhealthy)));
+    assert_eq!(container("health_status: running", ""), Some(DockerEvent::Changed(id())));
     assert_eq!(container("exec_create: /bin/sh -c true", ""), None);
     assert_eq!(container("update", ""), None);
 }
@@ -37,10 +37,10 @@ fn network_events_are_read() {
         );
         parse(line.as_bytes())
     };
-    assert_eq!(network("create"), Some(Event::Networks));
-    assert_eq!(network("destroy"), Some(Event::Networks));
-    assert_eq!(network("connect"), Some(Event::Changed(id())));
-    assert_eq!(network("disconnect"), Some(Event::Changed(id())));
+    assert_eq!(network("create"), Some(DockerEvent::Networks));
+    assert_eq!(network("destroy"), Some(DockerEvent::Networks));
+    assert_eq!(network("connect"), Some(DockerEvent::Changed(id())));
+    assert_eq!(network("disconnect"), Some(DockerEvent::Changed(id())));
     assert_eq!(network("prune"), None);
 }
 

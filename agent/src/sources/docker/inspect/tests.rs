@@ -16,7 +16,7 @@ fn response(change: impl FnOnce(&mut Value)) -> ContainerInspectResponse {
     serde_json::from_value(value).unwrap()
 }
 
-fn seen(change: impl FnOnce(&mut Value)) -> Seen {
+fn seen(change: impl FnOnce(&mut Value)) -> Inspected {
     digest(response(change)).unwrap()
 }
 
@@ -24,14 +24,14 @@ fn bridges() -> BTreeMap<String, IfName> {
     [("n0", "docker0"), ("n1", "br-app")].map(|(id, name)| (id.to_owned(), IfName::new(name).unwrap())).into()
 }
 
-fn why(seen: &Seen) -> String {
+fn why(seen: &Inspected) -> String {
     match seen.attachment.resolve(&bridges()) {
         Network::Unsupported(why) => why.to_string(),
         other => panic!("{other:?}"),
     }
 }
 
-fn address(seen: &Seen) -> String {
+fn address(seen: &Inspected) -> String {
     match seen.attachment.resolve(&bridges()) {
         Network::Bridge { address, .. } => address.to_string(),
         other => panic!("{other:?}"),

@@ -9,10 +9,10 @@ fn id(n: u8) -> ContainerId {
     format!("c{n}").into()
 }
 
-fn seen(n: u8, life: u64) -> Seen {
+fn seen(n: u8, life: u64) -> Inspected {
     let attached =
         Attached { name: "bridge".into(), network: "n0".into(), address: Some([172, 17, life as u8, n].into()) };
-    Seen {
+    Inspected {
         id: id(n),
         name: "web".into(),
         image: "web".into(),
@@ -39,8 +39,8 @@ fn ticket(ask: Option<Ask>) -> u64 {
 }
 
 /// A state with these containers listed and inspected, and its snapshot taken.
-fn running(ids: &[u8], now: Instant) -> State {
-    let mut state = State::default();
+fn running(ids: &[u8], now: Instant) -> DockerState {
+    let mut state = DockerState::default();
     let Ask::Bridges(bridges) = state.connected() else { panic!() };
     state.bridges(bridges, docker0(), now);
     for ask in state.listed(ids.iter().map(|n| id(*n)).collect(), now) {
@@ -52,11 +52,11 @@ fn running(ids: &[u8], now: Instant) -> State {
     state
 }
 
-fn kill(n: u8, signal: u8) -> Event {
-    Event::Killed(id(n), Signal::parse(&signal.to_string()))
+fn kill(n: u8, signal: u8) -> DockerEvent {
+    DockerEvent::Killed(id(n), Signal::parse(&signal.to_string()))
 }
 
-fn stopping(state: &mut State, n: u8) -> Option<bool> {
+fn stopping(state: &mut DockerState, n: u8) -> Option<bool> {
     state.changed = true;
     Some(state.take()?.running.get(&id(n))?.stopping)
 }
@@ -64,7 +64,7 @@ fn stopping(state: &mut State, n: u8) -> Option<bool> {
 #[test]
 fn nothing_is_published_before_everything_is_known() {
     let now = Instant::now();
-    let mut state = State::default();
+    let mut state = DockerState::default();
     let Ask::Bridges(bridges) = state.connected() else { panic!() };
     assert_eq!(state.take(), None);
     let asks = state.listed(vec![id(1), id(2)], now);
@@ -104,8 +104,8 @@ fn only_its_own_stop_signal_and_kill_stop_it() {
     let now = Instant::now();
     for (signal, stops) in [(3, true), (9, true), (15, false), (1, false)] {
         let mut state = running(&[1], now);
-        let asked = ticket(state.apply(Event::Changed(id(1)), now));
-        let quit = Seen { stop_signal: Signal::parse("SIGQUIT").unwrap(), ..seen(1, 1) };
+        let asked = ticket(state.apply(DockerEvent::Changed(id(1)), now));
+        let quit = Inspected { stop_signal: Signal::parse("SIGQUIT").unwrap(), ..seen(1, 1) };
         state.inspected(&id(1), asked, Some(quit), now);
         state.apply(kill(1, signal), now);
         assert_eq!(stopping(&mut state, 1), Some(stops), "{signal}");
@@ -116,9 +116,9 @@ fn only_its_own_stop_signal_and_kill_stop_it() {
 fn a_label_cannot_hide_a_stop() {
     let now = Instant::now();
     let mut state = running(&[1], now);
-    let asked = ticket(state.apply(Event::Changed(id(1)), now));
+    let asked = ticket(state.apply(DockerEvent::Changed(id(1)), now));
     let labels = Arc::new([("signal".to_owned(), "1".to_owned())].into());
-    state.inspected(&id(1), asked, Some(Seen { labels, ..seen(1, 1) }), now);
+    state.inspected(&id(1), asked, Some(Inspected { labels, ..seen(1, 1) }), now);
     state.apply(kill(1, HUP), now);
     assert_eq!(stopping(&mut state, 1), Some(true));
 }
@@ -144,7 +144,7 @@ fn a_stop_that_does_not_come_about_is_forgotten() {
 fn a_stop_during_the_inspection_is_not_lost() {
     let now = Instant::now();
     let mut state = running(&[], now);
-    let asked = ticket(state.apply(Event::Started(id(1)), now));
+    let asked = ticket(state.apply(DockerEvent::Started(id(1)), now));
     state.apply(kill(1, 15), now);
     assert_eq!(state.take(), None);
     state.inspected(&id(1), asked, Some(seen(1, 1)), now);
@@ -155,9 +155,9 @@ fn a_stop_during_the_inspection_is_not_lost() {
 fn answers_of_an_earlier_life_are_dropped() {
     let now = Instant::now();
     let mut state = running(&[], now);
-    let first = ticket(state.apply(Event::Started(id(1)), now));
-    state.apply(Event::Gone(id(1)), now);
-    let second = ticket(state.apply(Event::Started(id(1)), now));
+    let first = ticket(state.apply(DockerEvent::Started(id(1)), now));
+    state.apply(DockerEvent::Gone(id(1)), now);
+    let second = ticket(state.apply(DockerEvent::Started(id(1)), now));
     assert_eq!(state.inspected(&id(1), first, Some(seen(1, 1)), now), None);
     assert_eq!(state.take(), None);
     state.inspected(&id(1), second, Some(seen(1, 2)), now);
@@ -172,8 +172,8 @@ fn answers_of_an_earlier_life_are_dropped() {
 fn a_death_beats_an_answer_under_way() {
     let now = Instant::now();
     let mut state = running(&[], now);
-    let asked = ticket(state.apply(Event::Started(id(1)), now));
-    state.apply(Event::Gone(id(1)), now);
+    let asked = ticket(state.apply(DockerEvent::Started(id(1)), now));
+    state.apply(DockerEvent::Gone(id(1)), now);
     state.inspected(&id(1), asked, Some(seen(1, 1)), now);
     assert_eq!(state.take(), None);
 }
@@ -182,11 +182,11 @@ fn a_death_beats_an_answer_under_way() {
 fn a_restart_begins_a_new_life() {
     let now = Instant::now();
     let mut state = running(&[1], now);
-    for event in [kill(1, 15), Event::Gone(id(1))] {
+    for event in [kill(1, 15), DockerEvent::Gone(id(1))] {
         state.apply(event, now);
     }
     assert!(state.take().unwrap().running.is_empty());
-    let asked = ticket(state.apply(Event::Started(id(1)), now));
+    let asked = ticket(state.apply(DockerEvent::Started(id(1)), now));
     state.inspected(&id(1), asked, Some(seen(1, 2)), now);
     let container = state.take().unwrap().running[&id(1)].clone();
     assert_eq!((container.started_ms, container.stopping), (2, false));
@@ -223,15 +223,15 @@ fn a_stop_outlives_a_reconnection() {
 fn health_and_pause_come_by_event_and_survive_a_stale_answer() {
     let now = Instant::now();
     let mut state = running(&[1], now);
-    state.apply(Event::Health(id(1), DockerHealth::Healthy), now);
+    state.apply(DockerEvent::Health(id(1), DockerHealth::Healthy), now);
     assert_eq!(state.take().unwrap().running[&id(1)].health, DockerHealth::Healthy);
-    let asked = ticket(state.apply(Event::Changed(id(1)), now));
-    state.apply(Event::Health(id(1), DockerHealth::Unhealthy), now);
-    state.apply(Event::Paused(id(1), true), now);
-    state.inspected(&id(1), asked, Some(Seen { health: DockerHealth::Healthy, ..seen(1, 1) }), now);
+    let asked = ticket(state.apply(DockerEvent::Changed(id(1)), now));
+    state.apply(DockerEvent::Health(id(1), DockerHealth::Unhealthy), now);
+    state.apply(DockerEvent::Paused(id(1), true), now);
+    state.inspected(&id(1), asked, Some(Inspected { health: DockerHealth::Healthy, ..seen(1, 1) }), now);
     let container = state.take().unwrap().running[&id(1)].clone();
     assert_eq!((container.health, container.paused), (DockerHealth::Unhealthy, true));
-    state.apply(Event::Paused(id(1), false), now);
+    state.apply(DockerEvent::Paused(id(1), false), now);
     assert!(!state.take().unwrap().running[&id(1)].paused);
 }
 
@@ -239,15 +239,15 @@ fn health_and_pause_come_by_event_and_survive_a_stale_answer() {
 fn a_network_that_becomes_known_gives_its_containers_an_address() {
     let now = Instant::now();
     let mut state = running(&[1], now);
-    let Some(Ask::Bridges(old)) = state.apply(Event::Networks, now) else { panic!() };
-    let Some(Ask::Bridges(new)) = state.apply(Event::Networks, now) else { panic!() };
+    let Some(Ask::Bridges(old)) = state.apply(DockerEvent::Networks, now) else { panic!() };
+    let Some(Ask::Bridges(new)) = state.apply(DockerEvent::Networks, now) else { panic!() };
     state.bridges(new, BTreeMap::new(), now);
     let snapshot = state.take().unwrap();
     assert!(snapshot.bridges.is_empty());
     assert!(matches!(snapshot.running[&id(1)].network, Network::Unsupported(_)));
     state.bridges(old, docker0(), now);
     assert_eq!(state.take(), None);
-    let Some(Ask::Bridges(newest)) = state.apply(Event::Networks, now) else { panic!() };
+    let Some(Ask::Bridges(newest)) = state.apply(DockerEvent::Networks, now) else { panic!() };
     state.bridges(newest, docker0(), now);
     assert!(matches!(state.take().unwrap().running[&id(1)].network, Network::Bridge { .. }));
 }
@@ -256,9 +256,9 @@ fn a_network_that_becomes_known_gives_its_containers_an_address() {
 fn the_ecs_agent_names_the_ports_of_a_host_container() {
     let now = Instant::now();
     let mut state = running(&[1], now);
-    let asked = ticket(state.apply(Event::Changed(id(1)), now));
+    let asked = ticket(state.apply(DockerEvent::Changed(id(1)), now));
     let labels = Arc::new([(crate::sources::ecs::LABEL_TASK.to_owned(), "arn".to_owned())].into());
-    let host = Seen { labels, attachment: Attachment::Host([].into()), ..seen(1, 1) };
+    let host = Inspected { labels, attachment: Attachment::Host([].into()), ..seen(1, 1) };
     let Some(Ask::Ports(_, asked)) = state.inspected(&id(1), asked, Some(host), now) else { panic!() };
     assert!(state.take().is_some());
     let ports: Ports = [("80".parse().unwrap(), crate::model::L4::Tcp)].into();
@@ -292,18 +292,18 @@ proptest! {
         let now = Instant::now();
         let mut state = running(&[], now);
         let mut truth: BTreeMap<u8, (u64, bool)> = BTreeMap::new();
-        let mut under_way: Vec<(u8, u64, Option<Seen>)> = Vec::new();
+        let mut under_way: Vec<(u8, u64, Option<Inspected>)> = Vec::new();
         let mut life = 1;
         for step in steps {
             match step {
                 Step::Start(n) if !truth.contains_key(&n) => {
                     life += 1;
                     truth.insert(n, (life, false));
-                    let asked = ticket(state.apply(Event::Started(id(n)), now));
+                    let asked = ticket(state.apply(DockerEvent::Started(id(n)), now));
                     under_way.push((n, asked, Some(seen(n, life))));
                 }
                 Step::Die(n) if truth.remove(&n).is_some() => {
-                    state.apply(Event::Gone(id(n)), now);
+                    state.apply(DockerEvent::Gone(id(n)), now);
                 }
                 Step::Kill(n) => {
                     if let Some((_, stopping)) = truth.get_mut(&n) {
@@ -312,7 +312,7 @@ proptest! {
                     }
                 }
                 Step::Health(n) => {
-                    state.apply(Event::Health(id(n), DockerHealth::Healthy), now);
+                    state.apply(DockerEvent::Health(id(n), DockerHealth::Healthy), now);
                 }
                 Step::Answer(at) if !under_way.is_empty() => {
                     let (n, asked, seen) = under_way.swap_remove(at % under_way.len());

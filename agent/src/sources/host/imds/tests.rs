@@ -8,7 +8,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::frozen_clock::FrozenClock;
 
-const BOTH: Wanted = Wanted { address: true, zone: true };
+const BOTH: WantedFacts = WantedFacts { address: true, zone: true };
 
 type Answers = Arc<Mutex<(StatusCode, String, String)>>;
 
@@ -57,9 +57,9 @@ async fn learns_once() {
 async fn asks_only_for_what_is_wanted() {
     let _standstill = FrozenClock::new();
     let (mut imds, _, asked) = service().await;
-    imds.ask(Wanted { address: false, zone: false }).await.unwrap();
+    imds.ask(WantedFacts { address: false, zone: false }).await.unwrap();
     assert!(asked.lock().unwrap().is_empty());
-    imds.ask(Wanted { address: false, zone: true }).await.unwrap();
+    imds.ask(WantedFacts { address: false, zone: true }).await.unwrap();
     assert_eq!(imds.facts(), &InstanceFacts { address: None, zone: Some("us-west-2a".into()) });
 }
 
@@ -72,7 +72,7 @@ async fn waits_after_a_failure_and_asks_again() {
     imds.ask(BOTH).await.unwrap();
     assert_eq!(asked.lock().unwrap().len(), 1, "not asked again at once");
     answers.lock().unwrap().0 = StatusCode::OK;
-    clock.advance(RETRY_FIRST).await;
+    clock.advance(RETRY.after(0)).await;
     imds.ask(BOTH).await.unwrap();
     assert!(imds.facts().address.is_some() && imds.facts().zone.is_some());
 }
@@ -86,7 +86,7 @@ async fn believes_no_nonsense() {
         assert!(matches!(imds.ask(BOTH).await, Err(Error::Nonsense { .. })), "{address} {zone}");
     }
     let (mut imds, answers, _) = service().await;
-    answers.lock().unwrap().2 = "z".repeat(MAX_BODY + 1);
+    answers.lock().unwrap().2 = "z".repeat(LIMITS.body + 1);
     assert!(matches!(imds.ask(BOTH).await, Err(Error::Nonsense { .. })));
     assert!(imds.facts().address.is_some(), "what was learnt before stays");
 }
@@ -97,5 +97,5 @@ async fn a_silent_service_costs_one_timeout() {
     let mut imds = Imds::new(format!("http://{}", listener.local_addr().unwrap()).parse().unwrap()).unwrap();
     let started = Instant::now();
     assert!(matches!(imds.ask(BOTH).await, Err(Error::NoAnswer { .. })));
-    assert!(started.elapsed() < TIMEOUT * 2, "and no more than one");
+    assert!(started.elapsed() < LIMITS.timeout * 2, "and no more than one");
 }

@@ -24,13 +24,13 @@ fn end(replied: bool) -> FlowKind {
 fn connections_are_counted_where_they_belong() {
     let mut desired = Desired::default();
     desired.served.insert(flow(1, 80).frontend, orders());
-    let flows = Flows::default();
-    let mut traffic = Traffic::new(watch::channel(Some(Arc::new(desired))).1, flows.clone());
+    let counters = TrafficCounters::default();
+    let mut traffic = Traffic::new(watch::channel(Some(Arc::new(desired))).1, counters.clone());
 
     traffic.observe(Observation::Flow(&FlowEvent { kind: FlowKind::New, flow: flow(1, 80) }));
     traffic.observe(Observation::Flow(&FlowEvent { kind: FlowKind::New, flow: flow(2, 80) }));
     traffic.observe(Observation::Flow(&FlowEvent { kind: FlowKind::New, flow: flow(3, 81) }));
-    let counts = flows.of(&orders());
+    let counts = counters.of(&orders());
     assert_eq!((counts.connections.get(), counts.active.get()), (2, 2));
 
     traffic.observe(Observation::Flow(&FlowEvent { kind: end(true), flow: flow(1, 80) }));

@@ -23,7 +23,7 @@ fn connections_of_tcp_endpoints_are_counted() {
         (clients, accepted)
     };
     let _open = host.run(open);
-    let healthy = |address, protocol| at(address, protocol, State::Healthy);
+    let healthy = |address, protocol| at(address, protocol, EndpointState::Healthy);
     let (http, udp) = (healthy(one, AppProtocol::Http), healthy(one, AppProtocol::Udp));
     let elsewhere = healthy(two, AppProtocol::Tcp);
     assert_eq!(counted(Some(endpoints([http.clone(), udp.clone(), elsewhere.clone()]))), 3);

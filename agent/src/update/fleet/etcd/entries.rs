@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::clients::etcd::Entry;
-use crate::clients::http::one_line;
+use crate::model::untrusted::excerpt;
 use crate::update::fleet::board::Board;
 use crate::update::fleet::ruling::{Outcome, Ruling};
 
@@ -90,7 +90,7 @@ impl Stored {
         let stored = self.rulings.len() + self.outcomes.len() + self.reset.len();
         let ruling = |(version, value): Named| {
             let ruling: Ruling = read(&value, now)?;
-            let ruling = Ruling { by: one_line(&ruling.by), why: one_line(&ruling.why), ..ruling };
+            let ruling = Ruling { by: excerpt(&ruling.by), why: excerpt(&ruling.why), ..ruling };
             Some((Version::parse(&version?).ok()?, ruling))
         };
         let outcome = |(node, value): Named| Some((node?.into(), read::<Outcome>(&value, now)?));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::clients::http::one_line;
+use crate::model::untrusted::excerpt;
 
 /// How many holders a sentence names.
 const NAMED: usize = 5;
@@ -52,7 +52,7 @@ impl Slots {
         let mut holders: Vec<_> = self.holders.iter().collect();
         holders.sort_by_key(|(_, since)| **since);
         let mut names: Vec<String> =
-            holders.iter().take(NAMED).map(|(node, since)| format!("{} since {since:.0}", one_line(node))).collect();
+            holders.iter().take(NAMED).map(|(node, since)| format!("{} since {since:.0}", excerpt(node))).collect();
         if holders.len() > NAMED {
             names.push(format!("{} more", holders.len() - NAMED));
         }

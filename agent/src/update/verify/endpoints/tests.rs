@@ -18,12 +18,12 @@ fn passes(before_all: usize, now: usize, min_healthy: f64) -> bool {
 #[test]
 fn only_the_healthy_are_counted_by_service() {
     let own = endpoints([
-        endpoint("prod/orders", 1, State::Healthy),
-        endpoint("prod/orders", 2, State::Healthy),
-        endpoint("prod/orders", 3, State::Starting),
-        endpoint("prod/cart", 4, State::Unhealthy),
-        endpoint("prod/cart", 5, State::Draining),
-        endpoint("shared/users", 6, State::Healthy),
+        endpoint("prod/orders", 1, EndpointState::Healthy),
+        endpoint("prod/orders", 2, EndpointState::Healthy),
+        endpoint("prod/orders", 3, EndpointState::Starting),
+        endpoint("prod/cart", 4, EndpointState::Unhealthy),
+        endpoint("prod/cart", 5, EndpointState::Draining),
+        endpoint("shared/users", 6, EndpointState::Healthy),
     ]);
     assert_eq!(healthy(&own), counts(&[("prod/orders", 2), ("shared/users", 1)]));
 }

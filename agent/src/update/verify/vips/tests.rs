@@ -7,8 +7,8 @@ use super::super::tests::{bound, endpoint, endpoints, full, own, served};
 use super::*;
 use crate::config::{Backend, Locality, MeshSettings};
 use crate::mesh::vip::Remembered;
-use crate::mesh::{Inputs, Mesh};
-use crate::model::{Endpoint, ServiceId, State, VipRanges};
+use crate::mesh::{Mesh, MeshSnapshot};
+use crate::model::{Endpoint, EndpointState, ServiceId, VipRanges};
 
 async fn listening() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -46,7 +46,10 @@ async fn those_that_refuse_do_not_hide_one_that_answers() {
         names.iter().zip(&refusing).map(|(name, (_, address))| (&**name, *address)).collect();
     // Those of this node are dialled first: all that refuse.
     let own = endpoints(all.iter().map(|(name, address)| {
-        std::sync::Arc::new(Endpoint { addresses: own(*address), ..(*endpoint(name, 1, State::Healthy)).clone() })
+        std::sync::Arc::new(Endpoint {
+            addresses: own(*address),
+            ..(*endpoint(name, 1, EndpointState::Healthy)).clone()
+        })
     }));
     all.push(("prod/good", good));
     let found = look(&served(&all), Some(&own)).await.unwrap();
@@ -76,20 +79,20 @@ fn mesh(catalog: Endpoints) -> Desired {
         backend: Backend::Auto,
         locality: Locality::None,
     };
-    Mesh::new(settings, &Remembered::default()).advance(Inputs { catalog, ..Inputs::default() })
+    Mesh::new(settings, &Remembered::default()).advance(MeshSnapshot { catalog, ..MeshSnapshot::default() })
 }
 
 #[derive(Debug, Clone)]
 struct Drawn {
     service: usize,
     udp: bool,
-    state: State,
+    state: EndpointState,
     own: bool,
     aliases: Vec<usize>,
 }
 
 fn drawn() -> impl Strategy<Value = Drawn> {
-    let state = prop::sample::select(State::ALL.to_vec());
+    let state = prop::sample::select(EndpointState::ALL.to_vec());
     (0..80_usize, any::<bool>(), state, any::<bool>(), prop::collection::vec(0..90_usize, 1..3))
         .prop_map(|(service, udp, state, own, aliases)| Drawn { service, udp, state, own, aliases })
 }

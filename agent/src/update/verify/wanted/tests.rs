@@ -137,11 +137,20 @@ fn every_check_has_a_name_of_its_own() {
 fn a_service_needs_one_healthy_endpoint_here() {
     let id: ServiceId = ServiceId { namespace: "prod".parse().unwrap(), name: "orders".parse().unwrap() };
     assert_eq!(service(&id, None).unwrap_err(), "no endpoint is known yet");
-    let other = endpoints([endpoint("prod/cart", 1, State::Healthy), endpoint("shared/orders", 2, State::Healthy)]);
+    let other = endpoints([
+        endpoint("prod/cart", 1, EndpointState::Healthy),
+        endpoint("shared/orders", 2, EndpointState::Healthy),
+    ]);
     assert_eq!(service(&id, Some(&other)).unwrap_err(), "no endpoint runs here");
-    let unwell = endpoints([endpoint("prod/orders", 1, State::Starting), endpoint("prod/orders", 2, State::Unhealthy)]);
+    let unwell = endpoints([
+        endpoint("prod/orders", 1, EndpointState::Starting),
+        endpoint("prod/orders", 2, EndpointState::Unhealthy),
+    ]);
     let found = service(&id, Some(&unwell)).unwrap_err();
     assert!(found.starts_with("no endpoint here is healthy: ") && found.contains("is starting (so it is)"), "{found}");
-    let well = endpoints([endpoint("prod/orders", 1, State::Starting), endpoint("prod/orders", 2, State::Healthy)]);
+    let well = endpoints([
+        endpoint("prod/orders", 1, EndpointState::Starting),
+        endpoint("prod/orders", 2, EndpointState::Healthy),
+    ]);
     assert_eq!(service(&id, Some(&well)).unwrap(), "1 healthy here");
 }

@@ -20,7 +20,7 @@ const PRUNE_EVERY: Duration = Duration::from_secs(30);
 /// One service's counts. Whoever tracks a connection keeps the `Arc` for as long, so that `active` falls where it rose
 /// even if the service vanished and came back in between.
 #[derive(Debug, Default)]
-pub struct Flow {
+pub struct ServiceCounters {
     /// Connections (UDP: flows) begun.
     pub connections: Counter,
     /// Of those, how many the kernel still tracks: open or closing.
@@ -37,12 +37,12 @@ pub struct Flow {
 
 /// The counts of every service. Cloning shares them.
 #[derive(Debug, Clone, Default)]
-pub struct Flows(Arc<Mutex<BTreeMap<ServiceId, Arc<Flow>>>>);
+pub struct TrafficCounters(Arc<Mutex<BTreeMap<ServiceId, Arc<ServiceCounters>>>>);
 
-impl Flows {
+impl TrafficCounters {
     /// A service's counts, new ones if it has none. To be asked for services that can be dialled here only.
     #[must_use]
-    pub fn of(&self, service: &ServiceId) -> Arc<Flow> {
+    pub fn of(&self, service: &ServiceId) -> Arc<ServiceCounters> {
         let mut flows = self.lock();
         match flows.get(service) {
             Some(flow) => Arc::clone(flow),
@@ -55,7 +55,7 @@ impl Flows {
         self.lock().retain(|service, _| keep(service));
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<ServiceId, Arc<Flow>>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ServiceId, Arc<ServiceCounters>>> {
         // The map is whole after every statement, so a panic elsewhere while it was held does not spoil it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -63,7 +63,7 @@ impl Flows {
 
 /// Forgets the counts of services that can no longer be dialled, so that names which come and go cost nothing.
 /// Returns when the mesh is gone.
-pub async fn prune(mut desired: watch::Receiver<Option<Arc<Desired>>>, flows: Flows) {
+pub async fn prune(mut desired: watch::Receiver<Option<Arc<Desired>>>, flows: TrafficCounters) {
     while desired.changed().await.is_ok() {
         // Gone before the pause: it would hold all that the mesh has dropped since.
         {
@@ -74,7 +74,7 @@ pub async fn prune(mut desired: watch::Receiver<Option<Arc<Desired>>>, flows: Fl
     }
 }
 
-impl Collector for Flows {
+impl Collector for TrafficCounters {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let flows: Vec<_> = self.lock().iter().map(|(id, flow)| (id.clone(), Arc::clone(flow))).collect();
         let help = "Connections (UDP: flows) through the mesh that were begun";
@@ -103,8 +103,8 @@ fn family<M: EncodeMetric + TypedMetric>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
     help: &str,
-    flows: &[(ServiceId, Arc<Flow>)],
-    metric: impl Fn(&Flow) -> &M,
+    flows: &[(ServiceId, Arc<ServiceCounters>)],
+    metric: impl Fn(&ServiceCounters) -> &M,
 ) -> Result<(), fmt::Error> {
     let mut series = encoder.encode_descriptor(name, help, None, M::TYPE)?;
     for (id, flow) in flows {

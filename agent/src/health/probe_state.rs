@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::model::State;
+use crate::clients::backoff::Backoff;
+use crate::model::EndpointState;
 
 /// Failures in a row that make a healthy endpoint unhealthy.
 pub(super) const FAILURES: u8 = 3;
@@ -10,31 +11,29 @@ pub(super) const FAILURES: u8 = 3;
 const SUCCESSES: u8 = 2;
 /// Between two probes of an endpoint that has been healthy.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// Between the first two probes of one that has not; doubles with each up to [`SLOWEST_START`].
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-/// Between two probes of one that has not been healthy for long.
-const SLOWEST_START: Duration = Duration::from_secs(1);
+/// Between two probes of one that has not.
+const START: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(1));
 
 /// Where an endpoint stands by its probes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Never answered; how long to wait before the next probe.
-    Starting(Duration),
+pub(super) enum ProbeState {
+    /// Never answered; how many probes failed.
+    Starting(u32),
     /// Answers; how many of the last probes failed.
     Healthy(u8),
     /// Answered once and does not; how many of the last probes succeeded.
     Unhealthy(u8),
 }
 
-impl Verdict {
+impl ProbeState {
     /// Nothing is known yet.
-    pub(super) const NEW: Self = Self::Starting(FIRST_RETRY);
+    pub(super) const NEW: Self = Self::Starting(0);
 
-    /// The verdict after one more probe.
+    /// The state after one more probe.
     pub(super) fn after(self, success: bool) -> Self {
         match (self, success) {
             (Self::Starting(_), true) => Self::Healthy(0),
-            (Self::Starting(wait), false) => Self::Starting((wait * 2).min(SLOWEST_START)),
+            (Self::Starting(failures), false) => Self::Starting(failures.saturating_add(1)),
             (Self::Healthy(_), true) => Self::Healthy(0),
             (Self::Healthy(failures), false) if failures + 1 < FAILURES => Self::Healthy(failures + 1),
             (Self::Healthy(_), false) => Self::Unhealthy(0),
@@ -45,18 +44,18 @@ impl Verdict {
     }
 
     /// The endpoint's state, as far as its probes decide it.
-    pub(super) fn state(self) -> State {
+    pub(super) fn state(self) -> EndpointState {
         match self {
-            Self::Starting(_) => State::Starting,
-            Self::Healthy(_) => State::Healthy,
-            Self::Unhealthy(_) => State::Unhealthy,
+            Self::Starting(_) => EndpointState::Starting,
+            Self::Healthy(_) => EndpointState::Healthy,
+            Self::Unhealthy(_) => EndpointState::Unhealthy,
         }
     }
 
-    /// How long to wait before the next probe, after a probe that led to this verdict from `before`.
+    /// How long to wait before the next probe, after a probe that led to this state from `before`.
     pub(super) fn wait(self, before: Self) -> Duration {
         match (self, before) {
-            (Self::Starting(_), Self::Starting(wait)) => wait,
+            (Self::Starting(_), Self::Starting(failures)) => START.after(failures),
             _ => INTERVAL,
         }
     }

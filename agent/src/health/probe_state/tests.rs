@@ -1,14 +1,14 @@
 use super::*;
 
 fn states(results: &str) -> String {
-    let mut verdict = Verdict::NEW;
+    let mut state = ProbeState::NEW;
     results
         .chars()
         .map(|result| {
-            verdict = verdict.after(result == '+');
-            match verdict.state() {
-                State::Starting => 's',
-                State::Healthy => 'h',
+            state = state.after(result == '+');
+            match state.state() {
+                EndpointState::Starting => 's',
+                EndpointState::Healthy => 'h',
                 _ => 'u',
             }
         })
@@ -26,16 +26,16 @@ fn three_failures_in_a_row_and_two_successes_in_a_row() {
 
 #[test]
 fn starting_is_fast_and_slows_down() {
-    let mut verdict = Verdict::NEW;
+    let mut state = ProbeState::NEW;
     let waits: Vec<u128> = (0..7)
         .map(|_| {
-            let before = verdict;
-            verdict = verdict.after(false);
-            verdict.wait(before).as_millis()
+            let before = state;
+            state = state.after(false);
+            state.wait(before).as_millis()
         })
         .collect();
     assert_eq!(waits, [50, 100, 200, 400, 800, 1000, 1000]);
-    let healthy = verdict.after(true);
-    assert_eq!(healthy.wait(verdict), INTERVAL);
+    let healthy = state.after(true);
+    assert_eq!(healthy.wait(state), INTERVAL);
     assert_eq!(healthy.after(false).wait(healthy), INTERVAL);
 }

@@ -11,7 +11,8 @@
 //!
 //! Pure functions decide (`sources::offers`, `mesh`, `dataplane::plan`), thin tasks act. Snapshots travel as
 //! persistent maps over `tokio::sync::watch`; each resource has one owner task. What more than one module speaks of is
-//! in `model`; how the agent reaches the outside is in `clients`. `app` connects the modules; `cli` starts it, and asks the running agent over its admin socket.
+//! in `model`; how the agent reaches the outside is in `clients`. `app` connects the modules; `cli` starts it, and asks
+//! the running agent over its admin socket. `ARCHITECTURE.md` says who owns what, and why it is so.
 
 pub mod app;
 pub mod cli;

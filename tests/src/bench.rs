@@ -1,8 +1,8 @@
 //! The benchmark: what meshdog costs and how fast it acts, beside the roads it replaces.
 //!
 //! Every claim about speed is a ratio of two legs measured in turn in one run; milliseconds are reported beside the
-//! budgets of the design and assert nothing. All traffic stays in namespaces that the benchmark makes itself; they,
-//! and the processes in them, end with it.
+//! budgets (ARCHITECTURE.md, "Budgets") and assert nothing. All traffic stays in namespaces that the benchmark makes
+//! itself; they, and the processes in them, end with it.
 
 mod agent;
 mod envoy;

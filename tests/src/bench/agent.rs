@@ -23,7 +23,7 @@ use super::stats::Latencies;
 use crate::harness::{self, Container, Node, Run, eventually, output};
 use crate::testbox::serve::Stopped;
 
-/// Budgets of design section 9: milliseconds, MiB, percent of a core.
+/// ARCHITECTURE.md, "Budgets": milliseconds, MiB, percent of a core.
 const BUDGET_START: f64 = 25.0;
 const BUDGET_STOP: f64 = 5.0;
 const BUDGET_IDLE_MIB: f64 = 12.0;

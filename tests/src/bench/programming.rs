@@ -29,7 +29,7 @@ const SERVICES: u32 = 5_000;
 const REPLICAS: u32 = 4;
 /// How often everything is programmed anew.
 const TIMES: usize = 3;
-/// Milliseconds that design section 9 allows.
+/// Milliseconds (ARCHITECTURE.md, "Budgets").
 const BUDGET_FIRST: f64 = 200.0;
 const BUDGET_CHANGE: f64 = 1.0;
 

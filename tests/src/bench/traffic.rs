@@ -17,7 +17,7 @@ use super::stats::{Sample, median};
 
 /// How many services are programmed beside and with those that are dialled.
 const SERVICES: u32 = 100;
-/// The least that design section 9 asks of a VIP, as ratios to direct.
+/// The least that is asked of a VIP, as ratios to direct (ARCHITECTURE.md, "Budgets").
 const BUDGET_KEPT: f64 = 0.80;
 const BUDGET_FRESH: f64 = 0.85;
 /// The leg whose ratio to every other is of interest.

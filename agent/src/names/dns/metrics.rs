@@ -88,4 +88,12 @@ impl ResolverMetrics {
     pub(super) fn get(&self, kind: AnswerKind, code: ResponseCode) -> u64 {
         self.queries.get_or_create(&Labels { kind, rcode: code.into() }).get()
     }
+
+    /// One query counted: a family without series is not scraped.
+    #[cfg(test)]
+    pub(crate) fn counted() -> Self {
+        let metrics = Self::default();
+        metrics.count(Kind::Mesh, ResponseCode::NoError);
+        metrics
+    }
 }

@@ -1,9 +1,13 @@
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
 use crate::model::Desired;
 use crate::telemetry::inputs::tests::{Fixture, id, resolver};
+use crate::update::machine::Verdict;
+use crate::update::tests::{handle, moment, verifying, version};
+use crate::update::verify::Report;
 
 /// The value of each series, by the series as it is written.
 pub(super) fn scrape(registry: &Registry) -> Vec<(String, f64)> {
@@ -151,4 +155,48 @@ fn a_flow_outlives_its_services_absence() {
     let new = flows.of(&id("prod/orders"));
     old.active.dec();
     assert_eq!(new.active.get(), 0, "a connection from before does not count against the new series");
+}
+
+/// The documents for people, as far as they tell of metrics.
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", "packaging/operators-guide.md"];
+
+/// Every metric by the name that it is scraped by; a histogram by the name of its buckets' family.
+fn scraped_names() -> BTreeSet<String> {
+    let mut state = verifying();
+    state.memory.verdict = Some(Verdict {
+        version: version("1.21.0"),
+        good: true,
+        at: moment(),
+        why: "".into(),
+        report: Report::default(),
+    });
+    let all = Fixture { update: handle(state).0, ..Fixture::working() };
+    let handles = Handles { dns: dns::Metrics::counted(), ..Handles::default() };
+    let text = text(&registry(&all.inputs(), &handles)).unwrap();
+    let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let names = families.map(|(name, kind)| match kind {
+        "counter" => format!("{name}_total"),
+        "info" => format!("{name}_info"),
+        _ => name.to_owned(),
+    });
+    names.collect()
+}
+
+#[test]
+fn the_operators_guide_tells_of_every_metric_and_the_documents_of_no_other() {
+    let scraped = scraped_names();
+    for document in DOCUMENTS {
+        let text = std::fs::read_to_string(format!("{}/../{document}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let metrics = words.filter(|word| word.starts_with("meshdog_") || word.starts_with("process_"));
+        // Not what all of some metrics begin with.
+        let told: BTreeSet<&str> = metrics.filter(|word| !word.ends_with('_')).collect();
+        let unknown: Vec<_> = told.iter().filter(|name| !scraped.contains(**name)).collect();
+        assert!(unknown.is_empty(), "{document} tells of metrics that are not there: {unknown:?}");
+        if document == "packaging/operators-guide.md" {
+            let missing: Vec<_> = scraped.iter().filter(|name| !told.contains(name.as_str())).collect();
+            assert!(missing.is_empty(), "{document} does not tell of {missing:?}");
+        }
+    }
 }

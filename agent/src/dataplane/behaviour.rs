@@ -12,6 +12,9 @@ use super::plan::Plan;
 use super::{LEASE, RESOLVER_PORT};
 use crate::model::{Frontend, IfName, L4, Ruleset, Slots, VipRanges};
 
+/// A lease that outlasts every test, however slow the machine is.
+const LONG: Duration = Duration::from_secs(600);
+
 /// A place where a backend can be tried: endpoints that answer at any port of [`served`] addresses, a name server
 /// outside, and clients.
 pub(super) trait Place {
@@ -196,11 +199,11 @@ pub(super) fn dns_is_captured_while_the_lease_lasts<P: Place>() {
     reaches(false);
     place.block_on(async { backend.install(&sample(), None).unwrap() });
     reaches(false);
-    place.block_on(async { backend.set_lease(Some(LEASE)).unwrap() });
+    place.block_on(async { backend.set_lease(Some(LONG)).unwrap() });
     reaches(true);
     place.block_on(async { backend.set_lease(None).unwrap() });
     reaches(false);
-    place.block_on(async { backend.install(&sample(), Some(LEASE)).unwrap() });
+    place.block_on(async { backend.install(&sample(), Some(LONG)).unwrap() });
     reaches(true);
 }
 

@@ -1,9 +1,8 @@
 //! The behaviour of every backend, on the kernel's tables.
 
-use std::io::Write;
-use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::node::{Node, dial};
+use super::node::{Node, answer_tcp, answer_udp, dial};
 use crate::dataplane::RESOLVER_PORT;
 use crate::dataplane::behaviour::{Place, outside, ranges, served, tests_over};
 use crate::dataplane::kernel_tests::netns::Netns;
@@ -21,19 +20,19 @@ impl Place for InKernel {
         let node = Node::new(false);
         for port in [8080, 53] {
             // Of both families, and of every address that is routed there.
-            answer_tcp(&node.outside, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
+            say_where_tcp(&node.outside, SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port));
         }
         for v6 in [false, true] {
             let one = served(v6, 1);
             add(&node.outside, one.ip());
-            answer_udp(&node.outside, one);
-            answer_udp(&node.outside, SocketAddr::new(outside(v6), 53));
+            say_where_udp(&node.outside, one);
+            say_where_udp(&node.outside, SocketAddr::new(outside(v6), 53));
         }
         for range in ranges().iter() {
             add(&node.host, range.resolver());
             let resolver = SocketAddr::new(range.resolver(), RESOLVER_PORT);
-            answer_tcp(&node.host, resolver);
-            answer_udp(&node.host, resolver);
+            say_where_tcp(&node.host, resolver);
+            say_where_udp(&node.host, resolver);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self(node, runtime)
@@ -78,28 +77,13 @@ fn add(ns: &Netns, address: IpAddr) {
 }
 
 /// Says to each connection where it came to.
-fn answer_tcp(ns: &Netns, on: SocketAddr) {
-    let listener = ns.run(move || TcpListener::bind(on).unwrap());
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = stream.unwrap();
-            let at = stream.local_addr().unwrap();
-            let at = SocketAddr::new(at.ip().to_canonical(), at.port());
-            let _ = write!(stream, "tcp {at} -");
-            let _ = stream.shutdown(Shutdown::Write);
-        }
-    });
+fn say_where_tcp(ns: &Netns, on: SocketAddr) {
+    answer_tcp(ns, on, |at, _| format!("tcp {} -", SocketAddr::new(at.ip().to_canonical(), at.port())));
 }
 
 /// Says to each datagram where it came to.
-fn answer_udp(ns: &Netns, on: SocketAddr) {
-    let socket = ns.run(move || UdpSocket::bind(on).unwrap());
-    std::thread::spawn(move || {
-        let mut buffer = [0; 64];
-        while let Ok((_, peer)) = socket.recv_from(&mut buffer) {
-            let _ = socket.send_to(format!("udp {on} -").as_bytes(), peer);
-        }
-    });
+fn say_where_udp(ns: &Netns, on: SocketAddr) {
+    answer_udp(ns, on, move |_| format!("udp {on} -"));
 }
 
 tests_over!(InKernel);

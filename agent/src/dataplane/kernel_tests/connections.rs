@@ -1,10 +1,9 @@
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::time::{Duration, Instant};
 
 use super::node::{Node, Plane, address, ask, block_on, serve};
 use super::{frontend, ruleset, slots};
 use crate::dataplane::conntrack::count;
-use crate::dataplane::kernel_tests::netns::Netns;
+use crate::dataplane::kernel_tests::netns::{Netns, until};
 use crate::model::L4;
 
 /// An open connection: the client's end and the server's.
@@ -26,11 +25,7 @@ fn counted(node: &Node, endpoints: &[SocketAddr]) -> u64 {
 }
 
 fn comes_to(node: &Node, endpoint: SocketAddr, expected: u64) {
-    let start = Instant::now();
-    while counted(node, &[endpoint]) != expected {
-        assert!(start.elapsed() < Duration::from_secs(10), "{} instead of {expected}", counted(node, &[endpoint]));
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    until(&format!("{expected} connections"), || counted(node, &[endpoint]) == expected);
 }
 
 #[test]

@@ -1,17 +1,18 @@
 //! A node: a host namespace with a bridge and a masquerade as Docker makes them, containers on the bridge, and the
 //! outside world, which has a route back to the containers and is the host's default route.
 
-use std::io::{ErrorKind, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::ranges;
-use crate::dataplane::kernel_tests::netns::Netns;
+use crate::dataplane::kernel_tests::netns::{Netns, PATIENCE, until};
 use crate::dataplane::{DataplaneConfig, DataplaneState, Handle, Metrics, NamespaceState, netns, start};
 use crate::model::{Family, Frontend, L4, Ruleset, Rulesets, View};
 
@@ -43,7 +44,8 @@ impl Node {
              ip route add default via fd00:9::2; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding
              nft 'table ip docker {{ chain post {{ type nat hook postrouting priority srcnat;
                   ip saddr 172.30.0.0/24 oifname != br0 masquerade; }}; }}'
-             for family in ip ip6; do echo {} > /proc/sys/net/bridge/bridge-nf-call-${{family}}tables; done",
+             for family in ip ip6; do echo {} > /proc/sys/net/bridge/bridge-nf-call-${{family}}tables; done
+             echo 0 > /proc/sys/net/ipv4/icmp_ratelimit; echo 0 > /proc/sys/net/ipv6/icmp/ratelimit",
             outside.path(),
             u8::from(bridge_nf),
         ));
@@ -67,20 +69,37 @@ impl Node {
             ));
             container
         });
-        Self { containers: containers.collect(), host, outside }
+        let node = Self { containers: containers.collect(), host, outside };
+        for ns in node.containers.iter().chain([&node.host, &node.outside]) {
+            until("links are up", || is_up(ns));
+        }
+        node
     }
 
     pub(super) fn container(&self, index: u8) -> &Netns {
         &self.containers[usize::from(index)]
     }
+
+    /// How many ports of bridges are in hairpin mode.
+    pub(super) fn hairpins(&self) -> usize {
+        self.host.sh("bridge -d link").matches("hairpin on").count()
+    }
 }
 
-/// The data plane of a node, running.
+/// Whether every link has its carrier, every bridge port forwards, and every route can be used: the kernel sees to that
+/// a while after links were set up.
+fn is_up(ns: &Netns) -> bool {
+    let all = ns.sh("ip -o link show up; bridge link; ip route; ip -6 route; ip -6 addr");
+    let not_yet = ["state DOWN", "LOWERLAYERDOWN", "NO-CARRIER", "state disabled", "linkdown", "tentative"];
+    !not_yet.iter().any(|word| all.contains(word))
+}
+
+/// The data plane of a node, running until it is dropped. Its tables stay.
 pub(super) struct Plane {
     pub(super) rulesets: watch::Sender<Option<Rulesets>>,
     pub(super) handle: Handle,
     /// Runs the part; ends with it.
-    agent: std::thread::JoinHandle<()>,
+    agent: Option<std::thread::JoinHandle<()>>,
     stop: CancellationToken,
 }
 
@@ -100,18 +119,16 @@ impl Plane {
                 part.run(stopped).await;
             });
         });
-        Self { handle: told.recv().unwrap(), rulesets, agent, stop }
+        Self { handle: told.recv().unwrap(), rulesets, agent: Some(agent), stop }
     }
 
     /// Sends a ruleset and waits until the kernel has it.
-    pub(super) fn apply(&self, ruleset: Ruleset) -> Duration {
+    pub(super) fn apply(&self, ruleset: Ruleset) {
         let ruleset = Arc::new(ruleset);
-        let start = Instant::now();
         self.rulesets.send(Some([(View::Node, Arc::clone(&ruleset))].into())).unwrap();
         self.wait(|state| {
             state.in_sync && state.applied.as_ref().is_some_and(|applied| Arc::ptr_eq(applied, &ruleset))
         });
-        start.elapsed()
     }
 
     /// The state of the node's one namespace.
@@ -122,14 +139,33 @@ impl Plane {
     pub(super) fn wait(&self, mut is: impl FnMut(&NamespaceState) -> bool) {
         let mut state = self.handle.state();
         let is = |state: &DataplaneState| is(only(state));
-        let waited = block_on(async { tokio::time::timeout(Duration::from_secs(5), state.wait_for(is)).await.is_ok() });
+        let waited = block_on(async { tokio::time::timeout(PATIENCE, state.wait_for(is)).await.is_ok() });
         assert!(waited, "the data plane is in state {:?}", *self.handle.state().borrow());
     }
 
-    /// Ends the agent, not its tables.
-    pub(super) fn stop(self) {
+    /// Has DNS queries captured for longer than any test takes.
+    pub(super) fn capture(&self) {
+        block_on(self.handle.set_lease(Some(10 * PATIENCE))).unwrap();
+    }
+
+    /// Waits until all that the kernel has told so far has taken effect.
+    pub(super) fn settle(&self, host: &Netns) {
+        let waiting = || {
+            let sockets = host.run(|| std::fs::read_to_string("/proc/thread-self/net/netlink").unwrap());
+            // sk Eth Pid Groups Rmem ...
+            sockets.lines().skip(1).any(|socket| socket.split_whitespace().nth(4) != Some("0"))
+        };
+        until("everything that the kernel told is read", || !waiting());
+        // Whoever has read it is done with it before he takes a request.
+        block_on(self.handle.end_lease()).unwrap();
+    }
+}
+
+impl Drop for Plane {
+    fn drop(&mut self) {
         self.stop.cancel();
-        self.agent.join().unwrap();
+        let ended = self.agent.take().map(std::thread::JoinHandle::join);
+        assert!(matches!(ended, Some(Ok(()))) || std::thread::panicking(), "the agent panicked");
     }
 }
 
@@ -147,19 +183,36 @@ pub(super) fn serve(ns: &Netns, name: &'static str, port: u16) {
 }
 
 pub(super) fn serve_on(ns: &Netns, name: &'static str, on: SocketAddr) {
-    let (tcp, udp) = ns.run(move || (TcpListener::bind(on).unwrap(), UdpSocket::bind(on).unwrap()));
-    std::thread::spawn(move || {
-        for stream in tcp.incoming() {
-            let mut stream = stream.unwrap();
-            let (local, peer) = (stream.local_addr().unwrap(), stream.peer_addr().unwrap());
-            let _ = write!(stream, "{name} {} {}", local.ip(), peer.ip());
-            let _ = stream.shutdown(Shutdown::Write);
+    answer_tcp(ns, on, move |at, client| format!("{name} {} {}", at.ip(), client.ip()));
+    answer_udp(ns, on, move |client| format!("{name} - {}", client.ip()));
+}
+
+/// Greets each connection, knowing the address that was dialled and who it thinks dials.
+pub(super) fn answer_tcp(
+    ns: &Netns,
+    on: SocketAddr,
+    greet: impl Fn(SocketAddr, SocketAddr) -> String + Send + 'static,
+) {
+    ns.serve(move || async move {
+        let listener = tokio::net::TcpListener::bind(on).await.unwrap();
+        loop {
+            let (mut stream, client) = listener.accept().await.unwrap();
+            // Whoever dialled may have gone.
+            let _ = stream.write_all(greet(stream.local_addr().unwrap(), client).as_bytes()).await;
+            let _ = stream.shutdown().await;
         }
     });
-    std::thread::spawn(move || {
+}
+
+/// Answers each datagram, knowing who it thinks asks.
+pub(super) fn answer_udp(ns: &Netns, on: SocketAddr, answer: impl Fn(SocketAddr) -> String + Send + 'static) {
+    ns.serve(move || async move {
+        let socket = tokio::net::UdpSocket::bind(on).await.unwrap();
         let mut buffer = [0; 64];
-        while let Ok((_, peer)) = udp.recv_from(&mut buffer) {
-            let _ = udp.send_to(format!("{name} - {}", peer.ip()).as_bytes(), peer);
+        loop {
+            // An answer that was refused is an error of the next question.
+            let Ok((_, client)) = socket.recv_from(&mut buffer).await else { continue };
+            let _ = socket.send_to(answer(client).as_bytes(), client).await;
         }
     });
 }
@@ -187,10 +240,16 @@ pub(super) fn dial(from: &Netns, to: Frontend) -> Result<Answer, ErrorKind> {
 
 /// Dials from the calling thread's namespace, once.
 pub(super) fn dial_here(to: Frontend) -> Result<Answer, ErrorKind> {
+    dial_within(to, PATIENCE)
+}
+
+/// The same, where silence may be what is to come.
+pub(super) fn dial_within(to: Frontend, time: Duration) -> Result<Answer, ErrorKind> {
     let address = to.address();
     match to.l4 {
         L4::Tcp => {
-            let mut stream = TcpStream::connect_timeout(&address, Duration::from_millis(900)).map_err(|e| e.kind())?;
+            let mut stream = TcpStream::connect_timeout(&address, time).map_err(|e| e.kind())?;
+            stream.set_read_timeout(Some(time)).unwrap();
             let mut text = String::new();
             stream.read_to_string(&mut text).map_err(|e| e.kind())?;
             Ok(Answer::read(&text))
@@ -198,14 +257,19 @@ pub(super) fn dial_here(to: Frontend) -> Result<Answer, ErrorKind> {
         L4::Udp => {
             let socket = UdpSocket::bind((Family::of(to.vip).unspecified(), 0)).unwrap();
             socket.connect(address).unwrap();
-            ask(&socket).map(|text| Answer::read(&text))
+            ask_within(&socket, time).map(|text| Answer::read(&text))
         }
     }
 }
 
 /// One question on a connected UDP socket.
 pub(super) fn ask(socket: &UdpSocket) -> Result<String, ErrorKind> {
-    socket.set_read_timeout(Some(Duration::from_millis(900))).unwrap();
+    ask_within(socket, PATIENCE)
+}
+
+/// The same, where the question may be lost and is asked again.
+pub(super) fn ask_within(socket: &UdpSocket, time: Duration) -> Result<String, ErrorKind> {
+    socket.set_read_timeout(Some(time)).unwrap();
     socket.send(b"?").map_err(|e| e.kind())?;
     let mut buffer = [0; 64];
     let length = socket.recv(&mut buffer).map_err(|e| e.kind())?;

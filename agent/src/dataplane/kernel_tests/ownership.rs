@@ -1,7 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use super::netns::until;
 use super::node::{Node, OUTSIDE, Plane, address, block_on, dial, dial_here, serve};
 use super::{frontend, ranges, ruleset, slots};
 use crate::dataplane::uninstall;
@@ -31,7 +32,13 @@ fn the_next_agent_takes_over_without_a_gap() {
             }
         }
     });
-    plane.stop();
+    let dialled = |more: usize| {
+        let before = dials.load(Ordering::Relaxed);
+        until("the service is dialled", || dials.load(Ordering::Relaxed) >= before + more);
+    };
+    dialled(10);
+    drop(plane);
+    dialled(10);
     let next = Plane::start(&node.host);
     assert_eq!(**next.state().applied.as_ref().unwrap(), ruleset);
     assert!(!next.state().in_sync, "nothing is desired yet");
@@ -41,9 +48,10 @@ fn the_next_agent_takes_over_without_a_gap() {
     more.frontends.insert(frontend(2, L4::Udp, 80), slots(&[(address(1), 9)]));
     next.apply(more);
     assert_eq!(handle(), before, "the same table");
+    dialled(10);
     stop.store(true, Ordering::Relaxed);
     done.recv().expect("every dial was answered");
-    assert!(dials.load(Ordering::Relaxed) > 10);
+    next.settle(&node.host);
     assert_eq!(next.state().repairs, 0, "its own changes are no news");
 }
 
@@ -61,7 +69,7 @@ fn a_table_that_is_not_whole_is_written_anew() {
         let (node, ruleset) = served();
         let plane = Plane::start(&node.host);
         plane.apply(ruleset.clone());
-        plane.stop();
+        drop(plane);
         node.host.sh(tampering);
         let next = Plane::start(&node.host);
         assert!(next.state().applied.is_none(), "{tampering}");
@@ -72,11 +80,11 @@ fn a_table_that_is_not_whole_is_written_anew() {
 }
 
 #[test]
-fn foreign_changes_are_undone_within_a_second() {
+fn foreign_changes_are_undone() {
     let (node, ruleset) = served();
     let plane = Plane::start(&node.host);
     plane.apply(ruleset);
-    block_on(plane.handle.renew_lease()).unwrap();
+    plane.capture();
     let listing = || {
         let text = node.host.sh("nft list table ip meshdog");
         text.lines().filter(|line| !line.contains("expires")).map(str::to_owned).collect::<Vec<_>>()
@@ -90,17 +98,15 @@ fn foreign_changes_are_undone_within_a_second() {
         "nft add element ip meshdog resolvers '{ 9.9.9.9 }'",
     ];
     for (repairs, change) in (1..).zip(changes) {
-        let start = Instant::now();
         node.host.sh(change);
         plane.wait(|state| state.repairs >= repairs && state.in_sync);
-        assert!(start.elapsed() < Duration::from_secs(1), "{change} took {:?}", start.elapsed());
         assert_eq!(listing(), whole, "{change}");
         assert_eq!(dial(node.container(0), frontend(1, L4::Tcp, 80)).unwrap().name, "outside");
     }
     let leases = node.host.sh("nft list set ip meshdog alive | grep -c expires || true");
     assert_ne!(leases.trim(), "0", "the rest of the lease was written too");
     node.host.sh("nft add table ip others; nft add chain ip others c; nft delete table ip others");
-    std::thread::sleep(Duration::from_millis(100));
+    plane.settle(&node.host);
     assert_eq!(plane.state().repairs, 5, "others' tables are theirs");
 }
 
@@ -109,47 +115,54 @@ fn a_storm_of_foreign_changes_is_not_answered_one_by_one() {
     let (node, ruleset) = served();
     let plane = Plane::start(&node.host);
     plane.apply(ruleset);
-    let dials = node.container(0).start(|| {
-        let end = Instant::now() + Duration::from_secs(2);
-        let (mut dials, mut refused) = (0, 0);
-        while Instant::now() < end {
-            match dial_here(frontend(1, L4::Tcp, 80)) {
-                Ok(answer) => assert_eq!(answer.name, "outside"),
-                Err(error) => {
-                    assert_eq!(error, std::io::ErrorKind::ConnectionRefused);
-                    refused += 1;
+    let over = Arc::new(AtomicBool::new(false));
+    let dials = node.container(0).start({
+        let over = Arc::clone(&over);
+        move || {
+            let (mut dials, mut refused) = (0, 0);
+            while dials < 100 || !over.load(Ordering::Relaxed) {
+                match dial_here(frontend(1, L4::Tcp, 80)) {
+                    Ok(answer) => assert_eq!(answer.name, "outside"),
+                    Err(error) => {
+                        assert_eq!(error, std::io::ErrorKind::ConnectionRefused);
+                        refused += 1;
+                    }
                 }
+                dials += 1;
             }
-            dials += 1;
+            refused
         }
-        (dials, refused)
     });
-    let end = Instant::now() + Duration::from_secs(2);
-    while Instant::now() < end {
-        node.host.sh("nft add element ip meshdog resolvers '{ 9.9.9.9 }'; nft delete element ip meshdog resolvers '{ 9.9.9.9 }' || true");
+    let begun = Instant::now();
+    let element = "element ip meshdog resolvers '{ 9.9.9.9 }'";
+    for _ in 0..100 {
+        node.host.sh(&format!("nft add {element}; nft delete {element} || true"));
     }
-    plane.wait(|state| state.in_sync);
-    let (dials, refused) = dials.recv().expect("no dial failed otherwise");
-    // A packet between two look-ups, when the kernel goes over from the old table to the new, finds nobody: once in a
-    // thousand dials while the table is rewritten all the time.
-    assert!(dials > 50 && refused * 100 < dials, "{refused} of {dials} dials were refused");
+    plane.wait(|state| state.in_sync && state.repairs > 1);
+    over.store(true, Ordering::Relaxed);
+    let refused = dials.recv().expect("no dial failed otherwise");
     let applies = plane.state().applies;
-    assert!((3..15).contains(&applies), "{applies} rewrites in two seconds");
+    // A packet between two look-ups, when the kernel goes over from the old table to the new, finds nobody.
+    assert!(refused <= applies, "{refused} dials were refused by {applies} rewrites");
+    // Pauses double from 5 ms to 1 s, and begin anew after 10 s of calm: the slower the machine, the longer the storm.
+    let bound = 11 + begun.elapsed().as_secs();
+    assert!((3..=bound).contains(&applies), "{applies} rewrites, where {bound} had time");
 }
 
 #[test]
-fn one_change_is_in_the_kernel_within_milliseconds() {
+fn one_change_is_one_write() {
     let (node, mut ruleset) = served();
     let plane = Plane::start(&node.host);
     plane.apply(ruleset.clone());
-    let mut took: Vec<_> = (0..50_u16)
-        .map(|port| {
-            ruleset.frontends.insert(frontend(1, L4::Tcp, 80), slots(&[(OUTSIDE, 8080), (OUTSIDE, 9000 + port)]));
-            plane.apply(ruleset.clone())
-        })
-        .collect();
-    took.sort();
-    assert!(took[25] < Duration::from_millis(5), "{took:?}");
+    let first = plane.state().applies;
+    for change in 1..=50_u16 {
+        ruleset.frontends.insert(frontend(1, L4::Tcp, 80), slots(&[(OUTSIDE, 8080), (OUTSIDE, 9000 + change)]));
+        plane.apply(ruleset.clone());
+        assert_eq!(plane.state().applies, first + u64::from(change));
+    }
+    plane.settle(&node.host);
+    let state = plane.state();
+    assert_eq!((state.applies, state.repairs, state.failures), (first + 50, 0, 0));
 }
 
 #[test]
@@ -157,27 +170,27 @@ fn no_connection_falls_between_two_rulesets() {
     let (node, mut ruleset) = served();
     let plane = Plane::start(&node.host);
     plane.apply(ruleset.clone());
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, dials) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let done = node.container(0).start({
-        let stop = Arc::clone(&stop);
+        let (stop, dials) = (Arc::clone(&stop), Arc::clone(&dials));
         move || {
             while !stop.load(Ordering::Relaxed) {
                 assert_eq!(dial_here(frontend(1, L4::Tcp, 80)).unwrap().name, "outside");
+                dials.fetch_add(1, Ordering::Relaxed);
             }
         }
     });
-    let start = Instant::now();
-    for count in (1..=70).cycle().step_by(13) {
+    for count in (1..=70).cycle().step_by(13).take(70) {
+        let before = dials.load(Ordering::Relaxed);
         let endpoints: Vec<_> = (0..count).map(|last| ([10, 80, count, last].into(), 8080)).collect();
         ruleset.frontends.insert(frontend(1, L4::Tcp, 80), slots(&endpoints));
         plane.apply(ruleset.clone());
-        if start.elapsed() > Duration::from_secs(1) {
-            break;
-        }
+        until("somebody dials", || dials.load(Ordering::Relaxed) > before);
     }
     stop.store(true, Ordering::Relaxed);
     done.recv().expect("every dial was answered");
-    assert!(plane.state().applies > 50 && plane.state().failures == 0);
+    let state = plane.state();
+    assert!(state.applies > 50 && state.failures == 0, "{state:?}");
 }
 
 #[test]
@@ -185,7 +198,7 @@ fn uninstall_leaves_nothing() {
     let (node, ruleset) = served();
     let plane = Plane::start(&node.host);
     plane.apply(ruleset);
-    plane.stop();
+    drop(plane);
     for _ in 0..2 {
         node.host.run(|| block_on(uninstall(ranges()))).unwrap();
         assert_eq!(node.host.sh("nft list tables"), "table ip docker\n");

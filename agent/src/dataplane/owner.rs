@@ -61,6 +61,17 @@ pub(super) enum Ended {
     NamespaceGone,
 }
 
+/// What bringing the backend to the target took.
+#[derive(Debug)]
+enum Written {
+    /// It held that already.
+    Nothing,
+    /// What differed, and whether endpoints went with it.
+    Plan { retires: bool },
+    /// The whole table.
+    Table,
+}
+
 /// The owner.
 #[derive(Debug)]
 pub(super) struct Owner<B> {
@@ -166,18 +177,18 @@ impl<B: Backend> Owner<B> {
         self.attempt = None;
         let Some(target) = self.target.clone() else { return };
         let start = Instant::now();
-        let Some((result, retires)) = self.program(&target) else {
-            self.applied = Some(target);
-            return self.publish(|_| ());
-        };
-        match result {
-            Ok(()) => {
+        match self.program(&target) {
+            Ok(Written::Nothing) => {
+                self.applied = Some(target);
+                self.publish(|_| ());
+            }
+            Ok(written) => {
                 let took = start.elapsed();
                 self.outputs.metrics.reconcile.observe(took.as_secs_f64());
-                match retires {
-                    Some(true) => self.outputs.cleaner.clean(Arc::clone(&target)),
-                    Some(false) => {}
-                    None => self.outputs.cleaner.clean_all(Arc::clone(&target)),
+                match written {
+                    Written::Table => self.outputs.cleaner.clean_all(Arc::clone(&target)),
+                    Written::Plan { retires: true } => self.outputs.cleaner.clean(Arc::clone(&target)),
+                    Written::Plan { retires: false } | Written::Nothing => {}
                 }
                 self.applied = Some(target);
                 self.publish(|state| {
@@ -194,20 +205,22 @@ impl<B: Backend> Owner<B> {
         }
     }
 
-    /// What came of it, and whether a plan took endpoints away (`None`: all was written). `None` where nothing is to be
-    /// done.
-    fn program(&mut self, target: &Ruleset) -> Option<(Result<(), B::Error>, Option<bool>)> {
-        let Some(applied) = &self.applied else { return Some((self.install(target), None)) };
-        let plan = Plan::new(target, applied);
-        if plan.is_empty() {
-            return None;
+    /// Writes what differs, or all of it where that is not known or fails.
+    fn program(&mut self, target: &Ruleset) -> Result<Written, B::Error> {
+        if let Some(applied) = &self.applied {
+            let plan = Plan::new(target, applied);
+            if plan.is_empty() {
+                return Ok(Written::Nothing);
+            }
+            let Err(error) = self.backend.apply(&plan) else {
+                return Ok(Written::Plan { retires: plan.retires_slots() });
+            };
+            warn!(error = %error_chain(&error), netns = %self.netns.id(), "a change failed; writing the whole table");
+            self.applied = None;
+            self.outputs.metrics.failures.inc();
+            self.publish(|state| state.failures += 1);
         }
-        let Err(error) = self.backend.apply(&plan) else { return Some((Ok(()), Some(plan.retires_slots()))) };
-        warn!(error = %error_chain(&error), netns = %self.netns.id(), "a change failed; writing the whole table");
-        self.applied = None;
-        self.outputs.metrics.failures.inc();
-        self.publish(|state| state.failures += 1);
-        Some((self.install(target), None))
+        self.install(target).map(|()| Written::Table)
     }
 
     fn install(&mut self, target: &Ruleset) -> Result<(), B::Error> {

@@ -36,7 +36,7 @@ pub(super) enum QueryOutcome {
     /// This is sent at once.
     Reply(Vec<u8>),
     /// An upstream server is asked.
-    Relay(Relay),
+    Relay(Box<Relay>),
 }
 
 impl Responder {
@@ -72,7 +72,13 @@ impl Responder {
             QueryDecision::Forward(asked) => match self.forwarded.enter(client) {
                 Some(permit) => {
                     let query = bytes.to_vec();
-                    QueryOutcome::Relay(Relay { responder: Arc::clone(self), transport, asked, query, _permit: permit })
+                    QueryOutcome::Relay(Box::new(Relay {
+                        responder: Arc::clone(self),
+                        transport,
+                        asked,
+                        query,
+                        _permit: permit,
+                    }))
                 }
                 None => self.fail(&asked, AnswerKind::Overload).map_or(QueryOutcome::Silence, QueryOutcome::Reply),
             },

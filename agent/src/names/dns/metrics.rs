@@ -93,7 +93,7 @@ impl ResolverMetrics {
     #[cfg(test)]
     pub(crate) fn counted() -> Self {
         let metrics = Self::default();
-        metrics.count(Kind::Mesh, ResponseCode::NoError);
+        metrics.count(AnswerKind::Mesh, ResponseCode::NoError);
         metrics
     }
 }

@@ -172,7 +172,7 @@ fn scraped_names() -> BTreeSet<String> {
         report: Report::default(),
     });
     let all = Fixture { update: handle(state).0, ..Fixture::working() };
-    let handles = Handles { dns: dns::Metrics::counted(), ..Handles::default() };
+    let handles = Handles { dns: dns::ResolverMetrics::counted(), ..Handles::default() };
     let text = text(&registry(&all.inputs(), &handles)).unwrap();
     let families = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let names = families.map(|(name, kind)| match kind {

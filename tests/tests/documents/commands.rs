@@ -73,8 +73,7 @@ fn every_command_of_the_agent_is_there() {
 #[test]
 fn every_command_is_documented() {
     let documents = super::documents();
-    let told: HashSet<Vec<String>> =
-        documents.iter().flat_map(|document| agent(document)).map(|(_, words)| follow(&words).0).collect();
+    let told: HashSet<Vec<String>> = documents.iter().flat_map(agent).map(|(_, words)| follow(&words).0).collect();
     let root = meshdog::cli::Cli::command();
     for command in root.get_subcommands() {
         let path = vec![command.get_name().to_owned()];

@@ -1,18 +1,15 @@
-//! Wiring only: makes every part and connects them, in the order in which data flows.
+//! Wiring only: makes every part from its configuration and its inputs, and hands its outputs on, in the order in which
+//! data flows. `parts` runs them, and stops them in order.
 
-use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinError, JoinSet};
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 use tracing_subscriber::util::TryInitError;
 
+use self::parts::{PartError, Parts, Stage};
 use crate::clients::http;
 use crate::config::update::UpdateMode;
 use crate::config::{self, Settings};
@@ -20,7 +17,9 @@ use crate::dataplane::netns::Netns;
 use crate::dataplane::{self, DataplaneConfig, conntrack};
 use crate::health::{Health, passive};
 use crate::mesh;
-use crate::model::View;
+use crate::model::{
+    Containers, Desired, Ejections, Endpoints, FlowEvent, NameServers, Node, Offered, Rulesets, Source, View, VipRanges,
+};
 use crate::names::dns::ResolverState;
 use crate::names::{dns, served};
 use crate::registry::local::Local;
@@ -36,12 +35,12 @@ use crate::telemetry::metrics::{self, Handles};
 use crate::telemetry::{self, admin};
 use crate::update::{self, drain, verify};
 
+mod parts;
+
 /// The host's resolv.conf, as a host container sees it.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// The network namespace of the host, which a host container is in.
 const HOST_NETNS: &str = "/proc/self/ns/net";
-/// What parts that have something to finish are given for it.
-const GRACE: Duration = Duration::from_millis(250);
 
 /// Why the agent could not start, or had to end.
 #[derive(Debug, thiserror::Error)]
@@ -66,15 +65,9 @@ pub enum Error {
     /// The kernel's tables.
     #[error("cannot program the kernel; run meshdog doctor")]
     Dataplane(#[from] dataplane::Error),
-    /// Signals.
-    #[error("cannot listen for signals")]
-    Signal(#[source] io::Error),
-    /// A part ended though nobody told it to.
-    #[error("{0} ended; the host restarts the agent, and the kernel goes on balancing")]
-    Ended(&'static str),
-    /// A part panicked.
-    #[error("a part of the agent panicked; the host restarts the agent, and the kernel goes on balancing")]
-    Panicked(#[from] JoinError),
+    /// A part ended by itself.
+    #[error(transparent)]
+    Part(#[from] PartError),
 }
 
 /// Runs the agent until SIGTERM or SIGINT. What is in the kernel stays there.
@@ -83,142 +76,239 @@ pub enum Error {
 /// When a part cannot start, or ends by itself.
 pub async fn run(settings: Settings) -> Result<(), Error> {
     let settings = Arc::new(settings);
-    let stop = CancellationToken::new();
-    let mut parts = JoinSet::new();
-    let mut part = |name: &'static str, work: Part| parts.spawn(named(name, work));
+    let mut parts = Parts::default();
+    let handles = Handles::default();
 
-    // What runs here, and who we are.
+    let sources = sources(&mut parts, &settings)?;
+    let mut endpoints = endpoints(&mut parts, &settings, &sources);
+    let mesh = mesh(&mut parts, &settings, &sources, &endpoints);
+    // Bound before the kernel is touched: a second agent ends here.
+    let admin = Admin::bind(&settings.paths.admin_socket).await?;
+    let dataplane = dataplane(&mut parts, &settings, &mesh, &handles).await?;
+    passive_health(&mut parts, &endpoints, &mesh, dataplane.flows, &handles);
+    let resolver = names(&mut parts, &settings, &sources, &mesh, &dataplane.handle, &handles);
+    let update = update(&mut parts, &settings, &sources, &mut endpoints, &mesh, &dataplane.handle, resolver.query);
+    let inputs = TelemetryInputs {
+        node: sources.node,
+        sources: Sources {
+            docker: sources.docker,
+            host_api: sources.host_api,
+            registry: endpoints.registry,
+            ecs: sources.ecs,
+        },
+        containers: sources.containers,
+        offered: endpoints.offered,
+        catalog: endpoints.catalog,
+        desired: mesh.desired,
+        dataplane: dataplane.handle.state(),
+        resolver: resolver.state,
+        update: update.state.clone(),
+    };
+    telemetry(&mut parts, &settings, admin, inputs, handles, update);
+
+    info!(version = env!("CARGO_PKG_VERSION"), namespace = %settings.mesh.namespace, "started");
+    let ended = parts.run().await;
+    info!("stopped; the kernel goes on balancing");
+    Ok(ended?)
+}
+
+/// What runs here, and who we are.
+struct SourceOutputs {
+    node: watch::Receiver<Option<Node>>,
+    host_api: watch::Receiver<Source>,
+    containers: watch::Receiver<Option<Containers>>,
+    docker: watch::Receiver<Source>,
+    ecs: watch::Receiver<Source>,
+    name_servers: watch::Receiver<NameServers>,
+}
+
+fn sources(parts: &mut Parts, settings: &Settings) -> Result<SourceOutputs, Error> {
     let host = HostWatch::new(settings.node.clone(), &settings.paths)?;
     let (node, host_api) = (host.node(), host.source());
     let url = settings.paths.ecs_introspection.clone();
     let (ecs, ecs_source) = Ecs::new(url.clone()).map_err(|source| Error::Ecs { url, source })?;
-    let resolv_conf = ResolvConf::new(Path::new(RESOLV_CONF), settings.mesh.vip_ranges);
-    let resolvers = resolv_conf.servers();
     let (docker, containers, docker_source) = Docker::new(settings.paths.docker_socket.clone(), ecs.clone());
+    let resolv_conf = ResolvConf::new(Path::new(RESOLV_CONF), settings.mesh.vip_ranges);
+    let name_servers = resolv_conf.servers();
+    parts.add_until_stopped(Stage::Rest, "the host watch", host.run());
+    parts.add_until_stopped(Stage::Rest, "the ECS watch", ecs.run());
+    parts.add_until_stopped(Stage::Rest, "the Docker watch", docker.run());
+    if settings.dns.capture {
+        parts.add_until_stopped(Stage::Rest, "the host's name servers", resolv_conf.run());
+    }
+    Ok(SourceOutputs { node, host_api, containers, docker: docker_source, ecs: ecs_source, name_servers })
+}
 
-    // How it is doing, and who else is there.
-    let (health, own, offered) = Health::new(containers.clone(), Arc::clone(&settings), node.clone());
+/// How this node's endpoints are doing, and who else is there.
+struct EndpointOutputs {
+    own: watch::Receiver<Option<Endpoints>>,
+    offered: watch::Receiver<Offered>,
+    catalog: watch::Receiver<Option<Endpoints>>,
+    registry: watch::Receiver<Source>,
+    /// Where an update publishes them as it lets others see them; none where there are no updates.
+    withheld: Option<watch::Sender<Option<Endpoints>>>,
+}
+
+fn endpoints(parts: &mut Parts, settings: &Arc<Settings>, sources: &SourceOutputs) -> EndpointOutputs {
+    let (health, own, offered) = Health::new(sources.containers.clone(), Arc::clone(settings), sources.node.clone());
+    parts.add_until_stopped(Stage::Rest, "health", health.run());
     // Only an update ever takes endpoints back.
-    let withholds = settings.update.mode != UpdateMode::Off;
-    let (published, withheld) = watch::channel(None);
-    let offer = if withholds { withheld } else { own.clone() };
-    let RegistryOutputs { catalog, source: registry, task: registry_task } = match settings.registry {
+    let (withheld, offer) = match settings.update.mode {
+        UpdateMode::Off => (None, own.clone()),
+        UpdateMode::Check | UpdateMode::Automatic => {
+            let (withheld, offer) = watch::channel(None);
+            (Some(withheld), offer)
+        }
+    };
+    let RegistryOutputs { catalog, source: registry, task } = match settings.registry {
         config::RegistryKind::Local => Local.start(offer),
     };
+    parts.add_until_stopped(Stage::Rest, "the registry", task);
+    EndpointOutputs { own, offered, catalog, registry, withheld }
+}
 
-    // What is wanted.
-    let (ejections, ejected) = watch::channel(Default::default());
+/// What is wanted.
+struct MeshOutputs {
+    desired: watch::Receiver<Option<Arc<Desired>>>,
+    rulesets: watch::Receiver<Option<Rulesets>>,
+    ejections: watch::Sender<Ejections>,
+}
+
+fn mesh(parts: &mut Parts, settings: &Settings, sources: &SourceOutputs, endpoints: &EndpointOutputs) -> MeshOutputs {
+    let (ejections, ejected) = watch::channel(Ejections::default());
     let (desired_out, desired) = watch::channel(None);
     let (rulesets_out, rulesets) = watch::channel(None);
     let inputs = mesh::task::MeshInputs {
-        catalog: catalog.clone(),
+        catalog: endpoints.catalog.clone(),
         ejections: ejected,
-        node: node.clone(),
-        containers: containers.clone(),
-        resolvers: resolvers.clone(),
+        node: sources.node.clone(),
+        containers: sources.containers.clone(),
+        resolvers: sources.name_servers.clone(),
     };
     let outputs = mesh::task::MeshOutputs { desired: desired_out, rulesets: rulesets_out };
-    let mesh = mesh::task::run(settings.mesh.clone(), settings.paths.state_dir.clone(), inputs, outputs, stop.clone());
+    let (mesh, state_dir) = (settings.mesh.clone(), settings.paths.state_dir.clone());
+    parts.add(Stage::Rest, "the mesh", |stop| mesh::task::run(mesh, state_dir, inputs, outputs, stop));
+    MeshOutputs { desired, rulesets, ejections }
+}
 
-    // What people see. Bound before the kernel is touched: a second agent ends here.
-    let admin = Admin::bind(&settings.paths.admin_socket).await?;
-    let handles = Handles::default();
+/// The kernel, and what it tells of connections.
+struct DataplaneOutputs {
+    handle: dataplane::Handle,
+    flows: mpsc::Receiver<FlowEvent>,
+}
 
-    // The kernel.
-    // No container is offered over IPv6 yet: a table for it would only make the kernel track what it does not now.
-    let vip_ranges = settings.mesh.vip_ranges.only_v4();
-    let kernel = DataplaneConfig { vip_ranges, capture: settings.dns.capture, metrics: handles.dataplane.clone() };
-    let host_netns = Netns::open(Path::new(HOST_NETNS)).map_err(dataplane::Error::from)?;
-    let (_namespaces, namespaces) = watch::channel([(host_netns.id(), (host_netns, View::Node))].into());
-    let (tables, dataplane) = dataplane::start(kernel, rulesets, namespaces).await?;
+async fn dataplane(
+    parts: &mut Parts,
+    settings: &Settings,
+    mesh: &MeshOutputs,
+    handles: &Handles,
+) -> Result<DataplaneOutputs, Error> {
+    let vip_ranges = programmed(settings);
+    let config = DataplaneConfig { vip_ranges, capture: settings.dns.capture, metrics: handles.dataplane.clone() };
+    let host = Netns::open(Path::new(HOST_NETNS)).map_err(dataplane::Error::from)?;
+    // The host's is the only one that has clients.
+    let (_, namespaces) = watch::channel([(host.id(), (host, View::Node))].into());
+    let (dataplane, handle) = dataplane::start(config, mesh.rulesets.clone(), namespaces).await?;
     let (flows_out, flows) = mpsc::channel(conntrack::WAITING_EVENTS);
-    let mut traffic = Traffic::new(desired.clone(), handles.traffic.clone());
-    let passive = passive::run(flows, catalog.clone(), ejections, move |seen| traffic.observe(seen));
+    parts.add(Stage::Capture, "the data plane", |stop| dataplane.run(stop));
+    parts.add_until_stopped(Stage::Rest, "flow events", conntrack::follow(vip_ranges, flows_out));
+    Ok(DataplaneOutputs { handle, flows })
+}
 
-    // Names.
+/// The ranges that have tables. No container is offered over IPv6 yet: a table for it would only make the kernel track
+/// what it does not track without.
+fn programmed(settings: &Settings) -> VipRanges {
+    settings.mesh.vip_ranges.only_v4()
+}
+
+fn passive_health(
+    parts: &mut Parts,
+    endpoints: &EndpointOutputs,
+    mesh: &MeshOutputs,
+    flows: mpsc::Receiver<FlowEvent>,
+    handles: &Handles,
+) {
+    let mut traffic = Traffic::new(mesh.desired.clone(), handles.traffic.clone());
+    let observe = move |observation: passive::Observation<'_>| traffic.observe(observation);
+    let passive = passive::run(flows, endpoints.catalog.clone(), mesh.ejections.clone(), observe);
+    parts.add_until_stopped(Stage::Rest, "passive health", passive);
+}
+
+/// The agent's own resolver.
+struct Resolver {
+    state: watch::Receiver<ResolverState>,
+    /// How the agent asks it; none where there is none.
+    query: Option<dns::SelfQuery>,
+}
+
+fn names(
+    parts: &mut Parts,
+    settings: &Settings,
+    sources: &SourceOutputs,
+    mesh: &MeshOutputs,
+    dataplane: &dataplane::Handle,
+    handles: &Handles,
+) -> Resolver {
     let (names_out, names) = watch::channel(None);
-    let dns_at = SocketAddr::new(vip_ranges.v4().resolver(), dataplane::RESOLVER_PORT);
-    let dns_config = dns::ResolverConfig {
-        listen: dns_at,
+    let served = served::follow(mesh.desired.clone(), dataplane.state(), names_out);
+    parts.add_until_stopped(Stage::Rest, "names", served);
+    if !settings.dns.capture {
+        return Resolver { state: watch::channel(ResolverState::Off).1, query: None };
+    }
+    let listen = SocketAddr::new(programmed(settings).v4().resolver(), dataplane::RESOLVER_PORT);
+    let config = dns::ResolverConfig {
+        listen,
         upstream: settings.dns.upstream.clone(),
         vips: settings.mesh.vip_ranges,
         mark: Some(dataplane::AGENT_MARK),
     };
-    let resolver_state = if settings.dns.capture { ResolverState::Starting } else { ResolverState::Off };
-    let (resolver_out, resolver_state) = watch::channel(resolver_state);
-    let resolver = dns::run(dns_config, names, dataplane.clone(), handles.dns.clone(), resolver_out, resolvers);
+    let (state_out, state) = watch::channel(ResolverState::Starting);
+    let (lease, metrics, upstream) = (dataplane.clone(), handles.dns.clone(), sources.name_servers.clone());
+    parts
+        .add(Stage::Answers, "the resolver", |stop| dns::run(config, names, lease, metrics, state_out, upstream, stop));
+    Resolver { state, query: Some(dns::SelfQuery::new(listen, Some(dataplane::AGENT_MARK))) }
+}
 
-    // The node's own update: it judges by what health finds, and takes endpoints out before others see them.
-    let seen = verify::Inputs {
-        host_api: host_api.clone(),
-        docker: docker_source.clone(),
+/// The node's own update: it judges by what health finds, and takes endpoints out before others see them.
+fn update(
+    parts: &mut Parts,
+    settings: &Settings,
+    sources: &SourceOutputs,
+    endpoints: &mut EndpointOutputs,
+    mesh: &MeshOutputs,
+    dataplane: &dataplane::Handle,
+    resolver: Option<dns::SelfQuery>,
+) -> update::Handle {
+    let inputs = verify::Inputs {
+        host_api: sources.host_api.clone(),
+        docker: sources.docker.clone(),
         dataplane: dataplane.state(),
-        desired: desired.clone(),
-        own: own.clone(),
+        desired: mesh.desired.clone(),
+        own: endpoints.own.clone(),
     };
-    let self_query = settings.dns.capture.then(|| dns::SelfQuery::new(dns_at, Some(dataplane::AGENT_MARK)));
-    let (update, update_handle, standing) = update::Task::new(&settings, node.clone(), self_query, seen);
+    let (update, handle, availability) = update::Task::new(settings, sources.node.clone(), resolver, inputs);
+    if let Some(withheld) = endpoints.withheld.take() {
+        let drain = drain::follow(endpoints.own.clone(), availability, withheld);
+        parts.add_until_stopped(Stage::Rest, "drain", drain);
+    }
+    parts.add(Stage::Rest, "the update", |stop| update.run(stop));
+    handle
+}
 
-    let inputs = TelemetryInputs {
-        node,
-        sources: Sources { docker: docker_source, host_api, registry, ecs: ecs_source },
-        containers,
-        offered,
-        catalog,
-        desired: desired.clone(),
-        dataplane: dataplane.state(),
-        resolver: resolver_state,
-        update: update_handle.state.clone(),
-    };
-    let handles = Handles { update: update_handle.metrics.clone(), ..handles };
+/// What people see.
+fn telemetry(
+    parts: &mut Parts,
+    settings: &Settings,
+    admin: Admin,
+    inputs: TelemetryInputs,
+    handles: Handles,
+    update: update::Handle,
+) {
+    let handles = Handles { update: update.metrics.clone(), ..handles };
     let registry = metrics::registry(&inputs, &handles);
-    let api = Arc::new(Api::new(inputs, handles.traffic.clone(), registry, update_handle));
-
-    part("the host watch", Box::pin(host.run()));
-    part("the ECS watch", Box::pin(ecs.run()));
-    part("the Docker watch", Box::pin(docker.run()));
-    part("health", Box::pin(health.run()));
-    if withholds {
-        part("drain", Box::pin(drain::follow(own, standing, published)));
-    }
-    part("the registry", registry_task);
-    part("the mesh", Box::pin(mesh));
-    part("the data plane", Box::pin(tables.run(stop.clone())));
-    part("flow events", Box::pin(conntrack::follow(vip_ranges, flows_out)));
-    part("passive health", Box::pin(passive));
-    part("names", Box::pin(served::follow(desired, dataplane.state(), names_out)));
-    if settings.dns.capture {
-        part("the host's name servers", Box::pin(resolv_conf.run()));
-        part("the resolver", Box::pin(resolver));
-    }
-    part("the update", Box::pin(update.run(stop.clone())));
-    part("telemetry", Box::pin(telemetry::run(admin, settings.telemetry.metrics, api, stop.clone())));
-    info!(version = env!("CARGO_PKG_VERSION"), namespace = %settings.mesh.namespace, "started");
-
-    let ended = supervise(&mut parts).await;
-    // Queries that were captured just before are still answered, the VIPs written, the admin socket unlinked.
-    stop.cancel();
-    tokio::time::sleep(GRACE).await;
-    info!("stopped; the kernel goes on balancing");
-    ended
-}
-
-type Part = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
-
-async fn named(name: &'static str, work: Part) -> &'static str {
-    work.await;
-    name
-}
-
-/// Waits for a signal to stop, or for a part to end.
-async fn supervise(parts: &mut JoinSet<&'static str>) -> Result<(), Error> {
-    let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        _ = interrupt.recv() => Ok(()),
-        Some(ended) = parts.join_next() => Err(Error::Ended(ended?)),
-    }
+    let api = Arc::new(Api::new(inputs, handles.traffic, registry, update));
+    let port = settings.telemetry.metrics;
+    parts.add(Stage::Rest, "telemetry", |stop| telemetry::run(admin, port, api, stop));
 }
 
 impl dns::Lease for dataplane::Handle {

@@ -4,7 +4,7 @@
 
 mod claims;
 pub mod desired;
-mod lanes;
+mod reach;
 pub mod select;
 pub mod slots;
 pub mod task;

@@ -14,9 +14,9 @@ mod handle;
 pub mod host;
 pub mod journal;
 pub mod machine;
+pub mod summary;
 mod task;
 pub mod verify;
-pub mod view;
 
 pub use self::clock::now;
 pub use self::handle::{CommandError, Handle, Metrics};

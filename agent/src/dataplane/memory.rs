@@ -69,6 +69,16 @@ impl Store {
         self.tampered.notify_one();
     }
 
+    /// Somebody else throws all of it away, and nobody tells.
+    pub(super) fn vanish(&self) {
+        *self.held() = None;
+    }
+
+    /// The ruleset that is held.
+    pub(super) fn ruleset(&self) -> Option<Ruleset> {
+        self.held().as_ref().map(|held| held.ruleset.clone())
+    }
+
     /// Somebody else changes a little of it.
     pub(super) fn tamper(&self) {
         if let Some(held) = &mut *self.held() {

@@ -12,7 +12,7 @@ use imbl::OrdSet;
 use imbl::ordmap::DiffItem;
 
 use super::claims::{Claim, claims};
-use super::lanes::{Lane, share_out};
+use super::reach::{Reach, share_out};
 use super::select::judge;
 use super::vip::{Remembered, Vips};
 use crate::config::MeshSettings;
@@ -74,7 +74,7 @@ pub struct Mesh {
 #[derive(Debug, Default)]
 struct Service {
     vips: Option<DualStack>,
-    slots: Box<[(Lane, Slots)]>,
+    slots: Box<[(Reach, Slots)]>,
     names: Box<[AliasName]>,
     targets: Box<[Target]>,
     /// Addresses of their own that endpoints have on this node's bridges.
@@ -83,8 +83,8 @@ struct Service {
 }
 
 impl Service {
-    fn slots(&self, lane: Lane) -> Option<&Slots> {
-        self.slots.iter().find(|(of, _)| *of == lane).map(|(_, slots)| slots)
+    fn slots(&self, reach: Reach) -> Option<&Slots> {
+        self.slots.iter().find(|(of, _)| *of == reach).map(|(_, slots)| slots)
     }
 
     fn vips(&self) -> impl Iterator<Item = IpAddr> + use<> {
@@ -264,7 +264,7 @@ impl Mesh {
         DualStack::collect(families.filter_map(|family| self.vips.assign(id, family, live)).collect::<Vec<_>>())
     }
 
-    /// What is to be known of a service over one transport, and the slots for every lane that it has a VIP for.
+    /// What is to be known of a service over one transport, and the slots for every way to reach it that it has a VIP for.
     fn describe(
         &self,
         id: &ServiceId,
@@ -272,18 +272,18 @@ impl Mesh {
         endpoints: &[Arc<Endpoint>],
         vips: Option<DualStack>,
         namespace: Option<usize>,
-    ) -> (DesiredService, Vec<(Lane, Slots)>) {
+    ) -> (DesiredService, Vec<(Reach, Slots)>) {
         let mut judged = judge(endpoints, &self.snapshot.ejections);
-        let mut lanes: Vec<(Lane, Slots)> = Vec::new();
+        let mut all: Vec<(Reach, Slots)> = Vec::new();
         for vip in vips.into_iter().flat_map(DualStack::iter) {
             for &view in &self.snapshot.views {
-                let lane = Lane { view, family: Family::of(vip), l4 };
-                let slots = lane.slots(&judged, self.snapshot.zone.as_ref(), self.settings.locality);
-                lanes.extend(slots.map(|slots| (lane, slots)));
+                let reach = Reach { view, family: Family::of(vip), l4 };
+                let slots = reach.slots(&judged, self.snapshot.zone.as_ref(), self.settings.locality);
+                all.extend(slots.map(|slots| (reach, slots)));
             }
         }
         let own: Vec<&Slots> =
-            lanes.iter().filter(|(lane, _)| lane.view == View::Node).map(|(_, slots)| slots).collect();
+            all.iter().filter(|(reach, _)| reach.view == View::Node).map(|(_, slots)| slots).collect();
         share_out(&mut judged, &own);
         let slots = own.iter().map(|slots| slots.len()).max().unwrap_or_default();
         let why = match (namespace, vips, slots) {
@@ -305,7 +305,7 @@ impl Mesh {
             slots,
             why: why.map(Into::into),
         };
-        (service, lanes)
+        (service, all)
     }
 
     /// Decides again who has a name. Gives the services whose frontends that may change.
@@ -342,8 +342,8 @@ impl Mesh {
                 ruleset.frontends.remove(gone);
             }
             for (&frontend, server) in &wanted {
-                let lane = Lane { view, family: frontend.family(), l4: frontend.l4 };
-                match self.services.get(*server).and_then(|server| server.slots(lane)) {
+                let reach = Reach { view, family: frontend.family(), l4: frontend.l4 };
+                match self.services.get(*server).and_then(|server| server.slots(reach)) {
                     Some(slots) if ruleset.frontends.get(&frontend) == Some(slots) => drop(served.insert(frontend)),
                     Some(slots) => {
                         served.insert(frontend);

@@ -10,8 +10,11 @@
 //! its listeners start a task for every datagram.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 
 use crate::model::{NameServers, Names};
 
@@ -35,7 +38,10 @@ pub use metrics::ResolverMetrics;
 pub use resolver_config::ResolverConfig;
 pub use resolver_state::ResolverState;
 
-/// Serves until dropped: binds (and tries again until that works), answers, and renews `lease` while answers really
+/// How long queries that are under way when the agent stops may still take.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
+
+/// Serves until told to stop, and then until the queries that are under way are answered: binds (and tries again until that works), answers, and renews `lease` while answers really
 /// come and others' names have somewhere to go. `names` is `None` until the mesh's first snapshot; until then
 /// everything is relayed and nothing is leased. `host` says which name servers the host itself uses.
 pub async fn run<L: Lease>(
@@ -45,16 +51,28 @@ pub async fn run<L: Lease>(
     metrics: ResolverMetrics,
     state: watch::Sender<ResolverState>,
     host: watch::Receiver<NameServers>,
+    stop: CancellationToken,
 ) {
     let forwarder = forward::Forwarder::new(upstream::servers(&config, host), config.mark);
     let responder = Arc::new(responder::Responder::new(names.clone(), forwarder, metrics));
-    let (sockets, address) = listen::bind(config.listen, &state).await;
+    let Some((sockets, address)) = stop.run_until_cancelled(listen::bind(config.listen, &state)).await else { return };
     let renew = async {
         if names.wait_for(Option::is_some).await.is_ok() {
             lease::keep(SelfQuery::new(address, config.mark), lease, &state).await;
         }
     };
-    tokio::join!(listen::udp(sockets.udp, &responder), listen::tcp(sockets.tcp, &responder), renew);
+    let serve =
+        async { tokio::join!(listen::udp(sockets.udp, &responder), listen::tcp(sockets.tcp, &responder), renew) };
+    let last_answer = async {
+        stop.cancelled().await;
+        let _ = timeout(LAST_ANSWERS, responder.idle()).await;
+    };
+    tokio::select! {
+        // First: what has come in by the time of the stop is read before it is asked whether anything is under way.
+        biased;
+        _ = serve => {}
+        () = last_answer => {}
+    }
 }
 
 #[cfg(test)]

@@ -14,8 +14,8 @@ use super::inputs::{Snapshot, Sources};
 use crate::model::{
     Conflict, Desired, DesiredEndpoint, DesiredService, Family, ServiceId, SocketAddrs, Source, SourceState,
 };
-use crate::update::view;
-pub use crate::update::view::UpdateStatus;
+use crate::update::summary;
+pub use crate::update::summary::UpdateStatus;
 
 /// The whole answer. `S`: the services, as they are read, or as [`Services`] still to be written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -203,7 +203,7 @@ pub fn build(now: &Snapshot) -> Status<Services<'_>> {
 /// Where the node's update stands. What runs is known of the node even where nobody looks after its updates.
 #[must_use]
 pub fn update(now: &Snapshot) -> UpdateStatus {
-    let status = view::status(&now.update, now.now);
+    let status = summary::status(&now.update, now.now);
     let running = status.running.clone().or_else(|| now.node.as_ref()?.os_version.clone());
     UpdateStatus { running, ..status }
 }

@@ -18,8 +18,8 @@ use super::drain::Availability;
 use super::handle::{Handle, Metrics, Request};
 use super::journal::Journal;
 use super::machine::{Effect, Event, Progress, ProgressKind, Record, State, obey, step};
+use super::summary;
 use super::verify;
-use super::view;
 use crate::config::Settings;
 use crate::config::update::UpdateMode;
 use crate::model::{Node, error_chain, publish};
@@ -64,7 +64,7 @@ impl Task {
                 (state, None)
             }
         };
-        let (availability, availability_out) = watch::channel(view::availability(&state));
+        let (availability, availability_out) = watch::channel(summary::availability(&state));
         let (state, state_out) = watch::channel(Arc::new(state));
         let metrics = Metrics::default();
         let (handle, requests) = Handle::new(state_out, metrics.clone());
@@ -181,7 +181,7 @@ impl Task {
     fn enter(&mut self, next: State) {
         let before = self.state.borrow().clone();
         self.log_transition(&before, &next);
-        let availability = view::availability(&next);
+        let availability = summary::availability(&next);
         self.state.send_replace(Arc::new(next));
         publish(&self.availability, availability, PartialEq::eq);
     }

@@ -62,7 +62,7 @@ async fn a_check_is_over_when_the_host_was_looked_at() {
     let looked = tokio::spawn({
         let state = agent.state.clone();
         async move {
-            let asked = state.subscribe().wait_for(|state| crate::update::view::looking(state)).await.is_ok();
+            let asked = state.subscribe().wait_for(|state| crate::update::summary::looking(state)).await.is_ok();
             state.send_modify(|state| {
                 let Progress::Standby(standby) = &mut Arc::make_mut(state).progress else { panic!() };
                 standby.reason = Some(Reason::Idle("1.21.1 is available".into()));

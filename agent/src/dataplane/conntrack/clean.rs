@@ -113,3 +113,11 @@ fn clean(socket: &mut NfSocket, ranges: VipRanges, ruleset: &Ruleset, only: Opti
     }
     Ok(removed)
 }
+
+#[cfg(test)]
+impl Cleaner {
+    /// One that removes nothing.
+    pub(crate) fn idle() -> Self {
+        Self(watch::Sender::new(Job::default()))
+    }
+}

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{BackendKind, Locality};
-use crate::model::{EndpointId, EndpointState, VipRanges, Weight};
+use crate::model::{EndpointId, EndpointState, SocketAddrs, VipRanges, Weight};
 use std::net::SocketAddr;
 
 fn settings() -> MeshSettings {
@@ -211,6 +211,102 @@ fn an_endpoint_that_changes_its_state_is_no_news_to_names_and_other_services() {
     assert_ne!(after.rulesets, before.rulesets);
 }
 
+/// An endpoint with a local and a published address, or with one of them alone.
+fn placed(n: u8, local: Option<&str>, published: Option<&str>) -> Endpoint {
+    let at = |text: &str| text.parse::<SocketAddr>().unwrap().try_into().unwrap();
+    let addresses = match (local, published) {
+        (Some(local), published) => {
+            EndpointAddresses::Own { network: LocalNetwork::Bridge, local: at(local), published: published.map(at) }
+        }
+        (None, Some(published)) => EndpointAddresses::Remote { published: at(published) },
+        (None, None) => panic!("an endpoint is somewhere"),
+    };
+    Endpoint { addresses, ..endpoint("prod/orders", n, "tcp", &["orders:80"], 0) }
+}
+
+/// Where clients of a view end, by the VIP of a family.
+fn seen_from(desired: &Desired, view: View, family: Family) -> Vec<String> {
+    let vip = desired.names[&"orders".parse::<AliasName>().unwrap()].get(family);
+    let Some(ruleset) = desired.ruleset(view) else { return Vec::new() };
+    let frontend = vip.map(|vip| Frontend { vip, l4: L4::Tcp, port: 80.try_into().unwrap() });
+    let slots = frontend.and_then(|frontend| ruleset.frontends.get(&frontend));
+    slots.iter().flat_map(|slots| slots.iter()).map(ToString::to_string).collect()
+}
+
+#[test]
+fn each_view_has_the_addresses_that_its_clients_reach() {
+    let all = [
+        placed(1, Some("172.17.0.1:8080"), Some("10.0.0.1:32768")),
+        placed(2, Some("172.17.0.2:8080"), None),
+        placed(3, None, Some("10.0.0.2:8080")),
+    ];
+    let views = BTreeSet::from([View::Node, View::Elsewhere]);
+    let both = compute(&settings(), &Remembered::default(), MeshSnapshot { views, ..inputs(&all) });
+    let node = ["172.17.0.1:8080", "172.17.0.2:8080", "10.0.0.2:8080"];
+    assert_eq!(seen_from(&both, View::Node, Family::V4), node);
+    let elsewhere = ["10.0.0.1:32768", "10.0.0.2:8080"];
+    assert_eq!(seen_from(&both, View::Elsewhere, Family::V4), elsewhere, "what is not published is not there");
+    // The shares that people see are those of this node's clients.
+    let service = both.services.values().next().unwrap();
+    assert!(service.endpoints.iter().all(|one| one.share == 1.0 / 3.0));
+    let ruleset = both.ruleset(View::Elsewhere).unwrap();
+    assert!(ruleset.locals.is_empty() && ruleset.bridges.is_empty(), "bridges are this node's");
+
+    let alone = fresh(&all);
+    assert_eq!(seen_from(&alone, View::Node, Family::V4), node);
+    assert!(alone.ruleset(View::Elsewhere).is_none(), "a view without clients costs nothing");
+}
+
+#[test]
+fn a_view_that_can_reach_none_of_the_healthy_makes_do_with_the_others() {
+    let mut sick = placed(2, None, Some("10.0.0.2:8080"));
+    sick.state = EndpointState::Unhealthy;
+    let all = [placed(1, Some("172.17.0.1:8080"), None), sick];
+    let views = BTreeSet::from([View::Node, View::Elsewhere]);
+    let desired = compute(&settings(), &Remembered::default(), MeshSnapshot { views, ..inputs(&all) });
+    assert_eq!(seen_from(&desired, View::Node, Family::V4), ["172.17.0.1:8080"]);
+    assert_eq!(seen_from(&desired, View::Elsewhere, Family::V4), ["10.0.0.2:8080"]);
+}
+
+#[test]
+fn views_come_and_go_and_leave_the_others_as_they_were() {
+    let all = [placed(1, Some("172.17.0.1:8080"), Some("10.0.0.1:32768"))];
+    let mut mesh = Mesh::new(settings(), &Remembered::default());
+    let before = mesh.advance(inputs(&all));
+    let views = BTreeSet::from([View::Node, View::Elsewhere]);
+    let more = mesh.advance(MeshSnapshot { views, ..inputs(&all) });
+    assert_eq!(seen_from(&more, View::Elsewhere, Family::V4), ["10.0.0.1:32768"]);
+    assert!(Arc::ptr_eq(before.ruleset(View::Node).unwrap(), more.ruleset(View::Node).unwrap()));
+    let after = mesh.advance(inputs(&all));
+    assert!(after.ruleset(View::Elsewhere).is_none());
+    assert!(Arc::ptr_eq(before.ruleset(View::Node).unwrap(), after.ruleset(View::Node).unwrap()));
+}
+
+#[test]
+fn a_service_has_a_vip_of_each_family_that_its_endpoints_have() {
+    let (v4, v6) = (placed(1, Some("172.17.0.1:8080"), None), placed(2, Some("[fd00::2]:8080"), None));
+    let mut both = placed(3, Some("172.17.0.3:8080"), None);
+    both.addresses = EndpointAddresses::Own {
+        network: LocalNetwork::Bridge,
+        local: SocketAddrs {
+            ip: DualStack::Both([172, 17, 0, 3].into(), "fd00::3".parse().unwrap()),
+            port: 8080.try_into().unwrap(),
+        },
+        published: None,
+    };
+    let desired = fresh(&[v4.clone(), v6, both]);
+    assert_eq!(seen_from(&desired, View::Node, Family::V4), ["172.17.0.1:8080", "172.17.0.3:8080"]);
+    assert_eq!(seen_from(&desired, View::Node, Family::V6), ["[fd00::2]:8080", "[fd00::3]:8080"]);
+    let service = desired.services.values().next().unwrap();
+    let shares: Vec<f64> = service.endpoints.iter().map(|one| one.share).collect();
+    assert_eq!((shares, service.slots), (vec![0.25, 0.25, 0.5], 2));
+    assert_eq!(desired.ruleset(View::Node).unwrap().locals.len(), 4);
+
+    let desired = fresh(&[v4]);
+    assert!(seen_from(&desired, View::Node, Family::V6).is_empty());
+    assert!(matches!(desired.services.values().next().unwrap().vips, Some(DualStack::V4(_))));
+}
+
 fn arbitrary() -> impl Strategy<Value = Vec<Endpoint>> {
     const ALIASES: [&[&str]; 4] = [&["a:80"], &["b:80", "a:81"], &["a.prod:80"], &["c:80", "c:81", "a:80"]];
     const SERVICES: [&str; 6] = ["prod/a", "prod/b", "shared/a", "shared/c", "other/d", "prod/e"];
@@ -222,20 +318,33 @@ fn arbitrary() -> impl Strategy<Value = Vec<Endpoint>> {
         prop::sample::select(&ALIASES[..]),
         prop::sample::select(&EndpointState::ALL[..]),
         any::<bool>(),
+        0..4_usize,
     );
-    let one = one.prop_map(|(service, n, protocol, aliases, state, last_resort)| Endpoint {
-        state,
-        last_resort,
-        ..endpoint(service, n, protocol, aliases, 7)
+    let one = one.prop_map(|(service, n, protocol, aliases, state, last_resort, place)| {
+        let (v4, v6) = (format!("172.17.0.{n}:8080"), format!("[fd00::{n}]:8080"));
+        let places = [
+            (Some(&*v4), None),
+            (Some(&*v4), Some("10.0.0.1:32768")),
+            (None, Some("10.0.0.2:8080")),
+            (Some(&*v6), Some("[fd00::1]:32768")),
+        ];
+        let addresses = placed(n, places[place].0, places[place].1).addresses;
+        Endpoint { addresses, state, last_resort, ..endpoint(service, n, protocol, aliases, 7) }
     });
     prop::collection::vec(one, 0..12)
 }
 
 proptest! {
     #[test]
-    fn step_by_step_or_at_once_the_result_is_the_same(steps in prop::collection::vec(arbitrary(), 1..8)) {
+    fn step_by_step_or_at_once_the_result_is_the_same(
+        steps in prop::collection::vec((arbitrary(), any::<bool>()), 1..8),
+    ) {
         let mut mesh = Mesh::new(settings(), &Remembered::default());
         let mut last = Desired::default();
+        let inputs = |(endpoints, elsewhere): &(Vec<Endpoint>, bool)| {
+            let views = [View::Node, View::Elsewhere].into_iter().take(if *elsewhere { 2 } else { 1 });
+             MeshSnapshot { views: views.collect(), ..inputs(endpoints) }
+        };
         for step in &steps {
             last = mesh.advance(inputs(step));
         }

@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
 
 /// Counts what is under way. Clones count together.
 #[derive(Debug, Clone)]
@@ -10,6 +13,7 @@ pub(super) struct ClientLimit {
     total: usize,
     each: usize,
     held: Arc<Mutex<InUse>>,
+    emptied: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -21,7 +25,7 @@ struct InUse {
 impl ClientLimit {
     /// At most `total` at a time, of which at most `each` for one client.
     pub(super) fn new(total: usize, each: usize) -> Self {
-        Self { total, each, held: Arc::default() }
+        Self { total, each, held: Arc::default(), emptied: Arc::default() }
     }
 
     /// Room for one more until the permit is dropped, or `None` when there is none.
@@ -42,6 +46,23 @@ impl ClientLimit {
         match held.by.get_mut(&client) {
             Some(own) if *own > 1 => *own -= 1,
             _ => drop(held.by.remove(&client)),
+        }
+        if held.all == 0 {
+            self.emptied.notify_waiters();
+        }
+    }
+
+    /// Waits until nothing is under way.
+    pub(super) async fn idle(&self) {
+        let mut emptied = pin!(self.emptied.notified());
+        loop {
+            // From here on no notification is missed.
+            emptied.as_mut().enable();
+            if self.held().all == 0 {
+                return;
+            }
+            emptied.as_mut().await;
+            emptied.set(self.emptied.notified());
         }
     }
 

@@ -45,6 +45,11 @@ impl Responder {
         Self { names, forwarder, metrics, forwarded: limit(FORWARDED), connections: limit(CONNECTIONS) }
     }
 
+    /// Waits until every query that was forwarded has its answer.
+    pub(super) async fn idle(&self) {
+        self.forwarded.idle().await;
+    }
+
     /// Room for one more TCP connection of this client.
     pub(super) fn connection(&self, client: IpAddr) -> Option<Permit> {
         self.connections.enter(client)

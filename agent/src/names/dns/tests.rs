@@ -138,6 +138,7 @@ async fn resolver(config: ResolverConfig) -> Resolver {
         metrics.clone(),
         state,
         watch::channel(NameServers::default()).1,
+        CancellationToken::new(),
     ));
     let up = seen_state.wait_for(|state| matches!(state, ResolverState::Listening { .. })).await.unwrap().clone();
     let ResolverState::Listening { address, .. } = up else { panic!("{up:?}") };
@@ -513,6 +514,7 @@ async fn an_address_that_is_taken_or_missing_is_tried_again() {
         ResolverMetrics::default(),
         state,
         watch::channel(NameServers::default()).1,
+        CancellationToken::new(),
     ));
     let failing = seen.wait_for(|state| *state != ResolverState::Starting).await.unwrap().clone();
     assert!(

@@ -7,7 +7,7 @@ use prometheus_client::metrics::MetricType;
 
 use super::sample::{count, gauge};
 use crate::update::machine::{End, State};
-use crate::update::view;
+use crate::update::summary;
 
 /// Everything that can be read off the state. What is not known now has no series.
 pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, state: &State) -> Result<(), fmt::Error> {
@@ -19,20 +19,20 @@ pub(super) fn encode(encoder: &mut DescriptorEncoder<'_>, state: &State) -> Resu
 
     let help = "Updates that were taken back since a person last said resume";
     gauge(encoder, "meshdog_update_rollbacks", help, memory.rollbacks)?;
-    let refused = count(view::refused(state).len());
+    let refused = count(summary::refused(state).len());
     gauge(encoder, "meshdog_update_refused_versions", "Versions that this node will not take", refused)?;
     let help = "Whether no update begins until a person says resume";
     gauge(encoder, "meshdog_update_held", help, i64::from(memory.held.is_some()))?;
 
     let help = "Connections that this node's endpoints have left while they drain for an update";
     let mut draining = encoder.encode_descriptor("meshdog_update_drain_connections", help, None, MetricType::Gauge)?;
-    if let Some(left) = view::connections(state) {
+    if let Some(left) = summary::connections(state) {
         draining.encode_gauge(&left)?;
     }
 
     let help = "Whether a check holds on the version that is verified";
     let mut check = encoder.encode_descriptor("meshdog_update_check", help, None, MetricType::Gauge)?;
-    for found in view::report(state).iter().flat_map(|report| &report.checks) {
+    for found in summary::report(state).iter().flat_map(|report| &report.checks) {
         check.encode_family(&[("check", &*found.name)])?.encode_gauge(&i64::from(found.ok))?;
     }
 

@@ -115,6 +115,7 @@ pub(super) async fn resolver(names: Option<Names>, upstream: SocketAddr) -> (Sel
         dns::ResolverMetrics::default(),
         state,
         watch::channel(Default::default()).1,
+        Default::default(),
     ));
     let listening = |state: &dns::ResolverState| matches!(state, dns::ResolverState::Listening { .. });
     let state = seen.wait_for(listening).await.unwrap().clone();

@@ -4,12 +4,12 @@ use super::*;
 use crate::cli::text::WIDTH;
 use crate::update::fleet::Ruling;
 use crate::update::machine::{End, Hold, PastUpdate, Progress, Retry, State, Verdict, VersionPin};
+use crate::update::summary;
 use crate::update::tests::{idle, moment, then, verifying, version};
 use crate::update::verify::{Check, Report};
-use crate::update::view;
 
 fn shown(state: &State) -> String {
-    render(&view::status(state, then()), moment())
+    render(&summary::status(state, then()), moment())
 }
 
 fn before(seconds: i64) -> Timestamp {

@@ -23,3 +23,22 @@ fn nothing_is_kept_of_clients_that_left() {
     let held = limit.held();
     assert_eq!((held.all, held.by.len()), (0, 0));
 }
+
+#[tokio::test]
+async fn who_waits_for_idleness_waits_for_the_last_permit() {
+    let limit = ClientLimit::new(8, 8);
+    limit.idle().await;
+    let client = "127.0.0.1".parse().unwrap();
+    let permits = [limit.enter(client).unwrap(), limit.enter(client).unwrap()];
+    let waiting = tokio::spawn({
+        let limit = limit.clone();
+        async move { limit.idle().await }
+    });
+    tokio::task::yield_now().await;
+    let [first, last] = permits;
+    drop(first);
+    tokio::task::yield_now().await;
+    assert!(!waiting.is_finished());
+    drop(last);
+    waiting.await.unwrap();
+}

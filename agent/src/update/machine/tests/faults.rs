@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::update::drain::Availability;
-use crate::update::view;
+use crate::update::summary;
 
 #[test]
 fn a_drain_does_not_last_for_ever() {
@@ -10,7 +10,7 @@ fn a_drain_does_not_last_for_ever() {
     world.happens(Chaos::DeadApi(true));
     run(&mut world, 2000);
     assert_eq!(world.kind(), ProgressKind::Withdrawing);
-    assert_eq!(view::availability(&world.state), Availability::Serving);
+    assert_eq!(summary::availability(&world.state), Availability::Serving);
     let Progress::Updating { step: Step::Withdrawing { failure, .. }, .. } = &world.state.progress else { panic!() };
     assert!(failure.is_some(), "it says what it waits for");
     assert!(!world.is_free(), "what was staged is not settled");

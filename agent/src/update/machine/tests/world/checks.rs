@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::update::drain::Availability;
-use crate::update::view;
+use crate::update::summary;
 
 #[derive(Debug)]
 pub(super) struct Witness {
@@ -111,7 +111,7 @@ impl World {
             assert_eq!(effects.iter().find(begins), None, "updates are held\n{}", self.story());
         }
         assert!(kind.phases().contains(&self.state.phase()), "{kind}: {}\n{}", self.state.phase(), self.story());
-        let availability = view::availability(&self.state);
+        let availability = summary::availability(&self.state);
         let right = match kind {
             ProgressKind::Standby | ProgressKind::Locking | ProgressKind::Preparing | ProgressKind::Withdrawing => {
                 availability == Availability::Serving

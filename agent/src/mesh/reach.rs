@@ -1,4 +1,4 @@
-//! Slots of one service for one kind of client, transport and family. Pure.
+//! By which way clients reach a service, and its slots for each. Pure.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,16 +9,16 @@ use super::slots;
 use crate::config::Locality;
 use crate::model::{DesiredEndpoint, Endpoint, Family, L4, Slots, View};
 
-/// Whom a service's slots are for, and over what.
+/// A way to reach a service: for clients of a view, to addresses of a family, over a transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Lane {
+pub(super) struct Reach {
     pub(super) view: View,
     pub(super) family: Family,
     pub(super) l4: L4,
 }
 
-impl Lane {
-    /// The slots of a service's endpoints; `None` where none of them serves that clients of this lane reach.
+impl Reach {
+    /// The slots of a service's endpoints; `None` where none of them serves that clients reach by this way.
     pub(super) fn slots(
         self,
         endpoints: &[DesiredEndpoint],
@@ -37,17 +37,17 @@ impl Lane {
 
 /// Gives every endpoint its part of the slots of this node's clients: the mean over the families that the service is
 /// dialled by.
-pub(super) fn share_out(endpoints: &mut [DesiredEndpoint], lanes: &[&Slots]) {
-    for slots in lanes {
+pub(super) fn share_out(endpoints: &mut [DesiredEndpoint], all: &[&Slots]) {
+    for slots in all {
         let mut taken: BTreeMap<SocketAddr, f64> = BTreeMap::new();
         for slot in slots.iter() {
             *taken.entry(*slot).or_default() += 1.0;
         }
-        let all = (slots.len() * lanes.len()) as f64;
+        let total = (slots.len() * all.len()) as f64;
         for one in endpoints.iter_mut() {
             let own = one.endpoint.addresses.seen_from(View::Node);
             let counts = own.into_iter().flat_map(|at| at.iter()).filter_map(|at| taken.remove(&at));
-            one.share += counts.map(|slots| slots / all).sum::<f64>();
+            one.share += counts.map(|slots| slots / total).sum::<f64>();
         }
     }
 }

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use bottlerocket_settings::Image;
-use meshdog::update::banks::signpost::Signpost;
-use meshdog::update::banks::{Bank, Banks, Flags};
+use meshdog::update::banks::Bank;
 use meshdog_tests::disk::layout::{Banked, create};
 use meshdog_tests::disk::running::{Running, install};
 use meshdog_tests::disk::signpost::USAGE;
@@ -79,39 +78,48 @@ fn it_says_what_it_does_not_know() {
     assert!(stderr.contains("signpost.json"), "{stderr}");
 }
 
-/// The agent goes to the namespaces of process 1, which may keep them to itself on the machine of this test; so this is
-/// done where the test itself is process 1.
-#[test]
-fn the_agent_sees_the_banks_and_turns_them() {
-    let mut machine = Command::new("unshare");
-    machine.args(["--fork", "--kill-child", "--pid", "--mount-proc", "--"]).arg(std::env::current_exe().unwrap());
-    let output = machine.args(["--exact", "as_process_1", "--ignored", "--nocapture"]).output().unwrap();
-    let (code, stdout, stderr) = said(output);
-    assert!(code == Some(0) && stdout.contains("1 passed"), "{stdout}{stderr}");
-}
+/// Asked by the agent, which needs root: `tests/run updates`.
+#[cfg(feature = "scenarios")]
+mod agent {
+    use meshdog::update::banks::signpost::Signpost;
+    use meshdog::update::banks::{Banks, Flags};
 
-#[tokio::test]
-#[ignore = "is run by the_agent_sees_the_banks_and_turns_them"]
-async fn as_process_1() {
-    assert_eq!(std::process::id(), 1);
-    let flags = |priority, tries_left, successful| Flags { priority, tries_left, successful };
-    let machine = Machine::new(Banked::Two);
-    let signpost = Signpost::new(machine.signpost.clone());
-    let factory = Banks { active: Bank::A, running: flags(1, 0, true), other: flags(0, 0, false) };
-    assert_eq!(signpost.status().await.unwrap(), factory);
-    let refused = signpost.roll_back().await.unwrap_err();
-    assert!(!refused.is_unsupported() && refused.to_string().contains("is not valid to roll back to"), "{refused}");
-    for command in ["mark-inactive-valid", "upgrade-to-inactive", "cancel-upgrade", "upgrade-to-inactive"] {
-        assert_eq!(machine.run(&[command]), well(""));
+    use super::*;
+
+    /// The agent goes to the namespaces of process 1, which may keep them to itself on the machine of this test; so this
+    /// is done where the test itself is process 1.
+    #[test]
+    fn the_agent_sees_the_banks_and_turns_them() {
+        let mut machine = Command::new("unshare");
+        machine.args(["--fork", "--kill-child", "--pid", "--mount-proc", "--"]).arg(std::env::current_exe().unwrap());
+        let output = machine.args(["--exact", "agent::as_process_1", "--ignored", "--nocapture"]).output().unwrap();
+        let (code, stdout, stderr) = said(output);
+        assert!(code == Some(0) && stdout.contains("1 passed"), "{stdout}{stderr}");
     }
-    signpost.roll_back().await.unwrap();
-    let turned = signpost.status().await.unwrap();
-    assert_eq!(turned, Banks { other: flags(2, 1, false), ..factory });
-    assert_eq!(turned.next(), Some(Bank::B));
 
-    let single = Machine::new(Banked::One);
-    let signpost = Signpost::new(single.signpost.clone());
-    assert!(signpost.status().await.unwrap_err().is_unsupported());
-    assert!(signpost.roll_back().await.unwrap_err().is_unsupported());
-    assert!(Signpost::new("/nowhere/signpost".into()).status().await.unwrap_err().is_unsupported());
+    #[tokio::test]
+    #[ignore = "is run by the_agent_sees_the_banks_and_turns_them"]
+    async fn as_process_1() {
+        assert_eq!(std::process::id(), 1);
+        let flags = |priority, tries_left, successful| Flags { priority, tries_left, successful };
+        let machine = Machine::new(Banked::Two);
+        let signpost = Signpost::new(machine.signpost.clone());
+        let factory = Banks { active: Bank::A, running: flags(1, 0, true), other: flags(0, 0, false) };
+        assert_eq!(signpost.status().await.unwrap(), factory);
+        let refused = signpost.roll_back().await.unwrap_err();
+        assert!(!refused.is_unsupported() && refused.to_string().contains("is not valid to roll back to"), "{refused}");
+        for command in ["mark-inactive-valid", "upgrade-to-inactive", "cancel-upgrade", "upgrade-to-inactive"] {
+            assert_eq!(machine.run(&[command]), well(""));
+        }
+        signpost.roll_back().await.unwrap();
+        let turned = signpost.status().await.unwrap();
+        assert_eq!(turned, Banks { other: flags(2, 1, false), ..factory });
+        assert_eq!(turned.next(), Some(Bank::B));
+
+        let single = Machine::new(Banked::One);
+        let signpost = Signpost::new(single.signpost.clone());
+        assert!(signpost.status().await.unwrap_err().is_unsupported());
+        assert!(signpost.roll_back().await.unwrap_err().is_unsupported());
+        assert!(Signpost::new("/nowhere/signpost".into()).status().await.unwrap_err().is_unsupported());
+    }
 }

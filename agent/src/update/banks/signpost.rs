@@ -106,15 +106,17 @@ impl From<StatusError> for SignpostError {
 pub struct Signpost {
     /// Where it is, in the host's mount namespace.
     program: PathBuf,
-    /// Whose namespaces it runs in.
+    /// Where the namespaces are that it runs in.
     namespaces: PathBuf,
+    /// Which of them it is run in.
+    kinds: &'static [(&'static str, CloneFlags)],
 }
 
 impl Signpost {
     /// The program at this absolute path of the host.
     #[must_use]
     pub fn new(program: PathBuf) -> Self {
-        Self { program, namespaces: HOST.into() }
+        Self { program, namespaces: HOST.into(), kinds: &NAMESPACES }
     }
 
     /// The banks as they are.
@@ -140,7 +142,7 @@ impl Signpost {
         let mut process = Command::new(&self.program);
         process.arg(command).env_clear().env("PATH", PATH).kill_on_drop(true);
         process.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        enter(&mut process, &self.namespaces)?;
+        enter(&mut process, &self.namespaces, self.kinds)?;
         let mut child = process.spawn().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => SignpostError::Absent(self.program.clone()),
             _ => cannot(error),
@@ -193,15 +195,15 @@ async fn read(pipe: Option<impl AsyncRead + Unpin>) -> Result<String, Unread> {
 
 /// Has the process begin in these namespaces.
 #[expect(unsafe_code, reason = "a process can join namespaces only between its fork and its exec")]
-fn enter(process: &mut Command, namespaces: &Path) -> Result<(), SignpostError> {
-    let open = |(name, kind)| {
+fn enter(process: &mut Command, namespaces: &Path, kinds: &[(&str, CloneFlags)]) -> Result<(), SignpostError> {
+    let open = |&(name, kind): &(&str, CloneFlags)| {
         let path = namespaces.join(name);
         match File::open(&path) {
             Ok(file) => Ok((file, kind)),
             Err(source) => Err(SignpostError::Namespace { path, source }),
         }
     };
-    let handles = NAMESPACES.into_iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let handles = kinds.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     // SAFETY: between fork and exec only what is async-signal-safe may be called; this makes system calls on files that
     // are open already, and allocates nothing.
     unsafe {

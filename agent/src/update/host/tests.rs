@@ -197,7 +197,10 @@ async fn a_long_prepare_is_followed_through_restarts_of_the_api() {
         let running = bench.begin(Prepare);
         bench.accepted(2).await;
         bench.sim.state.present(presence).await.unwrap();
+        // Nothing but the clock can move meanwhile: it is asked again and again.
+        tokio::time::pause();
         sleep(Duration::from_millis(50)).await;
+        tokio::time::resume();
         bench.sim.state.present(Presence::Up).await.unwrap();
         assert_eq!(ends(running).await.unwrap().update_state, UpdateState::Staged);
     }
@@ -208,11 +211,14 @@ async fn how_it_ended_may_stay_unknown() {
     // The API goes for good, while the updater works.
     let gone = bench(HASTY).await.after(&[Refresh]).await;
     gone.sim.state.lock().updater.takes = LONG;
-    let host = Host { paces: Paces { prepare: Duration::from_secs(2), ..HASTY }, ..gone.host.clone() };
+    let poll = Backoff::new(MS, Duration::from_secs(1));
+    let host = Host { paces: Paces { poll, prepare: LONG, ..HASTY }, ..gone.host.clone() };
     let running = tokio::spawn(async move { host.run(Prepare).await });
     gone.accepted(2).await;
     gone.sim.state.present(Presence::Dead).await.unwrap();
-    let error = ends(running).await.unwrap_err();
+    tokio::time::pause();
+    let error = running.await.unwrap().unwrap_err();
+    tokio::time::resume();
     assert!(matches!(error, HostError::Unknown { action: Prepare, .. }) && error.is_no_answer(), "{error}");
 
     // It is at work still.

@@ -75,14 +75,26 @@ pub(super) fn bound() -> (TcpSocket, SocketAddr) {
 }
 
 /// A listener whose queue is full: further connections hang.
-pub(super) async fn full() -> (Vec<TcpStream>, TcpListener, SocketAddr) {
+pub(super) async fn full() -> ([TcpStream; 2], TcpListener, SocketAddr) {
     let (socket, address) = bound();
     let listener = socket.listen(1).unwrap();
-    let mut held = Vec::new();
-    while let Ok(stream) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
-        held.push(stream.unwrap());
+    // One more than it was asked for.
+    let held = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+    let begun = std::time::Instant::now();
+    while waiting(address) < held.len() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "the queue never gets full");
+        tokio::task::yield_now().await;
     }
     (held, listener, address)
+}
+
+/// How many connections wait to be accepted there.
+fn waiting(address: SocketAddr) -> usize {
+    let sockets = procfs::net::tcp().unwrap();
+    let listens = |socket: &procfs::net::TcpNetEntry| {
+        socket.local_address == address && socket.state == procfs::net::TcpState::Listen
+    };
+    sockets.into_iter().find(listens).map_or(0, |listener| listener.rx_queue as usize)
 }
 
 struct Kept;

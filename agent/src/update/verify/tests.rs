@@ -157,7 +157,7 @@ impl Node {
                 min_healthy: 0.9,
                 services: vec!["orders".parse().unwrap()],
                 http: Vec::new(),
-                tcp: vec![address.into()],
+                tcp: vec![address],
             },
             _service: service,
         }
@@ -283,7 +283,7 @@ async fn what_was_broken_before_is_not_held_against_the_update() {
     let (_socket, refusing) = bound();
     node.settings.services.push("gone".parse().unwrap());
     node.settings.http.push(format!("http://{refusing}/?token=hidden").parse().unwrap());
-    node.settings.tcp.push(refusing.into());
+    node.settings.tcp.push(refusing);
     node.docker.send_modify(|source| source.state = SourceState::Starting);
     let verify = node.verify(None).unwrap();
     let baseline = verify.baseline().await;
@@ -352,7 +352,7 @@ async fn a_look_ends_however_much_hangs() {
     let resolver = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let resolver_address = resolver.local_addr().unwrap();
     node.settings.http = vec![format!("http://{hangs}/").parse().unwrap()];
-    node.settings.tcp = vec![hangs.into()];
+    node.settings.tcp = vec![hangs];
     node.desired.send_replace(Some(Arc::new(served(&[("prod/orders", hangs)]))));
     node.dataplane.send_modify(|state| state.change(|state| state.in_sync = false));
     let verify = node.verify(Some(SelfQuery::new(resolver_address, None))).unwrap();

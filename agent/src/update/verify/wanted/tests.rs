@@ -94,7 +94,7 @@ async fn nobody_there() {
     let (socket, refusing) = bound();
     let found = ask(&format!("http://{refusing}/")).await.unwrap_err();
     assert!(found.contains("Connection refused"), "{found}");
-    let tcp = list(&Namespace::default(), &[], &[], &[refusing.into()]).remove(0);
+    let tcp = list(&Namespace::default(), &[], &[], &[refusing]).remove(0);
     let found = tcp.look(&http::Client::new(HTTP).unwrap(), None).await.unwrap_err();
     assert!(found.starts_with("no connection: Connection refused"), "{found}");
     let _listener = socket.listen(8).unwrap();

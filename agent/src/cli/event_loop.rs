@@ -17,5 +17,9 @@ where
     Error: From<E>,
 {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    Ok(runtime.map_err(Error::Runtime)?.block_on(agent)?)
+    let runtime = runtime.map_err(Error::Runtime)?;
+    let ended = runtime.block_on(agent);
+    // The parts were joined; what did not end within their bound is not waited for again.
+    runtime.shutdown_background();
+    Ok(ended?)
 }

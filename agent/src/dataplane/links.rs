@@ -89,8 +89,10 @@ pub(crate) async fn remove_address(address: IpAddr) -> Result<(), LinkError> {
         Family::V4 => AddressAttribute::Local(address),
         Family::V6 => AddressAttribute::Address(address),
     });
+    // The last two: the kernel has no such family, or `lo` has it switched off.
+    let absent = [libc::EADDRNOTAVAIL, libc::EOPNOTSUPP, libc::ENXIO];
     match connect()?.address().del(message).execute().await {
-        Err(rtnetlink::Error::NetlinkError(error)) if error.raw_code() == -libc::EADDRNOTAVAIL => Ok(()),
+        Err(rtnetlink::Error::NetlinkError(error)) if absent.contains(&-error.raw_code()) => Ok(()),
         result => result.map_err(|source| LinkError::Address(address, source)),
     }
 }

@@ -176,8 +176,12 @@ impl Netns {
         made.map_err(|source| NetnsError::Socket { path: self.path.to_path_buf(), source })
     }
 
-    /// Moves the calling thread. Only for threads of our own, which never come back.
+    /// Moves the calling thread, if it is elsewhere: that takes CAP_SYS_ADMIN, being there does not. Only for threads of
+    /// our own, which never come back.
     fn enter(&self) -> Result<(), NetnsError> {
+        if Self::current().is_ok_and(|here| here.id == self.id) {
+            return Ok(());
+        }
         setns(&*self.file, CloneFlags::CLONE_NEWNET)
             .map_err(|source| NetnsError::Enter { path: self.path.to_path_buf(), source })
     }
@@ -198,3 +202,6 @@ impl NetnsId {
         Self { device: 0, inode: 0 }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use crate::model::Ruleset;
 
 /// Something that can be programmed with rulesets.
 pub(super) trait Backend {
-    /// Why it refused. Nothing of what was asked for was then done.
+    /// Why it refused, or does not know what it holds now: what was asked for is to be written whole.
     type Error: Error + Send + Sync + 'static;
 
     /// Its name in status.

@@ -4,6 +4,7 @@
 //! once however busy the rest of the agent is. The rulesets are shared: namespaces of one view hold the same.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -37,16 +38,38 @@ pub struct Dataplane {
     leases: mpsc::Receiver<LeaseRequest>,
     state: watch::Sender<DataplaneState>,
     owners: BTreeMap<NetnsId, Running>,
-    /// Owners that end by themselves say so here.
-    ended: (mpsc::UnboundedSender<NetnsId>, mpsc::UnboundedReceiver<NetnsId>),
+    /// Owners say here that they have ended.
+    ended: (mpsc::UnboundedSender<Farewell>, mpsc::UnboundedReceiver<Farewell>),
+    /// How many owners there have been.
+    births: u64,
     lease: Option<Duration>,
 }
 
 /// A running owner.
 #[derive(Debug)]
 struct Running {
+    /// Which of the owners that this namespace has had.
+    birth: u64,
     leases: mpsc::Sender<LeaseRequest>,
     thread: std::thread::JoinHandle<Result<(), NetnsError>>,
+}
+
+/// That an owner has ended, and why; `None`: it panicked.
+#[derive(Debug, Clone, Copy)]
+struct Farewell {
+    id: NetnsId,
+    birth: u64,
+    why: Option<Ended>,
+}
+
+/// Says farewell for an owner, even if it panics.
+struct SaysFarewell(Farewell, mpsc::UnboundedSender<Farewell>);
+
+impl Drop for SaysFarewell {
+    fn drop(&mut self) {
+        // Nobody listens when everything ends.
+        let _ = self.1.send(self.0);
+    }
 }
 
 impl Dataplane {
@@ -64,8 +87,17 @@ impl Dataplane {
     ) -> Result<(Self, watch::Receiver<DataplaneState>), Error> {
         let (state, state_out) = watch::channel(DataplaneState::default());
         let ended = mpsc::unbounded_channel();
-        let mut dataplane =
-            Self { config, rulesets, namespaces, leases, state, owners: BTreeMap::new(), ended, lease: None };
+        let mut dataplane = Self {
+            config,
+            rulesets,
+            namespaces,
+            leases,
+            state,
+            owners: BTreeMap::new(),
+            ended,
+            births: 0,
+            lease: None,
+        };
         let first = dataplane.namespaces.borrow_and_update().clone();
         for (netns, view) in first.into_values() {
             dataplane.begin(netns, view).await?;
@@ -73,16 +105,18 @@ impl Dataplane {
         Ok((dataplane, state_out))
     }
 
-    /// Follows the namespaces until it is told to stop, or nobody can send rulesets any more. The kernel keeps what it
-    /// has; DNS queries go to their own servers from then on.
+    /// Follows the namespaces until it is told to stop, an owner fails, or the last namespace is gone and no other can
+    /// come. The kernel keeps what it has; DNS queries go to their own servers from then on.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut more = true;
-        loop {
+        while more || !self.owners.is_empty() {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(request) = self.leases.recv() => self.set_lease(request).await,
-                Some(id) = self.ended.1.recv() => self.forget(id).await,
+                Some(farewell) = self.ended.1.recv() => if self.bury(farewell).await.is_break() {
+                    break;
+                },
                 changed = self.namespaces.changed(), if more => match changed {
                     Ok(()) => self.follow().await,
                     // Those that are known stay.
@@ -108,7 +142,7 @@ impl Dataplane {
             self.forget(id).await;
         }
         for (id, (netns, view)) in wanted {
-            if self.owners.contains_key(&id) {
+            if self.owners.contains_key(&id) || !netns.is_there() {
                 continue;
             }
             let path = netns.path().to_owned();
@@ -119,11 +153,28 @@ impl Dataplane {
         }
     }
 
+    /// Lets go of an owner that has ended, unless that is known. One that failed ends all: nobody would program its
+    /// namespace again.
+    async fn bury(&mut self, Farewell { id, birth, why }: Farewell) -> ControlFlow<()> {
+        if self.owners.get(&id).is_none_or(|running| running.birth != birth) {
+            return ControlFlow::Continue(());
+        }
+        self.forget(id).await;
+        if why == Some(Ended::NamespaceGone) {
+            // It may be known by another path by now.
+            self.follow().await;
+            return ControlFlow::Continue(());
+        }
+        error!(netns = %id, "the owner of a network namespace has failed; the agent ends, to begin anew");
+        ControlFlow::Break(())
+    }
+
     async fn forget(&mut self, id: NetnsId) {
         let Some(running) = self.owners.remove(&id) else { return };
-        self.state.send_modify(|state| drop(state.namespaces.remove(&id)));
         drop(running.leases);
         join(vec![running.thread]).await;
+        // Last: until its end it tells how it is.
+        self.state.send_modify(|state| drop(state.namespaces.remove(&id)));
         info!(netns = %id, "network namespace is programmed no more");
     }
 
@@ -132,17 +183,18 @@ impl Dataplane {
         let (leases, inbox) = mpsc::channel(LEASE_REQUESTS);
         let (tell, started) = oneshot::channel();
         let inputs = Inputs { rulesets: self.rulesets.clone(), leases: inbox };
-        let (config, state, ended) = (self.config.clone(), self.state.clone(), self.ended.0.clone());
+        self.births += 1;
+        let (birth, ended) = (self.births, self.ended.0.clone());
+        let (config, state) = (self.config.clone(), self.state.clone());
         let (id, place) = (netns.id(), (netns.clone(), view));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Error::Thread)?;
         let work = move || {
             runtime.block_on(async {
                 match attend::<Nft>(Nft::open, config, place, inputs, state).await {
                     Ok(owner) => {
+                        let mut farewell = SaysFarewell(Farewell { id, birth, why: None }, ended);
                         let _ = tell.send(Ok(()));
-                        if owner.run().await == Ended::NamespaceGone {
-                            let _ = ended.send(id);
-                        }
+                        farewell.0.why = Some(owner.run().await);
                     }
                     Err(error) => drop(tell.send(Err(error))),
                 }
@@ -155,9 +207,11 @@ impl Dataplane {
             // The thread ended without a word: it did not get into the namespace.
             Err(_) => return Err(thread.join().ok().and_then(Result::err).map_or(Error::Stopped, Error::Netns)),
         }
-        self.owners.insert(id, Running { leases, thread });
-        if let Some(lease) = self.lease {
-            self.set_lease_in(Some(lease), &[id]).await?;
+        self.owners.insert(id, Running { birth, leases, thread });
+        if let Some(lease) = self.lease
+            && let Err(error) = self.set_lease_in(Some(lease), &[id]).await
+        {
+            warn!(netns = %id, error = %error_chain(&error), "DNS queries are captured from the next renewal on");
         }
         Ok(())
     }

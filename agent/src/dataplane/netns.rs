@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use nix::libc;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::statfs::{FsType, fstatfs};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -137,7 +138,11 @@ impl Netns {
     /// and it lives on for this value alone.
     #[must_use]
     pub fn is_there(&self) -> bool {
-        std::fs::metadata(&self.path).is_ok_and(|meta| id(&meta) == self.id)
+        match std::fs::metadata(&self.path) {
+            Ok(meta) => id(&meta) == self.id,
+            // Whatever else went wrong says nothing about the namespace.
+            Err(error) => error.kind() != io::ErrorKind::NotFound && error.raw_os_error() != Some(libc::ESRCH),
+        }
     }
 
     /// Does something in the namespace, and waits for what comes of it.

@@ -29,7 +29,7 @@ use self::skeleton::Skeleton;
 use super::backend::{Backend, ForeignChange, Found};
 use super::netlink::{Batch, BatchError, NfSocket, find, messages, nfproto};
 use super::plan::Plan;
-use crate::model::{Family, Ruleset, VipRanges};
+use crate::model::{Family, Ruleset, VipCidr, VipRanges};
 
 /// Elements in one transaction while a table is filled that no packet reaches yet. A transaction holds nf_tables' lock.
 const CHUNK: usize = 1000;
@@ -85,7 +85,8 @@ impl Nft {
         });
         let tables = tables.collect();
         let socket = NfSocket::open().map_err(NftError::Socket)?;
-        let monitor = Monitor::open(socket.port()).map_err(NftError::Socket)?;
+        let families = ranges.iter().map(VipCidr::family).collect();
+        let monitor = Monitor::open(socket.port(), families).map_err(NftError::Socket)?;
         Ok(Self { socket, monitor, tables })
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Receives rulesets (the latest counts, of its view alone), requests about the lease, and news of others' changes; emits
 //! its part of the state, the bridges whose ports matter, and what conntrack is to be cleaned of. Any doubt about what the
-//! backend holds ends in one transaction that writes it whole; until it succeeds the kernel goes on with what it has.
+//! backend holds ends in writing it whole; until that succeeds the kernel goes on with what it has.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,7 +55,7 @@ pub(super) struct Outputs {
 /// Why an owner ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// It was told to, or nobody can send rulesets any more. The kernel keeps what it has.
+    /// It was told to. The kernel keeps what it has.
     Stopped,
     /// Nobody uses its namespace any more.
     NamespaceGone,
@@ -126,8 +126,10 @@ impl<B: Backend> Owner<B> {
         Ok(owner)
     }
 
-    /// Runs until nobody can send rulesets or requests any more, or nobody uses the namespace.
+    /// Runs until nobody can send requests any more, or nobody uses the namespace. Where there are no more rulesets the
+    /// last one stays, and the lease can still be ended.
     pub(super) async fn run(mut self) -> Ended {
+        let mut more = true;
         let mut audit = tokio::time::interval_at(Instant::now() + AUDIT, AUDIT);
         audit.set_missed_tick_behavior(MissedTickBehavior::Delay);
         self.inputs.rulesets.mark_changed();
@@ -135,9 +137,9 @@ impl<B: Backend> Owner<B> {
             let attempt = self.attempt;
             tokio::select! {
                 biased;
-                changed = self.inputs.rulesets.changed() => match changed {
+                changed = self.inputs.rulesets.changed(), if more => match changed {
                     Ok(()) => self.take_ruleset(),
-                    Err(_) => return Ended::Stopped,
+                    Err(_) => more = false,
                 },
                 request = self.inputs.leases.recv() => match request {
                     Some(request) => self.set_lease(request),

@@ -108,6 +108,25 @@ fn an_owner_ends_with_its_namespace_and_the_others_go_on() {
 }
 
 #[test]
+fn the_part_ends_when_the_last_namespace_goes_and_no_other_can_come() {
+    let sandbox = Sandbox::new();
+    let netns = open(&sandbox);
+    block_on(async {
+        let (namespaces, namespaces_in) = watch::channel(BTreeMap::from([(netns.id(), (netns, View::Node))]));
+        let (_rulesets, rulesets_in) = watch::channel(Some([(View::Node, Arc::new(ruleset([])))].into()));
+        let config = DataplaneConfig { vip_ranges: ranges(), capture: true, metrics: Metrics::default() };
+        let (part, handle) = start(config, rulesets_in, namespaces_in).await.unwrap();
+        let part = tokio::spawn(part.run(CancellationToken::new()));
+        comes(&mut handle.state(), |state| state.in_sync()).await;
+        namespaces.send_replace(Namespaces::new());
+        assert!(!part.is_finished(), "another may come");
+        drop(namespaces);
+        tokio::time::timeout(PATIENCE, part).await.unwrap().unwrap();
+        assert!(handle.renew_lease().await.is_err(), "nobody says that queries are captured");
+    });
+}
+
+#[test]
 fn a_namespace_that_cannot_be_entered_hurts_nobody_else() {
     let stays = Sandbox::new();
     let netns = open(&stays);

@@ -19,14 +19,15 @@ const RECEIVE_BUFFER: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Monitor {
     listener: Listener,
+    families: Vec<Family>,
 }
 
 impl Monitor {
-    /// Listens from now on. `ours`: the port id whose changes are no news.
+    /// Listens from now on. `ours`: the port id whose changes are no news. `families`: those that we have tables of.
     ///
     /// Must be called within a runtime.
-    pub(crate) fn open(ours: u32) -> io::Result<Self> {
-        Ok(Self { listener: Listener::open(&[abi::GROUP], RECEIVE_BUFFER, &but_from(ours))? })
+    pub(crate) fn open(ours: u32, families: Vec<Family>) -> io::Result<Self> {
+        Ok(Self { listener: Listener::open(&[abi::GROUP], RECEIVE_BUFFER, &but_from(ours))?, families })
     }
 
     /// Forgets what was not read yet: all of it happened before now.
@@ -47,7 +48,7 @@ impl Monitor {
                 },
             };
             match datagram {
-                Ok(datagram) => messages(datagram).for_each(|message| note(&mut change, &message)),
+                Ok(datagram) => messages(datagram).for_each(|message| note(&mut change, &message, &self.families)),
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     let what = "more changes than could be followed".to_owned();
                     change = Some(ForeignChange { what, who: "unknown".to_owned() });
@@ -72,7 +73,7 @@ fn but_from(port: u32) -> [SockFilter; 4] {
 }
 
 /// A transaction's changes come first, then the new generation, which says who made them.
-fn note(change: &mut Option<ForeignChange>, message: &Message<'_>) {
+fn note(change: &mut Option<ForeignChange>, message: &Message<'_>, families: &[Family]) {
     let attributes = message.payload.get(4..).unwrap_or_default();
     match (message.kind & 0xff, &change) {
         _ if message.kind & 0xff00 != abi::SUBSYS => {}
@@ -83,16 +84,15 @@ fn note(change: &mut Option<ForeignChange>, message: &Message<'_>) {
             *change = Some(ForeignChange { who, ..seen.clone() });
         }
         (msg::NEWGEN, _) => {}
-        (kind, None) if of_ours(message.family()) && is_ours(attributes) => {
+        (kind, None) if of_any(families, message.family()) && is_ours(attributes) => {
             *change = Some(ForeignChange { what: msg::name(kind).to_owned(), who: String::new() });
         }
         _ => {}
     }
 }
 
-/// Whether the family is one that we have tables of.
-fn of_ours(family: Option<u8>) -> bool {
-    family.is_some_and(|family| Family::ALL.into_iter().any(|ours| nfproto(ours) == family))
+fn of_any(families: &[Family], family: Option<u8>) -> bool {
+    family.is_some_and(|family| families.iter().any(|ours| nfproto(*ours) == family))
 }
 
 fn is_ours(attributes: &[u8]) -> bool {

@@ -80,7 +80,7 @@ async fn what_a_former_agent_left_stands_until_there_is_something_else_to_do() {
     let mut first = Owned::start(&store);
     first.want(&ruleset(3));
     first.until(|state| state.in_sync).await;
-    drop(first.rulesets);
+    drop(first.leases);
     assert_eq!(first.task.await.unwrap(), Ended::Stopped);
 
     let mut next = Owned::start(&store);
@@ -88,6 +88,19 @@ async fn what_a_former_agent_left_stands_until_there_is_something_else_to_do() {
     assert!(!adopted.in_sync, "nothing is wanted yet");
     next.want(&ruleset(3));
     assert_eq!(next.until(|state| state.in_sync).await.applies, 0, "there is nothing to do");
+}
+
+/// As where the part that makes rulesets has panicked.
+#[tokio::test(start_paused = true)]
+async fn the_lease_can_be_ended_where_no_ruleset_comes_any_more() {
+    let mut owned = Owned::start(&Store::default());
+    owned.want(&ruleset(1));
+    owned.until(|state| state.in_sync).await;
+    owned.lease(Some(Duration::from_secs(5))).await.unwrap();
+    owned.rulesets = watch::channel(None).0;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    owned.lease(None).await.unwrap();
+    assert_eq!(owned.store.ruleset().as_ref(), Some(&*ruleset(1)), "what is held stays");
 }
 
 #[tokio::test(start_paused = true)]

@@ -193,9 +193,10 @@ fn published_ports(ports: &HashMap<String, Option<Vec<PortBinding>>>) -> Arc<[Pu
         };
         Some(bindings.iter().flatten().filter_map(one).collect::<Vec<_>>())
     };
-    let mut all: Vec<PublishedPort> = ports.iter().filter_map(published).flatten().take(MAX_PORTS).collect();
+    let mut all: Vec<PublishedPort> = ports.iter().filter_map(published).flatten().collect();
     all.sort_unstable();
     all.dedup();
+    all.truncate(MAX_PORTS);
     all.into()
 }
 

@@ -275,3 +275,6 @@ async fn join(threads: Vec<std::thread::JoinHandle<Result<(), NetnsError>>>) {
         warn!("threads of the data plane did not end within {JOIN:?}");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::Receiver;
 use std::time::Instant;
 
 use super::netns::until;
@@ -15,6 +16,40 @@ fn served() -> (Node, crate::model::Ruleset) {
     (node, ruleset)
 }
 
+/// A container that dials the service again and again, and fails where one dial does.
+struct Dialler {
+    stop: Arc<AtomicBool>,
+    dials: Arc<AtomicUsize>,
+    done: Receiver<()>,
+}
+
+impl Dialler {
+    fn start(node: &Node) -> Self {
+        let (stop, dials) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let done = node.container(0).start({
+            let (stop, dials) = (Arc::clone(&stop), Arc::clone(&dials));
+            move || {
+                while !stop.load(Ordering::Relaxed) {
+                    assert_eq!(dial_here(frontend(1, L4::Tcp, 80)).unwrap().name, "outside");
+                    dials.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        Self { stop, dials, done }
+    }
+
+    /// Waits until it has dialled so many times more.
+    fn dials(&self, more: usize) {
+        let before = self.dials.load(Ordering::Relaxed);
+        until("the service is dialled", || self.dials.load(Ordering::Relaxed) >= before + more);
+    }
+
+    fn stop(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.done.recv().expect("every dial was answered");
+    }
+}
+
 #[test]
 fn the_next_agent_takes_over_without_a_gap() {
     let (node, ruleset) = served();
@@ -22,23 +57,10 @@ fn the_next_agent_takes_over_without_a_gap() {
     plane.apply(ruleset.clone());
     let handle = || node.host.sh("nft -a list tables");
     let before = handle();
-    let (stop, dials) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let done = node.container(0).start({
-        let (stop, dials) = (Arc::clone(&stop), Arc::clone(&dials));
-        move || {
-            while !stop.load(Ordering::Relaxed) {
-                assert_eq!(dial_here(frontend(1, L4::Tcp, 80)).unwrap().name, "outside");
-                dials.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    });
-    let dialled = |more: usize| {
-        let before = dials.load(Ordering::Relaxed);
-        until("the service is dialled", || dials.load(Ordering::Relaxed) >= before + more);
-    };
-    dialled(10);
+    let dialler = Dialler::start(&node);
+    dialler.dials(10);
     drop(plane);
-    dialled(10);
+    dialler.dials(10);
     let next = Plane::start(&node.host);
     assert_eq!(**next.state().applied.as_ref().unwrap(), ruleset);
     assert!(!next.state().in_sync, "nothing is desired yet");
@@ -48,9 +70,8 @@ fn the_next_agent_takes_over_without_a_gap() {
     more.frontends.insert(frontend(2, L4::Udp, 80), slots(&[(address(1), 9)]));
     next.apply(more);
     assert_eq!(handle(), before, "the same table");
-    dialled(10);
-    stop.store(true, Ordering::Relaxed);
-    done.recv().expect("every dial was answered");
+    dialler.dials(10);
+    dialler.stop();
     next.settle(&node.host);
     assert_eq!(next.state().repairs, 0, "its own changes are no news");
 }
@@ -170,25 +191,14 @@ fn no_connection_falls_between_two_rulesets() {
     let (node, mut ruleset) = served();
     let plane = Plane::start(&node.host);
     plane.apply(ruleset.clone());
-    let (stop, dials) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let done = node.container(0).start({
-        let (stop, dials) = (Arc::clone(&stop), Arc::clone(&dials));
-        move || {
-            while !stop.load(Ordering::Relaxed) {
-                assert_eq!(dial_here(frontend(1, L4::Tcp, 80)).unwrap().name, "outside");
-                dials.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-    });
+    let dialler = Dialler::start(&node);
     for count in (1..=70).cycle().step_by(13).take(70) {
-        let before = dials.load(Ordering::Relaxed);
         let endpoints: Vec<_> = (0..count).map(|last| ([10, 80, count, last].into(), 8080)).collect();
         ruleset.frontends.insert(frontend(1, L4::Tcp, 80), slots(&endpoints));
         plane.apply(ruleset.clone());
-        until("somebody dials", || dials.load(Ordering::Relaxed) > before);
+        dialler.dials(1);
     }
-    stop.store(true, Ordering::Relaxed);
-    done.recv().expect("every dial was answered");
+    dialler.stop();
     let state = plane.state();
     assert!(state.applies > 50 && state.failures == 0, "{state:?}");
 }

@@ -107,8 +107,9 @@ impl Host {
         Ok(HostObservation { running, updates, version_lock, seed })
     }
 
-    /// Has the updater do something, and waits for the end of it: for two minutes while somebody else holds its lock,
-    /// then, with the action under way, for as long as such a one may take. Dropped half-way, the action goes on.
+    /// Has the updater do something, and waits for the end of it: for two minutes while somebody else holds its lock
+    /// (a refresh does not wait for that: it is asked for again anyway, and until then people see why), then, with the
+    /// action under way, for as long as such a one may take. Dropped half-way, the action goes on.
     ///
     /// # Errors
     /// Any [`HostError`]. Where it [was under way](HostError::is_busy) still, or there was
@@ -118,7 +119,7 @@ impl Host {
         let begin = || self.begin(action);
         let before = begin
             .retry(self.paces.locked)
-            .when(HostError::is_busy)
+            .when(|error| action != UpdateAction::Refresh && error.is_busy())
             .notify(|_, _| wait.tell("the updater's lock"))
             .await?;
         self.follow(action, before.as_deref()).await

@@ -160,17 +160,20 @@ async fn a_whole_update_and_back() {
 #[tokio::test]
 async fn a_lock_is_waited_for_but_not_for_ever() {
     for lock in [ForeignLock::Shared, ForeignLock::Exclusive] {
-        let patient = bench(FAST).await;
+        let patient = bench(FAST).await.after(&[Refresh]).await;
         patient.sim.state.lock().updater.foreign = lock;
-        let running = patient.begin(Refresh);
+        let running = patient.begin(Prepare);
         patient.eventually(|bench| bench.asked(|asked| asked.status == 423) > 3).await;
         patient.sim.state.lock().updater.foreign = ForeignLock::None;
         ends(running).await.unwrap();
 
-        let hasty = bench(HASTY).await;
+        let hasty = bench(HASTY).await.after(&[Refresh]).await;
         hasty.sim.state.lock().updater.foreign = lock;
-        let error = hasty.host.run(Refresh).await.unwrap_err();
+        let error = hasty.host.run(Prepare).await.unwrap_err();
         assert!(error.is_busy() && error.to_string().contains("423 Locked"), "{error}");
+        // Whoever wants to know what is new is not kept waiting.
+        patient.sim.state.lock().updater.foreign = lock;
+        assert!(patient.host.run(Refresh).await.unwrap_err().is_busy());
     }
 }
 
@@ -179,10 +182,10 @@ async fn a_lock_is_waited_for_but_not_for_ever() {
 async fn the_same_action_by_somebody_else_is_not_ones_own() {
     let bench = bench(FAST).await.after(&[Refresh]).await;
     bench.sim.state.lock().updater.takes = Duration::from_millis(200);
-    bench.host.client.act(Refresh).await.unwrap();
-    let status = bench.host.run(Refresh).await.unwrap();
-    let accepted = |asked: &Asked| asked.uri == "/actions/refresh-updates" && asked.status == 204;
-    assert_eq!(bench.asked(accepted), 3);
+    bench.host.client.act(Prepare).await.unwrap();
+    let status = bench.host.run(Prepare).await.unwrap();
+    let accepted = |asked: &Asked| asked.uri == "/actions/prepare-update" && asked.status == 204;
+    assert_eq!(bench.asked(accepted), 2);
     let state = bench.sim.state.lock();
     let own = state.asked.iter().rfind(|asked| accepted(asked)).unwrap().at;
     let ended: jiff::Timestamp = status.most_recent_command.unwrap().timestamp.parse().unwrap();

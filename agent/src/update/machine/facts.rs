@@ -17,6 +17,8 @@ pub struct Failure {
     pub why: Arc<str>,
     /// Whether it never will on this host.
     pub unsupported: bool,
+    /// Whether the host's updater was at work for somebody else, which passes.
+    pub busy: bool,
     /// What is known all the same: where the host's API is dead, signpost may not be.
     pub partial: Option<PartialFacts>,
 }

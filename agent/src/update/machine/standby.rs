@@ -23,6 +23,8 @@ impl State {
             Event::Tick => vec![Effect::Look],
             Event::Looked(Ok(facts)) => self.next_from_standby(standby, &facts, now),
             Event::Looked(Err(failure)) => self.look_failed(standby, failure),
+            // Asked for again at the next look, as it would have been a moment earlier or later.
+            Event::Refreshed(Err(failure)) if failure.busy => self.look_failed(standby, failure),
             Event::Refreshed(result) => {
                 let failure = result.err().map(|failure| failure.why);
                 let (refreshed, refreshed_at) = (Some(now.boot), Some(now.wall));

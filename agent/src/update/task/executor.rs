@@ -122,12 +122,12 @@ fn words(error: &(dyn std::error::Error + 'static)) -> Arc<str> {
 
 impl From<HostError> for Failure {
     fn from(error: HostError) -> Self {
-        Self { why: words(&error), unsupported: error.is_unsupported(), partial: None }
+        Self { why: words(&error), unsupported: error.is_unsupported(), busy: error.is_busy(), partial: None }
     }
 }
 
 impl From<SignpostError> for Failure {
     fn from(error: SignpostError) -> Self {
-        Self { why: words(&error), unsupported: error.is_unsupported(), partial: None }
+        Self { why: words(&error), unsupported: error.is_unsupported(), busy: false, partial: None }
     }
 }

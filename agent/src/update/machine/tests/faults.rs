@@ -20,6 +20,24 @@ fn a_drain_does_not_last_for_ever() {
 }
 
 #[test]
+fn a_busy_updater_is_asked_again_at_the_next_look() {
+    let mut world = World::new();
+    world.offer(true, true);
+    world.happens(Chaos::Locked(true));
+    run(&mut world, 10);
+    let status = summary::status(&world.state, world.now());
+    assert!(!status.looking && status.why.contains("Busy"), "{status:?}");
+    world.happens(Chaos::Locked(false));
+    let freed = world.wall;
+    while world.kind() != ProgressKind::Preparing {
+        world.happens(Chaos::None);
+        assert!(world.wall.duration_since(freed).as_secs() < 60, "{:?}", world.state.progress);
+    }
+    run(&mut world, CALM);
+    assert_eq!(ends(&world), [(End::Good, 1)].into());
+}
+
+#[test]
 fn an_update_that_was_called_off_was_not_taken_back() {
     let mut world = second(ProgressKind::Preparing);
     world.happens(Chaos::DeadApi(true));

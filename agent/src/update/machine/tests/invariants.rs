@@ -100,7 +100,7 @@ proptest! {
 /// Every kind of event, as a host and a fleet in that state might make it.
 fn events(world: &mut World) -> Vec<Event> {
     let facts = world.facts();
-    let failure = |unsupported, partial| Failure { why: "failure".into(), unsupported, partial };
+    let failure = |unsupported, partial| Failure { why: "failure".into(), unsupported, busy: false, partial };
     let partial = PartialFacts { boot: facts.boot.clone(), banks: facts.banks };
     let turned = Banks { running: facts.banks.other, other: facts.banks.running, ..facts.banks };
     let elsewhere = Facts { banks: turned, running: version(99), boot: BootId("another".into()), ..facts.clone() };

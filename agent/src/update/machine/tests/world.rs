@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bottlerocket_settings::{CommandOutcome, Image, UpdateAction, UpdateStatus};
 use jiff::Timestamp;
-use meshdog_tests::host::updates::{Offer, Updater};
+use meshdog_tests::host::updates::{ForeignLock, Offer, Refusal, Updater};
 use semver::Version;
 
 pub(super) use self::chaos::{Chaos, chaos};
@@ -213,6 +213,9 @@ impl World {
             Chaos::Sick(sick) => self.sick = sick,
             Chaos::OneBank(one) => self.one_bank = one,
             Chaos::DeadApi(dead) => self.api_dead = dead,
+            Chaos::Locked(locked) => {
+                self.updater.foreign = if locked { ForeignLock::Shared } else { ForeignLock::None };
+            }
         }
     }
 

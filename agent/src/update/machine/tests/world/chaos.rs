@@ -40,6 +40,8 @@ pub(in super::super) enum Chaos {
     OneBank(bool),
     /// The host's API does not answer.
     DeadApi(bool),
+    /// Somebody else reads the host updater's state, and lets it do nothing meanwhile.
+    Locked(bool),
 }
 
 pub(in super::super) fn chaos() -> impl Strategy<Value = Chaos> {

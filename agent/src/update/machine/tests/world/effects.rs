@@ -62,7 +62,7 @@ impl World {
     }
 
     fn look(&mut self, broken: bool) -> Event {
-        let failure = |why: &str| Failure { why: why.into(), unsupported: false, partial: None };
+        let failure = |why: &str| Failure { why: why.into(), unsupported: false, busy: false, partial: None };
         if self.one_bank {
             return Event::Looked(Err(Failure { unsupported: true, ..failure("one bank") }));
         }
@@ -129,10 +129,12 @@ impl World {
 
     fn act(&mut self, action: UpdateAction, broken: bool) -> Result<Box<UpdateStatus>, Failure> {
         if self.api_dead {
-            return Err(Failure { why: "the API is dead".into(), unsupported: false, partial: None });
+            return Err(Failure { why: "the API is dead".into(), unsupported: false, busy: false, partial: None });
         }
-        let failure = |why: String| Failure { why: why.into(), unsupported: false, partial: None };
-        self.updater.act(action, &self.version_lock, self.wall).map_err(|refusal| failure(format!("{refusal:?}")))?;
+        let failure = |why: String| Failure { why: why.into(), unsupported: false, busy: false, partial: None };
+        self.updater
+            .act(action, &self.version_lock, self.wall)
+            .map_err(|refusal| Failure { busy: refusal == Refusal::Busy, ..failure(format!("{refusal:?}")) })?;
         self.pass(Duration::from_millis(1));
         let status = self.updater.status(self.wall).map_err(|refusal| failure(format!("{refusal:?}")))?;
         let command = status.most_recent_command.as_ref().expect("a command");

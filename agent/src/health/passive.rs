@@ -86,7 +86,7 @@ pub async fn run(
 fn take(tracker: &mut OutlierTracker, event: &FlowEvent, observe: &mut impl FnMut(Observation<'_>)) -> bool {
     observe(Observation::Flow(event));
     let flow = &event.flow;
-    let target = (flow.frontend.l4, flow.endpoint);
+    let target = Target::new(flow.frontend.l4, flow.endpoint);
     let ejected = failure(event).is_some_and(|failure| tracker.observe(Instant::now(), target, failure));
     if ejected && let Some(ejection) = tracker.ejected().get(&target) {
         info!(endpoint = %flow.endpoint, reason = %ejection.reason,

@@ -66,7 +66,8 @@ pub struct Mesh {
     services: BTreeMap<ServiceId, Service>,
     claims: BTreeMap<(AliasName, ServiceId), Claim>,
     at: BTreeSet<(Target, ServiceId)>,
-    local_at: BTreeSet<(IpAddr, ServiceId)>,
+    /// How many services have an endpoint on a bridge of this node at each address.
+    locals: BTreeMap<IpAddr, usize>,
     conflicts: BTreeMap<ServiceId, Vec<Conflict>>,
 }
 
@@ -76,9 +77,6 @@ struct Service {
     vips: Option<DualStack>,
     slots: Box<[(Reach, Slots)]>,
     names: Box<[AliasName]>,
-    targets: Box<[Target]>,
-    /// Addresses of their own that endpoints have on this node's bridges.
-    locals: Box<[IpAddr]>,
     frontends: Box<[Frontend]>,
 }
 
@@ -110,7 +108,7 @@ impl Mesh {
             services: BTreeMap::new(),
             claims: BTreeMap::new(),
             at: BTreeSet::new(),
-            local_at: BTreeSet::new(),
+            locals: BTreeMap::new(),
             conflicts: BTreeMap::new(),
         }
     }
@@ -124,11 +122,12 @@ impl Mesh {
     /// Takes the newest snapshot and gives the desired state for it.
     pub fn advance(&mut self, snapshot: MeshSnapshot) -> Desired {
         let changed = self.changed(&snapshot);
-        self.snapshot = snapshot;
+        let before = std::mem::replace(&mut self.snapshot, snapshot);
 
         let (mut names, mut touched) = (BTreeSet::new(), BTreeSet::new());
         for service in &changed {
-            self.derive(service, &mut names, &mut touched);
+            self.index(service, &before.catalog, &mut touched);
+            self.derive(service, &mut names);
         }
         let mut owners = changed;
         for name in names {
@@ -154,9 +153,9 @@ impl Mesh {
     fn complete(&self, view: View, mut ruleset: Ruleset, touched: &BTreeSet<IpAddr>) -> (View, Arc<Ruleset>) {
         if view == View::Node {
             for address in touched {
-                match self.local_at.range((*address, ServiceId::first())..).next() {
-                    Some((held, _)) if held == address => ruleset.locals.insert(*address),
-                    _ => ruleset.locals.remove(address),
+                match self.locals.contains_key(address) {
+                    true => ruleset.locals.insert(*address),
+                    false => ruleset.locals.remove(address),
                 };
             }
             ruleset.bridges = self.snapshot.bridges.clone();
@@ -200,9 +199,34 @@ impl Mesh {
         claims.map(|((_, service), claim)| (service, claim))
     }
 
-    /// Brings one service's slots, description, claims and addresses up to date. Adds the names whose claims may have
-    /// changed, and the local addresses that may have come or gone.
-    fn derive(&mut self, id: &ServiceId, names: &mut BTreeSet<AliasName>, touched: &mut BTreeSet<IpAddr>) {
+    /// Brings up to date by which addresses a service's endpoints are found. Adds the local addresses that may have come
+    /// or gone.
+    fn index(&mut self, id: &ServiceId, before: &Endpoints, touched: &mut BTreeSet<IpAddr>) {
+        let now = &self.snapshot.catalog;
+        let (old, new) = (targets(before, id), targets(now, id));
+        for gone in missing(&old, &new) {
+            self.at.remove(&(*gone, id.clone()));
+        }
+        self.at.extend(missing(&new, &old).map(|target| (*target, id.clone())));
+
+        let (old, new) = (locals(before, id), locals(now, id));
+        for gone in missing(&old, &new) {
+            touched.insert(*gone);
+            if let Some(services) = self.locals.get_mut(gone) {
+                *services -= 1;
+                if *services == 0 {
+                    self.locals.remove(gone);
+                }
+            }
+        }
+        for come in missing(&new, &old) {
+            touched.insert(*come);
+            *self.locals.entry(*come).or_default() += 1;
+        }
+    }
+
+    /// Brings one service's slots, description and claims up to date. Adds the names whose claims may have changed.
+    fn derive(&mut self, id: &ServiceId, names: &mut BTreeSet<AliasName>) {
         let old = self.services.remove(id).unwrap_or_default();
         let endpoints: Vec<Arc<Endpoint>> = of_service(&self.snapshot.catalog, id).cloned().collect();
         let namespace = self.settings.dialled().position(|namespace| *namespace == id.namespace);
@@ -241,16 +265,6 @@ impl Mesh {
             }
             self.claims.insert(key, claim);
         }
-        new.locals = sorted(
-            endpoints
-                .iter()
-                .filter(|endpoint| is_on_bridge(endpoint))
-                .flat_map(|endpoint| endpoint.addresses.local().map(|address| address.ip())),
-        );
-        index(&mut self.local_at, id, &old.locals, &new.locals);
-        touched.extend(missing(&old.locals, &new.locals).chain(missing(&new.locals, &old.locals)));
-        new.targets = sorted(endpoints.iter().flat_map(|endpoint| endpoint.targets()));
-        index(&mut self.at, id, &old.targets, &new.targets);
         self.services.insert(id.clone(), new);
     }
 
@@ -365,7 +379,7 @@ impl Mesh {
         }
         if let Some(service) = self.services.get_mut(id) {
             service.frontends = served.into_iter().collect();
-            if service.vips.is_none() && service.targets.is_empty() {
+            if service.vips.is_none() && of_service(&self.snapshot.catalog, id).next().is_none() {
                 self.services.remove(id);
             }
         }
@@ -409,17 +423,23 @@ fn is_on_bridge(endpoint: &Endpoint) -> bool {
     matches!(endpoint.addresses, EndpointAddresses::Own { network: LocalNetwork::Bridge, .. })
 }
 
-/// Keeps an index of services by what they have.
-fn index<T: Ord + Clone>(index: &mut BTreeSet<(T, ServiceId)>, id: &ServiceId, old: &[T], new: &[T]) {
-    for gone in missing(old, new) {
-        index.remove(&(gone.clone(), id.clone()));
-    }
-    index.extend(missing(new, old).map(|here| (here.clone(), id.clone())));
+/// Where connections to a service's endpoints go, in order, each once.
+fn targets(endpoints: &Endpoints, id: &ServiceId) -> Vec<Target> {
+    sorted(of_service(endpoints, id).flat_map(|endpoint| endpoint.targets()))
+}
+
+/// Addresses of their own that a service's endpoints have on this node's bridges, in order, each once.
+fn locals(endpoints: &Endpoints, id: &ServiceId) -> Vec<IpAddr> {
+    let on_bridges = of_service(endpoints, id).filter(|endpoint| is_on_bridge(endpoint));
+    sorted(on_bridges.flat_map(|endpoint| endpoint.addresses.local().map(|address| address.ip())))
 }
 
 /// The items in order, each once.
-fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Box<[T]> {
-    items.collect::<BTreeSet<T>>().into_iter().collect()
+fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
+    let mut items: Vec<T> = items.collect();
+    items.sort_unstable();
+    items.dedup();
+    items
 }
 
 /// What one sorted slice holds and another does not.

@@ -218,7 +218,7 @@ impl Endpoint {
     /// Its addresses as connections see them.
     pub fn targets(&self) -> impl Iterator<Item = Target> + use<> {
         let l4 = self.protocol.l4();
-        self.addresses.iter().map(move |address| (l4, address))
+        self.addresses.iter().map(move |address| Target::new(l4, address))
     }
 
     /// Its place in [`Endpoints`].

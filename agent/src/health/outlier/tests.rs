@@ -4,7 +4,7 @@ use super::*;
 use crate::model::L4;
 
 fn target(n: u16) -> Target {
-    (L4::Tcp, SocketAddr::new([10, 0, 0, 1].into(), n))
+    Target::new(L4::Tcp, SocketAddr::new([10, 0, 0, 1].into(), n))
 }
 
 fn seconds(n: u64) -> Duration {
@@ -36,7 +36,7 @@ fn five_failures_within_thirty_seconds_eject() {
     assert!(ejection.reason.contains("not answered"));
     // Another endpoint, and the same port over UDP, have nothing to do with it.
     assert!(!tracker.ejected().contains_key(&target(2)));
-    assert!(!tracker.observe(late, (L4::Udp, target(1).1), ConnectFailure::Refused));
+    assert!(!tracker.observe(late, Target::new(L4::Udp, target(1).address()), ConnectFailure::Refused));
 }
 
 #[test]
@@ -82,7 +82,8 @@ fn nothing_is_remembered_for_ever() {
     assert!(tracker.records.is_empty());
 
     for n in 0..=MAX_TRACKED as u32 {
-        tracker.observe(now, (L4::Tcp, SocketAddr::new(n.to_be_bytes().into(), 80)), ConnectFailure::Refused);
+        let target = Target::new(L4::Tcp, SocketAddr::new(n.to_be_bytes().into(), 80));
+        tracker.observe(now, target, ConnectFailure::Refused);
     }
     assert_eq!(tracker.records.len(), MAX_TRACKED);
 }

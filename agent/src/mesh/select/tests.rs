@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::{EndpointAddresses, EndpointId, L4, ServiceId, Weight};
+use crate::model::{EndpointAddresses, EndpointId, L4, ServiceId, Target, Weight};
 
 fn endpoint(n: u8, state: EndpointState, zone: Option<&str>) -> Arc<Endpoint> {
     let port = NonZeroU16::new(8080).unwrap();
@@ -36,7 +36,7 @@ fn chosen(endpoints: &[Arc<Endpoint>], ejected: &[u8], locality: Locality) -> Ve
         .iter()
         .enumerate()
         .map(|(order, &n)| {
-            let at = (L4::Tcp, SocketAddr::new([10, 0, 0, n].into(), 8080));
+            let at = Target::new(L4::Tcp, SocketAddr::new([10, 0, 0, n].into(), 8080));
             let until = start + std::time::Duration::from_secs(300 - order as u64);
             (at, Ejection { until, reason: "refused".into() })
         })

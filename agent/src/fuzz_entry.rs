@@ -93,7 +93,7 @@ pub fn labels(bytes: &[u8]) {
 fn offered(labels: impl IntoIterator<Item = (String, String)>) -> Offers {
     let rules =
         "version = 1\n[[service]]\nname = \"web\"\nmatch = { container = \"web*\", image = \"shop/*\" }\nport = 80";
-    let rules = crate::config::parse(Path::new("user-data"), rules).map(|settings| settings.services);
+    let Ok(settings) = crate::config::parse(Path::new("user-data"), rules) else { return Offers::default() };
     let container = Container {
         id: "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef".into(),
         name: "web-1".into(),
@@ -105,8 +105,14 @@ fn offered(labels: impl IntoIterator<Item = (String, String)>) -> Offers {
         stopping: false,
         paused: false,
     };
-    let node = Node { name: "node".into(), address: [10, 0, 1, 5].into(), zone: None, os_version: None };
-    offers(&container, &rules.unwrap_or_default(), &crate::model::Namespace::default(), &node)
+    let node = Node {
+        name: "node".into(),
+        address: [10, 0, 1, 5].into(),
+        zone: None,
+        os_version: None,
+        hosts: Arc::default(),
+    };
+    offers(&container, &settings.services, &settings.mesh, &node)
 }
 
 fn as_labels(offer: &Offer) -> Vec<(String, String)> {

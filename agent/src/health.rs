@@ -180,7 +180,7 @@ impl Ledger {
         let before = self.offered.get(&container.id).cloned();
         let now = match &before {
             Some(before) if same => before.clone(),
-            _ => Arc::new(offers(container, &settings.services, &settings.mesh.namespace, node)),
+            _ => Arc::new(offers(container, &settings.services, &settings.mesh, node)),
         };
         if before.as_ref() != Some(&now) {
             self.announce(container, before.as_deref(), &now);

@@ -210,6 +210,16 @@ pub fn output(command: &mut Command) -> anyhow::Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
+/// `[[service]]` rules that make each container named `block-B-*` an endpoint of so many services, `sB-0` and on: more
+/// than labels may offer.
+#[must_use]
+pub fn blocks(blocks: usize, services: usize) -> String {
+    let rule = |block, nth| {
+        format!("[[service]]\nname=\"s{block}-{nth}\"\nmatch={{container=\"*block-{block}-*\"}}\nport=8080\n")
+    };
+    (0..blocks).flat_map(|block| (0..services).map(move |nth| rule(block, nth))).collect()
+}
+
 /// A command as an error names it: a thousand labels would bury what went wrong.
 fn shown(command: &Command) -> String {
     let whole = format!("{command:?}");

@@ -116,7 +116,8 @@ fn matches_everything(matches: &Match) -> bool {
     !selective && universal.peek().is_some() && universal.all(Glob::matches_anything)
 }
 
-fn glob(value: &DeValue<'_>) -> Result<Glob, String> {
+/// A pattern of at most [`MAX_GLOB`] bytes.
+pub(super) fn glob(value: &DeValue<'_>) -> Result<Glob, String> {
     match text(value)? {
         "" => Err("is empty; write a pattern, in which * stands for any text and ? for one character".to_owned()),
         long if long.len() > MAX_GLOB => Err(format!("has {} bytes; at most {MAX_GLOB} are allowed", long.len())),

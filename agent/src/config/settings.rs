@@ -8,6 +8,7 @@ use tracing_subscriber::filter::Targets;
 use url::Url;
 
 use super::etcd::EtcdSettings;
+use super::glob::Glob;
 use super::services::ServiceRule;
 use super::update::UpdateSettings;
 use super::values::Auto;
@@ -58,6 +59,8 @@ pub struct MeshSettings {
     pub backend: BackendKind,
     /// Which endpoints are preferred.
     pub locality: Locality,
+    /// Names beyond their namespace that labels may claim.
+    pub alias_allow: Vec<Glob>,
 }
 
 impl MeshSettings {

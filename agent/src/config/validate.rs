@@ -9,6 +9,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::errors::{Errors, Faults, MAX_BYTES};
 use super::etcd::EtcdSettings;
+use super::glob::Glob;
 use super::reader::{TomlTable, boolean, parsed, shown, text, whole, word};
 use super::settings::{
     BackendKind, DnsSettings, Locality, MeshSettings, NodeSettings, Paths, RegistryKind, Settings, TelemetrySettings,
@@ -23,6 +24,7 @@ const DEFAULT_METRICS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHO
 const DEFAULT_ECS_INTROSPECTION: &str = "http://127.0.0.1:51678";
 const DEFAULT_IMDS: &str = "http://169.254.169.254";
 const MAX_IMPORTS: usize = 64;
+const MAX_ALIAS_ALLOW: usize = 64;
 const MAX_UPSTREAMS: usize = 8;
 const MAX_ETCD_ENDPOINTS: usize = 16;
 
@@ -97,7 +99,17 @@ fn mesh(table: &mut TomlTable<'_, '_>) -> MeshSettings {
         vip_ranges: vip_ranges(table),
         backend: table.get("backend", backend).unwrap_or(BackendKind::Auto),
         locality: table.get("locality", word(&LOCALITIES)).unwrap_or(Locality::PreferZone),
+        alias_allow: alias_allow(table),
     }
+}
+
+fn alias_allow(table: &mut TomlTable<'_, '_>) -> Vec<Glob> {
+    let allow = table.list("alias_allow", 0..=MAX_ALIAS_ALLOW, services::glob).unwrap_or_default();
+    for glob in allow.iter().filter(|glob| glob.get_ref().matches_anything()) {
+        let problem = "would let every label claim every name; write the domains that tasks may claim names of";
+        table.fault_at(glob, "alias_allow", problem);
+    }
+    allow.into_iter().map(Spanned::into_inner).collect()
 }
 
 fn vip_ranges(table: &mut TomlTable<'_, '_>) -> VipRanges {

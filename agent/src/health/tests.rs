@@ -25,7 +25,7 @@ fn settings(namespace: &str) -> Arc<Settings> {
 }
 
 fn node(address: [u8; 4]) -> Option<Node> {
-    Some(Node { name: "n".into(), address: address.into(), zone: None, os_version: None })
+    Some(Node { name: "n".into(), address: address.into(), zone: None, os_version: None, hosts: Arc::default() })
 }
 
 fn container(n: u8, labels: &[(&str, &str)]) -> Container {

@@ -202,15 +202,13 @@ impl Mesh {
     /// Brings up to date by which addresses a service's endpoints are found. Adds the local addresses that may have come
     /// or gone.
     fn index(&mut self, id: &ServiceId, before: &Endpoints, touched: &mut BTreeSet<IpAddr>) {
-        let now = &self.snapshot.catalog;
-        let (old, new) = (targets(before, id), targets(now, id));
+        let ((old, old_locals), (new, new_locals)) = (addresses(before, id), addresses(&self.snapshot.catalog, id));
         for gone in missing(&old, &new) {
             self.at.remove(&(*gone, id.clone()));
         }
         self.at.extend(missing(&new, &old).map(|target| (*target, id.clone())));
 
-        let (old, new) = (locals(before, id), locals(now, id));
-        for gone in missing(&old, &new) {
+        for gone in missing(&old_locals, &new_locals) {
             touched.insert(*gone);
             if let Some(services) = self.locals.get_mut(gone) {
                 *services -= 1;
@@ -219,7 +217,7 @@ impl Mesh {
                 }
             }
         }
-        for come in missing(&new, &old) {
+        for come in missing(&new_locals, &old_locals) {
             touched.insert(*come);
             *self.locals.entry(*come).or_default() += 1;
         }
@@ -296,10 +294,10 @@ impl Mesh {
                 all.extend(slots.map(|slots| (reach, slots)));
             }
         }
-        let own: Vec<&Slots> =
-            all.iter().filter(|(reach, _)| reach.view == View::Node).map(|(_, slots)| slots).collect();
+        let own = all.iter().filter(|(reach, _)| reach.view == View::Node);
+        let own: Vec<(Family, &Slots)> = own.map(|(reach, slots)| (reach.family, slots)).collect();
         share_out(&mut judged, &own);
-        let slots = own.iter().map(|slots| slots.len()).max().unwrap_or_default();
+        let slots = own.iter().map(|(_, slots)| slots.len()).max().unwrap_or_default();
         let why = match (namespace, vips, slots) {
             (None, ..) => Some(format!(
                 "namespace {} is neither this node's nor imported; add it to mesh.import to dial it from here",
@@ -423,20 +421,21 @@ fn is_on_bridge(endpoint: &Endpoint) -> bool {
     matches!(endpoint.addresses, EndpointAddresses::Own { network: LocalNetwork::Bridge, .. })
 }
 
-/// Where connections to a service's endpoints go, in order, each once.
-fn targets(endpoints: &Endpoints, id: &ServiceId) -> Vec<Target> {
-    sorted(of_service(endpoints, id).flat_map(|endpoint| endpoint.targets()))
-}
-
-/// Addresses of their own that a service's endpoints have on this node's bridges, in order, each once.
-fn locals(endpoints: &Endpoints, id: &ServiceId) -> Vec<IpAddr> {
-    let on_bridges = of_service(endpoints, id).filter(|endpoint| is_on_bridge(endpoint));
-    sorted(on_bridges.flat_map(|endpoint| endpoint.addresses.local().map(|address| address.ip())))
+/// Where connections to a service's endpoints go, and which addresses of their own the endpoints have on this node's
+/// bridges; both in order, each once.
+fn addresses(endpoints: &Endpoints, id: &ServiceId) -> (Vec<Target>, Vec<IpAddr>) {
+    let (mut targets, mut locals) = (Vec::new(), Vec::new());
+    for endpoint in of_service(endpoints, id) {
+        targets.extend(endpoint.targets());
+        if is_on_bridge(endpoint) {
+            locals.extend(endpoint.addresses.local().map(|address| address.ip()));
+        }
+    }
+    (sorted(targets), sorted(locals))
 }
 
 /// The items in order, each once.
-fn sorted<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {
-    let mut items: Vec<T> = items.collect();
+fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
     items.sort_unstable();
     items.dedup();
     items

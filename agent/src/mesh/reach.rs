@@ -1,7 +1,5 @@
 //! By which way clients reach a service, and its slots for each. Pure.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::select::select;
@@ -36,18 +34,16 @@ impl Reach {
 }
 
 /// Gives every endpoint its part of the slots of this node's clients: the mean over the families that the service is
-/// dialled by.
-pub(super) fn share_out(endpoints: &mut [DesiredEndpoint], all: &[&Slots]) {
-    for slots in all {
-        let mut taken: BTreeMap<SocketAddr, f64> = BTreeMap::new();
-        for slot in slots.iter() {
-            *taken.entry(*slot).or_default() += 1.0;
-        }
+/// dialled by. Slots stand in the order of the endpoints, those of one together.
+pub(super) fn share_out(endpoints: &mut [DesiredEndpoint], all: &[(Family, &Slots)]) {
+    for (family, slots) in all {
         let total = (slots.len() * all.len()) as f64;
-        for one in endpoints.iter_mut() {
-            let own = one.endpoint.addresses.seen_from(View::Node);
-            let counts = own.into_iter().flat_map(|at| at.iter()).filter_map(|at| taken.remove(&at));
-            one.share += counts.map(|slots| slots / total).sum::<f64>();
+        let mut rest = endpoints.iter_mut();
+        for run in slots.chunk_by(|a, b| a == b) {
+            let address = |one: &DesiredEndpoint| one.endpoint.addresses.seen_from(View::Node)?.get(*family);
+            if let Some(one) = rest.find(|one| address(one).as_ref() == run.first()) {
+                one.share += run.len() as f64 / total;
+            }
         }
     }
 }

@@ -14,4 +14,6 @@ pub struct Node {
     pub zone: Option<Arc<str>>,
     /// The OS's version (`/os` `version_id`).
     pub os_version: Option<Arc<str>>,
+    /// Names in its own hosts file.
+    pub hosts: Arc<[Box<str>]>,
 }

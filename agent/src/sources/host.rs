@@ -5,7 +5,11 @@
 //! published from the settings and the kernel alone, and amended when the API answers. Never changes anything on the
 //! host.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bottlerocket_settings::Client;
@@ -22,6 +26,11 @@ mod node;
 
 use imds::{Imds, WantedFacts};
 use node::{HostFacts, KernelFacts, NodeFacts, Unknown, merge};
+
+/// The host's hosts file, as a host container sees it.
+const HOSTS: &str = "/etc/hosts";
+/// How much of it is read, in bytes.
+const MAX_HOSTS_FILE: u64 = 64 << 10;
 
 /// How the API is asked.
 #[derive(Debug, Clone, Copy)]
@@ -162,7 +171,18 @@ impl HostWatch {
 
 fn kernel() -> KernelFacts {
     let hostname = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
-    KernelFacts { hostname: hostname.and_then(|name| untrusted::name(&name)), address: default_source().ok() }
+    KernelFacts {
+        hostname: hostname.and_then(|name| untrusted::name(&name)),
+        address: default_source().ok(),
+        hosts: hosts(Path::new(HOSTS)).unwrap_or_default(),
+    }
+}
+
+/// The names in a hosts file, as many as are kept.
+fn hosts(path: &Path) -> io::Result<Arc<[Box<str>]>> {
+    let mut text = Vec::new();
+    File::open(path)?.take(MAX_HOSTS_FILE).read_to_end(&mut text)?;
+    Ok(node::names_of_hosts(&String::from_utf8_lossy(&text)))
 }
 
 /// The address that packets along the default route leave with: the kernel's own choice for a destination that nobody

@@ -7,17 +7,24 @@ use std::collections::{BTreeMap, HashSet};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use self::alias_policy::admit;
 use super::ecs::{LABEL_CONTAINER, LABEL_FAMILY, LABEL_TASK, PAUSE};
-use crate::config::{Match, ServiceRule};
-use crate::model::name::{MAX_ALIASES, parse_port};
+use crate::config::{Match, MeshSettings, ServiceRule};
+use crate::model::name::parse_port;
 use crate::model::untrusted::cut;
 use crate::model::{
     Alias, AppProtocol, Container, DiscoveryName, Endpoint, EndpointAddresses, EndpointId, EndpointState, HealthCheck,
-    L4, LabelFault, LocalNetwork, Namespace, Network, Node, Offer, OfferOrigin, Offers, PublishedPort, ServiceId,
-    SocketAddrs, Weight, nearest,
+    L4, LabelFault, LocalNetwork, Network, Node, Offer, OfferOrigin, Offers, PublishedPort, ServiceId, SocketAddrs,
+    Weight, nearest,
 };
 
-/// The most endpoints of one container.
+mod alias_policy;
+
+/// The most services that one container's labels may offer.
+const MAX_SERVICES: usize = 32;
+/// The most aliases that one label may give a service.
+const MAX_ALIASES: usize = 16;
+/// The most endpoints that rules may make of one container.
 const MAX_OFFERS: usize = 8192;
 /// The most faults of one container that are kept; the rest is counted.
 const MAX_FAULTS: usize = 64;
@@ -31,8 +38,8 @@ const KEYS: [&str; 6] = ["port", "alias", "protocol", "health", "weight", "names
 
 /// The endpoints that a container offers by its labels and by the rules.
 #[must_use]
-pub fn offers(container: &Container, rules: &[ServiceRule], namespace: &Namespace, node: &Node) -> Offers {
-    let mut reader = Reader { container, namespace, node, offers: Offers::default() };
+pub fn offers(container: &Container, rules: &[ServiceRule], mesh: &MeshSettings, node: &Node) -> Offers {
+    let mut reader = Reader { container, mesh, node, offers: Offers::default() };
     if let Err(why_not) = reader.read(rules) {
         reader.offers.endpoints.clear();
         reader.offers.why_not = Some(why_not.into());
@@ -42,7 +49,7 @@ pub fn offers(container: &Container, rules: &[ServiceRule], namespace: &Namespac
 
 struct Reader<'a> {
     container: &'a Container,
-    namespace: &'a Namespace,
+    mesh: &'a MeshSettings,
     node: &'a Node,
     offers: Offers,
 }
@@ -74,9 +81,12 @@ impl<'a> Reader<'a> {
         if let Network::Unsupported(why) = &self.container.network {
             return Err(why.to_string());
         }
-        for (name, keys) in services {
-            if let Some(offer) = self.labelled(name, &keys) {
-                self.push(offer, name);
+        for (number, (name, keys)) in services.into_iter().enumerate() {
+            if number >= MAX_SERVICES {
+                let problem = format!("is one service too many; one container's labels may offer {MAX_SERVICES}");
+                self.fault(&format!("{PREFIX}{name}"), problem);
+            } else if let Some(offer) = self.labelled(name, &keys) {
+                self.offers.endpoints.push(offer);
             }
         }
         let mut taken = HashSet::new();
@@ -84,15 +94,18 @@ impl<'a> Reader<'a> {
             if !taken.insert((&rule.name, rule.port, rule.protocol.l4())) {
                 continue;
             }
-            let service = ServiceId { namespace: self.namespace.clone(), name: rule.name.clone() };
+            let service = ServiceId { namespace: self.mesh.namespace.clone(), name: rule.name.clone() };
             let aliases = rule.alias.iter().cloned().collect();
             let Some(endpoint) = self.endpoint(service, rule.port, rule.protocol, aliases, Weight::default()) else {
                 continue;
             };
-            self.push(
-                Offer { endpoint, health: rule.health.clone(), origin: OfferOrigin::Rule(place) },
-                rule.name.as_str(),
-            );
+            if self.offers.endpoints.len() == MAX_OFFERS {
+                let problem = format!("is one service too many; the rules may make {MAX_OFFERS} of one container");
+                self.fault(rule.name.as_str(), problem);
+                continue;
+            }
+            let origin = OfferOrigin::Rule(place);
+            self.offers.endpoints.push(Offer { endpoint, health: rule.health.clone(), origin });
         }
         match self.offers.endpoints.is_empty() {
             true => Err("none of its services can be read; see its faults".into()),
@@ -141,21 +154,32 @@ impl<'a> Reader<'a> {
         let protocol = self.read_key(keys, "protocol", &label).unwrap_or_default();
         let weight = self.read_key(keys, "weight", &label).unwrap_or_default();
         let health: Option<HealthCheck> = self.read_key(keys, "health", &label);
-        let namespace = self.read_key(keys, "namespace", &label).unwrap_or_else(|| self.namespace.clone());
+        let namespace = self.read_key(keys, "namespace", &label).unwrap_or_else(|| self.mesh.namespace.clone());
         let service = ServiceId { namespace, name: discovery? };
         let port = port?;
-        let aliases = match keys.get("alias") {
-            Some(text) => self.check(aliases(text), || label("alias")),
-            None => {
-                let qualified = service.qualified().map_err(|e| format!("is missing, and cannot be made up: {e}"));
-                self.check(qualified.map(|name| vec![Alias { name, port }]), || label("alias"))
-            }
-        }?;
+        let written = match keys.get("alias") {
+            Some(text) => self.check(aliases(text), || label("alias"))?,
+            None => Vec::new(),
+        };
         if self.fault_count() > faults_before {
             return None;
         }
+        // The service does without the names that are not its to claim.
+        let mut aliases = self.admitted(written, &service, || label("alias"));
+        if aliases.is_empty() {
+            let qualified = service.qualified().map_err(|e| format!("is missing, and cannot be made up: {e}"));
+            aliases.push(Alias { name: self.check(qualified, || label("alias"))?, port });
+        }
         let endpoint = self.endpoint(service, port, protocol, aliases.into(), weight)?;
         Some(Offer { endpoint, health, origin: OfferOrigin::Labels })
+    }
+
+    /// Those of the aliases that a label may claim; a fault for each of the others.
+    fn admitted(&mut self, aliases: Vec<Alias>, service: &ServiceId, label: impl Fn() -> String) -> Vec<Alias> {
+        let (allow, of_host) = (&self.mesh.alias_allow, &self.node.hosts);
+        let admit = |alias: &Alias| admit(&alias.name, &service.namespace, allow, of_host);
+        let judged: Vec<_> = aliases.into_iter().map(|alias| admit(&alias).map(|()| alias)).collect();
+        judged.into_iter().filter_map(|alias| self.check(alias, &label)).collect()
     }
 
     fn read_key<T>(&mut self, keys: &Keys<'_>, key: &str, label: &impl Fn(&str) -> String) -> Option<T>
@@ -220,14 +244,6 @@ impl<'a> Reader<'a> {
                 published: Some(of_node(port)),
             }),
             Network::Unsupported(_) => None,
-        }
-    }
-
-    fn push(&mut self, offer: Offer, name: &str) {
-        if self.offers.endpoints.len() < MAX_OFFERS {
-            self.offers.endpoints.push(offer);
-        } else {
-            self.fault(name, format!("is one service too many; a container may offer {MAX_OFFERS}"));
         }
     }
 

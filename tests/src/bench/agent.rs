@@ -31,7 +31,7 @@ const BUDGET_FULL_MIB: f64 = 64.0;
 const BUDGET_IDLE_CPU: f64 = 0.2;
 const BUDGET_IMAGE_MIB: f64 = 15.0;
 
-/// Containers, labels of each (a service a label), and replicas that make 5,000 services of 4 endpoints.
+/// Kinds of containers, services of each, and replicas that make 5,000 services of 4 endpoints.
 const BLOCKS: usize = 5;
 const SERVICES_PER_BLOCK: usize = 1_000;
 const REPLICAS: usize = 4;
@@ -46,11 +46,11 @@ const MEMORY: &str = "resident memory of the agent";
 
 /// Measures all of it on one node.
 pub(crate) fn measure(settings: &Settings, report: &mut Report) -> Result<()> {
-    let node = Node::start(&settings.programs, "")?;
+    let mut node = Node::start(&settings.programs, "")?;
     image(&settings.programs, report).context("image")?;
     idle(&node, settings.idle, report).context("idle")?;
     life(&node, settings.starts, report).context("start and stop")?;
-    full(&node, report).context("5,000 services")
+    full(&mut node, report).context("5,000 services")
 }
 
 fn mib(bytes: u64) -> f64 {
@@ -190,14 +190,12 @@ fn stop(container: &Container) -> Result<(SystemTime, SystemTime)> {
 }
 
 /// An agent with much to hold.
-fn full(node: &Node, report: &mut Report) -> Result<()> {
+fn full(node: &mut Node, report: &mut Report) -> Result<()> {
+    node.agent.restart_with(&harness::blocks(BLOCKS, SERVICES_PER_BLOCK))?;
     let mut containers = Vec::new();
     for block in 0..BLOCKS {
-        let labels: Vec<String> =
-            (0..SERVICES_PER_BLOCK).map(|nth| format!("meshdog.s{block}-{nth}.port=8080")).collect();
-        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         for replica in 0..REPLICAS {
-            containers.push(node.serve(&format!("block-{block}-{replica}"), Run::labels(&labels), "--port 8080")?);
+            containers.push(node.serve(&format!("block-{block}-{replica}"), Run::default(), "--port 8080")?);
         }
     }
     thread::sleep(2 * SETTLE);

@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(15);
 pub struct Agent {
     program: PathBuf,
     config: PathBuf,
+    user_data: String,
     log: PathBuf,
     process: Option<Running>,
 }
@@ -30,10 +31,19 @@ impl Agent {
         let own = world.join("local/host-containers/meshdog");
         std::fs::create_dir_all(&own)?;
         let config = own.join("user-data");
-        std::fs::write(&config, user_data(&own, host, extra))?;
-        let mut agent = Self { program: program.to_owned(), config, log: world.join("meshdog.log"), process: None };
+        let (user_data, log) = (user_data(&own, host, extra), world.join("meshdog.log"));
+        let mut agent = Self { program: program.to_owned(), config, user_data, log, process: None };
         agent.restart()?;
         Ok(agent)
+    }
+
+    /// The same as [`Self::restart`], with more user data until the next restart.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn restart_with(&mut self, more: &str) -> anyhow::Result<()> {
+        std::fs::write(&self.config, format!("{}\n{more}", self.user_data))?;
+        self.run()
     }
 
     /// Starts it (if it runs: after killing it), and waits until it is ready.
@@ -41,6 +51,11 @@ impl Agent {
     /// # Errors
     /// When it does not become ready; the error carries the end of its log.
     pub fn restart(&mut self) -> anyhow::Result<()> {
+        std::fs::write(&self.config, &self.user_data)?;
+        self.run()
+    }
+
+    fn run(&mut self) -> anyhow::Result<()> {
         self.process = None;
         let mut command = Command::new(&self.program);
         let process =

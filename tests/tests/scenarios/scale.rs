@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
-use meshdog_tests::harness::{Run, eventually};
+use meshdog_tests::harness::{Run, blocks, eventually};
 
 use super::{Outcome, node};
 
@@ -13,15 +13,14 @@ const REPLICAS: usize = 4;
 
 #[test]
 fn five_thousand_services_and_one_more() -> Outcome {
-    let node = node()?;
+    let mut node = node()?;
+    node.agent.restart_with(&blocks(BLOCKS, SERVICES_PER_BLOCK))?;
     let before = node.agent.resident_kib()?;
     let mut containers = Vec::new();
     let begun = Instant::now();
     for block in 0..BLOCKS {
-        let labels: Vec<String> = (0..SERVICES_PER_BLOCK).map(|n| format!("meshdog.s{block}-{n}.port=8080")).collect();
-        let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
         for replica in 0..REPLICAS {
-            containers.push(node.serve(&format!("block-{block}-{replica}"), Run::labels(&labels), "--port 8080")?);
+            containers.push(node.serve(&format!("block-{block}-{replica}"), Run::default(), "--port 8080")?);
         }
     }
     let started = begun.elapsed();
@@ -54,5 +53,6 @@ fn five_thousand_services_and_one_more() -> Outcome {
     );
     let calls = node.dial(Run::default(), "--target onemore.prod:8080 --count 20")?;
     ensure!(calls.failed == 0, "{calls:?}");
-    Ok(())
+    drop(containers);
+    node.agent.restart()
 }

@@ -165,7 +165,8 @@ fn columns_count_characters() {
         bad("\u{feff}version = 1\nmesh = { namespace = \"é→\", xx = 1 }"),
         [
             "f:2:22: `namespace` in [mesh]: namespace contains 'é'; use lowercase letters, digits, '_', '-' and '.'",
-            "f:2:28: unknown key `xx` in [mesh]; known keys are namespace, import, vip_cidr, vip_cidr6, backend, locality",
+            "f:2:28: unknown key `xx` in [mesh]; known keys are namespace, import, vip_cidr, vip_cidr6, backend, locality, \
+             alias_allow",
         ]
     );
     assert!(bad("version = 1\r\n\r\n\"ключ\" = \"x\"\r\n")[0].starts_with("f:3:1: unknown key `ключ`"));
@@ -243,6 +244,11 @@ fn wrong_values() {
         // Words of the language, of this version and of later ones.
         ("mesh.backend = \"iptables\"", "2:16: `backend` in [mesh]: \"iptables\" is not part of this version; write"),
         ("mesh.backend = \"ipvs\"", "2:16: `backend` in [mesh]: \"ipvs\" is unknown; write \"auto\" or \"nftables\""),
+        (
+            "mesh.alias_allow = [\"*\"]",
+            "2:21: `alias_allow` in [mesh]: would let every label claim every name; write the domains that tasks may \
+             claim names of",
+        ),
         ("mesh.locality = \"\"", "2:17: `locality` in [mesh]: \"\" is unknown; write \"prefer-zone\" or \"none\""),
         (
             "registry.kind = \"etcd\"",

@@ -12,6 +12,7 @@ fn settings() -> MeshSettings {
         vip_ranges: VipRanges::default(),
         backend: BackendKind::Auto,
         locality: Locality::PreferZone,
+        alias_allow: Vec::new(),
     }
 }
 

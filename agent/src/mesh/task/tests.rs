@@ -14,11 +14,12 @@ fn settings() -> MeshSettings {
         vip_ranges: VipRanges::default(),
         backend: BackendKind::Auto,
         locality: Locality::None,
+        alias_allow: Vec::new(),
     }
 }
 
 fn node() -> Node {
-    Node { name: "n".into(), address: [10, 0, 0, 1].into(), zone: None, os_version: None }
+    Node { name: "n".into(), address: [10, 0, 0, 1].into(), zone: None, os_version: None, hosts: Arc::default() }
 }
 
 fn orders() -> Endpoints {

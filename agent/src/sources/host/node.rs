@@ -3,6 +3,7 @@
 //! What the user gives wins; then what the host's API says; then the instance metadata service; then the kernel. The
 //! host's API may be away: the node is then named and addressed without it.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -10,6 +11,9 @@ use bottlerocket_settings as bottlerocket;
 
 use crate::config::{Auto, NodeSettings};
 use crate::model::{Node, untrusted};
+
+/// The most names of a hosts file that are kept.
+const MAX_HOSTS: usize = 1024;
 
 /// What is known of the host, by who says it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -63,6 +67,8 @@ pub(super) struct KernelFacts {
     pub(super) hostname: Option<Arc<str>>,
     /// The address that packets along the default route leave with.
     pub(super) address: Option<IpAddr>,
+    /// Names in the host's own hosts file.
+    pub(super) hosts: Arc<[Box<str>]>,
 }
 
 /// Why there is no node.
@@ -95,7 +101,15 @@ pub(super) fn merge(settings: &NodeSettings, facts: &NodeFacts) -> Result<Node, 
         address,
         zone,
         os_version: host.os_version.clone(),
+        hosts: kernel.hosts.clone(),
     })
+}
+
+/// The names in the text of a hosts file (hosts(5)): at most [`MAX_HOSTS`], each once.
+pub(super) fn names_of_hosts(text: &str) -> Arc<[Box<str>]> {
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let names: BTreeSet<&str> = lines.flat_map(|line| line.split_ascii_whitespace().skip(1)).take(MAX_HOSTS).collect();
+    names.into_iter().map(Box::from).collect()
 }
 
 #[cfg(test)]

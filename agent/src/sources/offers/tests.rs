@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::Glob;
+use crate::config::{BackendKind, Glob, Locality};
 use crate::model::{DockerHealth, DualStack};
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -19,7 +19,13 @@ fn container<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Contai
 }
 
 fn node() -> Node {
-    Node { name: "node-1".into(), address: [10, 0, 1, 5].into(), zone: Some("us-west-2a".into()), os_version: None }
+    Node {
+        name: "node-1".into(),
+        address: [10, 0, 1, 5].into(),
+        zone: Some("us-west-2a".into()),
+        os_version: None,
+        hosts: Arc::default(),
+    }
 }
 
 fn rule(name: &str, matches: Match) -> ServiceRule {
@@ -33,8 +39,19 @@ fn rule(name: &str, matches: Match) -> ServiceRule {
     }
 }
 
+fn mesh(alias_allow: &[&str]) -> MeshSettings {
+    MeshSettings {
+        namespace: "prod".parse().unwrap(),
+        import: Vec::new(),
+        vip_ranges: Default::default(),
+        backend: BackendKind::Auto,
+        locality: Locality::None,
+        alias_allow: alias_allow.iter().map(|glob| Glob::new(glob)).collect(),
+    }
+}
+
 fn of(container: &Container, rules: &[ServiceRule]) -> Offers {
-    offers(container, rules, &"prod".parse().unwrap(), &node())
+    offers(container, rules, &mesh(&[]), &node())
 }
 
 fn names(offers: &Offers) -> Vec<String> {
@@ -64,7 +81,7 @@ fn every_key_is_read() {
     let offers = of(
         &container([
             ("meshdog.orders.port", "53"),
-            ("meshdog.orders.alias", "orders:80 , orders.internal:8080,orders:80"),
+            ("meshdog.orders.alias", "orders:80 , orders.shared:8080,orders:80"),
             ("meshdog.orders.protocol", "udp"),
             ("meshdog.orders.health", "http:/healthz"),
             ("meshdog.orders.weight", "7"),
@@ -75,7 +92,7 @@ fn every_key_is_read() {
         &[],
     );
     let [offer] = &offers.endpoints[..] else { panic!("{offers:?}") };
-    assert_eq!(aliases_of(offer), ["orders:80", "orders.internal:8080"]);
+    assert_eq!(aliases_of(offer), ["orders:80", "orders.shared:8080"]);
     assert_eq!(offer.endpoint.service.to_string(), "shared/orders");
     assert_eq!(offer.endpoint.id.as_str(), "0123456789ab:53/udp");
     assert_eq!(offer.endpoint.weight.get(), 7);
@@ -220,12 +237,40 @@ fn a_pause_container_is_never_an_endpoint() {
 }
 
 #[test]
+fn an_alias_that_is_not_a_labels_to_claim_is_left_out_and_named() {
+    let alias = "orders:80,ecs.us-west-2.amazonaws.com:443,db.corp.example:5432";
+    let labels = [("meshdog.orders.port", "8080"), ("meshdog.orders.alias", alias)];
+    let offers = of(&container(labels), &[]);
+    assert_eq!(aliases_of(&offers.endpoints[0]), ["orders:80"]);
+    let problems: Vec<&str> = offers.faults.iter().map(|fault| &*fault.problem).collect();
+    assert!(problems[0].contains("ecs.us-west-2.amazonaws.com") && problems[1].contains("db.corp.example"));
+    assert!(offers.faults.iter().all(|fault| &*fault.label == "meshdog.orders.alias"), "{problems:?}");
+
+    let allowed = super::offers(&container(labels), &[], &mesh(&["*.corp.example"]), &node());
+    assert_eq!(aliases_of(&allowed.endpoints[0]), ["orders:80", "db.corp.example:5432"]);
+
+    // With none left it is dialled as a service that names none.
+    let labels = [("meshdog.orders.port", "8080"), ("meshdog.orders.alias", "localhost:80,ip-10-0-1-5:80")];
+    let node = Node { hosts: ["ip-10-0-1-5".into()].into(), ..node() };
+    let offers = super::offers(&container(labels), &[], &mesh(&[]), &node);
+    assert_eq!((aliases_of(&offers.endpoints[0]), offers.faults.len()), (vec!["orders.prod:8080".to_owned()], 2));
+}
+
+#[test]
+fn the_operators_rules_may_claim_any_alias() {
+    let mut rule = rule("ecs", Match { image: Some(Glob::new("*")), ..Match::default() });
+    rule.alias = vec!["ecs.us-west-2.amazonaws.com:443".parse().unwrap()];
+    let offers = of(&container([]), &[rule]);
+    assert_eq!((aliases_of(&offers.endpoints[0]).len(), offers.faults.len()), (1, 0));
+}
+
+#[test]
 fn sizes_are_bounded() {
     let labels: Vec<(String, String)> =
         (0..9000).map(|i| (format!("meshdog.s{i}.port"), (i % 60_000 + 1).to_string())).collect();
     let offers = of(&container(labels.iter().map(|(k, v)| (k.as_str(), v.as_str()))), &[]);
-    assert_eq!(offers.endpoints.len(), MAX_OFFERS);
-    assert_eq!((offers.faults.len(), offers.more_faults), (MAX_FAULTS, 9000 - MAX_OFFERS - MAX_FAULTS));
+    assert_eq!(offers.endpoints.len(), MAX_SERVICES);
+    assert_eq!((offers.faults.len(), offers.more_faults), (MAX_FAULTS, 9000 - MAX_SERVICES - MAX_FAULTS));
 
     let many = (0..=MAX_ALIASES).map(|i| format!("a{i}:80")).collect::<Vec<_>>();
     let labels = |text: String| container([("meshdog.web.port", "80"), ("meshdog.web.alias", &text)]);
@@ -240,18 +285,9 @@ fn sizes_are_bounded() {
 
 #[test]
 fn five_thousand_services_of_one_container() {
-    let labels: Vec<(String, String)> = (0..5000)
-        .flat_map(|i| {
-            [
-                ("port", "80".to_owned()),
-                ("alias", format!("s{i}:80")),
-                ("protocol", "http".into()),
-                ("weight", "3".into()),
-            ]
-            .map(|(key, value)| (format!("meshdog.s{i}.{key}"), value))
-        })
-        .collect();
-    let offers = of(&container(labels.iter().map(|(k, v)| (k.as_str(), v.as_str()))), &[]);
+    let any = Match { image: Some(Glob::new("*")), ..Match::default() };
+    let rules: Vec<ServiceRule> = (0..5000).map(|i| rule(&format!("s{i}"), any.clone())).collect();
+    let offers = of(&container([]), &rules);
     assert_eq!((offers.endpoints.len(), offers.faults.len()), (5000, 0));
 }
 

@@ -54,6 +54,7 @@ impl Fixture {
             address: [10, 0, 1, 5].into(),
             zone: Some("us-west-2a".into()),
             os_version: Some("1.50.0".into()),
+            hosts: Default::default(),
         }));
         for source in [&all.sources.docker, &all.sources.registry] {
             source.send_replace(Source { state: SourceState::Up, since: since() });

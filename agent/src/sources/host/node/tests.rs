@@ -16,8 +16,17 @@ fn facts() -> NodeFacts {
     NodeFacts {
         host: HostFacts { hostname: Some("ip-10-0-12-34".into()), os_version: Some("1.20.5".into()), aws: true },
         instance: InstanceFacts { address: Some(IMDS), zone: Some("us-west-2a".into()) },
-        kernel: KernelFacts { hostname: Some("kernel".into()), address: Some(ROUTE) },
+        kernel: KernelFacts { hostname: Some("kernel".into()), address: Some(ROUTE), hosts: Arc::default() },
     }
+}
+
+#[test]
+fn the_hosts_own_names() {
+    let text =
+        "127.0.0.1 localhost localhost.localdomain\n# 10.0.0.1 comment\n\n::1 localhost ip6 # not.this\n10.0.0.9";
+    assert_eq!(&names_of_hosts(text)[..], &["ip6".into(), "localhost".into(), "localhost.localdomain".into()]);
+    let many: String = (0..2 * MAX_HOSTS).map(|n| format!("10.0.0.1 n{n}\n")).collect();
+    assert_eq!(names_of_hosts(&many).len(), MAX_HOSTS);
 }
 
 #[test]

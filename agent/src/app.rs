@@ -17,6 +17,7 @@ use crate::dataplane::netns::Netns;
 use crate::dataplane::{self, DataplaneConfig, conntrack};
 use crate::health::{Health, passive};
 use crate::mesh;
+use crate::mesh::range::{self, RangeError};
 use crate::model::{
     Containers, Desired, Ejections, Endpoints, FlowEvent, NameServers, Node, Offered, Rulesets, Source, View, VipRanges,
 };
@@ -62,6 +63,9 @@ pub enum Error {
     /// The admin socket.
     #[error(transparent)]
     Admin(#[from] admin::AdminError),
+    /// The range of VIPs.
+    #[error(transparent)]
+    Range(#[from] RangeError),
     /// The kernel's tables.
     #[error("cannot program the kernel; run meshdog doctor")]
     Dataplane(#[from] dataplane::Error),
@@ -74,7 +78,8 @@ pub enum Error {
 ///
 /// # Errors
 /// When a part cannot start, or ends by itself.
-pub async fn run(settings: Settings) -> Result<(), Error> {
+pub async fn run(mut settings: Settings) -> Result<(), Error> {
+    settings.mesh.vip_ranges = range::settle(&settings.mesh, &settings.paths).await?;
     let settings = Arc::new(settings);
     let mut parts = Parts::default();
     let handles = Handles::default();

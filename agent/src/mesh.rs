@@ -1,9 +1,11 @@
 //! Desired state: which VIP stands for which service, and which endpoint takes which slot.
 //!
-//! Everything here is pure but for [`task`], which hands it its inputs and keeps the VIPs on disk.
+//! Everything here is pure but for [`task`], which hands it its inputs and keeps the VIPs on disk, and [`range`], which
+//! keeps the ranges that they are taken from.
 
 mod claims;
 pub mod desired;
+pub mod range;
 mod reach;
 pub mod select;
 pub mod slots;

@@ -3,7 +3,8 @@
 //! `sources::docker` owns the connection to dockerd and publishes [`Containers`](crate::model::Containers);
 //! `sources::ecs` owns the ECS agent's introspection API; `sources::host` owns the host's API and publishes
 //! [`Node`](crate::model::Node); `sources::resolv_conf` publishes the host's name servers; `sources::offers` (pure) turns
-//! a container and the settings into the endpoints it offers. Never decides about health, never touches the kernel's
+//! a container and the settings into the endpoints it offers; `sources::boot` says which boot this is, and
+//! `sources::networks` who else holds addresses, each once and when asked. Never decides about health, never touches the kernel's
 //! tables.
 
 use std::time::Duration;
@@ -14,9 +15,11 @@ use tracing::{info, warn};
 use crate::model::publish::change;
 use crate::model::{Source, SourceState};
 
+pub mod boot;
 pub mod docker;
 pub mod ecs;
 pub mod host;
+pub mod networks;
 pub mod offers;
 pub mod resolv_conf;
 

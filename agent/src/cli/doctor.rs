@@ -25,7 +25,9 @@ use super::output::Output;
 use super::text::{paragraph, table};
 use crate::config::Settings;
 use crate::dataplane::{self, Capability};
+use crate::mesh::range;
 use crate::model::{VipCidr, error_chain};
+use crate::sources::networks;
 
 mod check;
 mod updates;
@@ -49,7 +51,8 @@ pub(super) struct DoctorArgs {
 
 impl DoctorArgs {
     pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, Error> {
-        let settings = self.config.load()?;
+        let mut settings = self.config.load()?;
+        settings.mesh.vip_ranges = range::of_this_boot(&settings.mesh, &settings.paths);
         let well = block_on(print(&settings, &kernel(&settings), output.json, output.out))?;
         Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -111,6 +114,12 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<DoctorCheck> {
             "route to VIPs",
             procfs::net::route().map_err(|e| e.to_string()).and_then(|all| route(&all, settings.mesh.vip_ranges.v4())),
             "give the host a default route: its own processes' packets to a VIP need one, to be sent at all",
+        )
+        .wanted(),
+        DoctorCheck::new(
+            "VIP range",
+            holder(settings.mesh.vip_ranges.v4()),
+            "set mesh.vip_cidr to a range that nobody holds, and reboot: it counts from the next boot",
         )
         .wanted(),
         DoctorCheck::new("bridge-nf", Ok(bridge_nf(Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables"))), "")
@@ -213,6 +222,15 @@ fn route(routes: &[RouteEntry], vips: VipCidr) -> Result<String, String> {
     match routes.iter().filter(covers).max_by_key(|route| u32::from(route.mask).count_ones()) {
         Some(route) => Ok(format!("{vips} leaves by {}", route.iface)),
         None => Err(format!("none leads to {vips}")),
+    }
+}
+
+/// Who else on this host holds addresses of the range.
+fn holder(vips: VipCidr) -> Result<String, String> {
+    let routes = networks::routes().map_err(|error| error.to_string())?;
+    match networks::overlapping(vips, &routes) {
+        Some(other) => Err(format!("{vips} is not free: {other}")),
+        None => Ok(format!("{vips} is routed by nobody else")),
     }
 }
 

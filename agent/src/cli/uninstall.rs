@@ -8,6 +8,7 @@ use super::error::Error;
 use super::event_loop::block_on;
 use super::output::Output;
 use crate::dataplane;
+use crate::mesh::range;
 
 /// Remove the table and the resolver's address; stop the agent first
 #[derive(Debug, clap::Args)]
@@ -19,10 +20,11 @@ pub(super) struct UninstallArgs {
 impl UninstallArgs {
     pub(super) fn run(&self, output: &mut Output<'_>) -> Result<ExitCode, Error> {
         let settings = self.config.load()?;
+        let ranges = range::of_this_boot(&settings.mesh, &settings.paths);
         let socket = settings.paths.admin_socket;
         block_on(async {
             match client::get(&socket, "/healthz").await {
-                Err(client::Error::Connect { .. }) => Ok(dataplane::uninstall(settings.mesh.vip_ranges).await?),
+                Err(client::Error::Connect { .. }) => Ok(dataplane::uninstall(ranges).await?),
                 _ => Err(Error::AgentRuns(socket)),
             }
         })?;

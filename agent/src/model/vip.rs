@@ -12,7 +12,7 @@ use super::address::Family;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum VipCidrError {
     /// Not a CIDR of IPv4.
-    #[error("{0:?} is not an IPv4 range; write ADDRESS/BITS, such as 198.19.0.0/16")]
+    #[error("{0:?} is not an IPv4 range; write ADDRESS/BITS, such as 240.240.0.0/16")]
     SyntaxV4(String),
     /// Not a CIDR of IPv6.
     #[error("{0:?} is not an IPv6 range; write ADDRESS/BITS, such as fd6d:6573:6864::/108")]
@@ -37,10 +37,11 @@ impl VipCidr {
     /// Where it is none, or cannot hold VIPs.
     pub fn parse_v4(text: &str) -> Result<Self, VipCidrError> {
         let net: Ipv4Net = text.parse().map_err(|_| VipCidrError::SyntaxV4(text.to_owned()))?;
-        let unroutable =
-            |a: Ipv4Addr| a.is_loopback() || a.is_link_local() || a.octets()[0] == 0 || a.octets()[0] >= 224;
+        let unroutable = |a: Ipv4Addr| {
+            a.is_loopback() || a.is_link_local() || a.octets()[0] == 0 || a.is_multicast() || a.is_broadcast()
+        };
         let strays = unroutable(net.network()) || unroutable(net.broadcast());
-        Self::checked(net.into(), 8..=28, strays, "for instance 198.19.0.0/16")
+        Self::checked(net.into(), 8..=28, strays, "for instance 240.240.0.0/16")
     }
 
     /// Reads a range of IPv6 addresses.
@@ -69,6 +70,13 @@ impl VipCidr {
             return Err(VipCidrError::Unroutable(net, advice));
         }
         Ok(Self(net))
+    }
+
+    /// What the default was before `240.240.0.0/16`.
+    #[must_use]
+    pub fn former_default() -> Self {
+        const RANGE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 19, 0, 0), 16);
+        Self(IpNet::V4(RANGE))
     }
 
     /// The range itself, host bits cleared.
@@ -133,9 +141,9 @@ impl VipCidr {
 }
 
 impl Default for VipCidr {
-    /// `198.19.0.0/16`: half of the range for benchmarks (RFC 2544), which no network routes.
+    /// `240.240.0.0/16`: reserved for future use (RFC 1112), so that no VPC can hold it.
     fn default() -> Self {
-        const RANGE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 19, 0, 0), 16);
+        const RANGE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(240, 240, 0, 0), 16);
         Self(IpNet::V4(RANGE))
     }
 }

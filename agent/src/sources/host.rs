@@ -13,8 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bottlerocket_settings::Client;
+use ipnet::IpNet;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
+use url::Url;
 
 use crate::clients::backoff::Backoff;
 use crate::clients::http;
@@ -61,6 +63,33 @@ pub enum HostSetupError {
     /// No client for the instance metadata service.
     #[error("cannot make a client for the instance metadata service")]
     Imds(#[source] http::Error),
+}
+
+/// Why the blocks of the VPC are not known.
+#[derive(Debug, thiserror::Error)]
+pub enum VpcError {
+    /// The host's API does not say whether this is an AWS host.
+    #[error(transparent)]
+    Host(#[from] bottlerocket_settings::Error),
+    /// No client for the metadata service.
+    #[error("cannot make a client for the instance metadata service")]
+    Client(#[source] http::Error),
+    /// The metadata service does not say.
+    #[error("{0}")]
+    Imds(String),
+}
+
+/// The IPv4 blocks of the VPC that this host is in; none where the host's API does not call it an AWS host.
+///
+/// # Errors
+/// [`VpcError`]
+pub async fn vpc_blocks(client: &Client, imds: Url) -> Result<Vec<IpNet>, VpcError> {
+    let (settings, os) = tokio::try_join!(client.settings(), client.os())?;
+    if !HostFacts::new(settings, os).aws {
+        return Ok(Vec::new());
+    }
+    let imds = Imds::new(imds).map_err(VpcError::Client)?;
+    imds.vpc_blocks().await.map_err(|error| VpcError::Imds(error_chain(&error)))
 }
 
 /// The task that owns the host's API. Made first, so that others can subscribe; then run.

@@ -32,7 +32,7 @@ impl Services {
 
     /// The range that VIPs are taken from, the agent's default.
     pub(crate) fn vip_cidr() -> Result<VipCidr> {
-        Ok("198.19.0.0/16".parse()?)
+        Ok("240.240.0.0/16".parse()?)
     }
 
     fn each(self) -> Result<impl Iterator<Item = (SocketAddrV4, [SocketAddrV4; 4])>> {

@@ -31,7 +31,7 @@ fn a_version_is_a_whole_configuration() {
     let settings = good("version = 1");
     assert_eq!(settings.node, NodeSettings { advertise: Auto::Auto, zone: Auto::Auto });
     assert_eq!(settings.mesh.namespace.as_str(), "default");
-    let ranges = ["198.19.0.0/16", "fd6d:6573:6864::/108"].map(|range| range.parse().unwrap());
+    let ranges = ["240.240.0.0/16", "fd6d:6573:6864::/108"].map(|range| range.parse().unwrap());
     assert_eq!(settings.mesh.vip_ranges.iter().collect::<Vec<_>>(), ranges);
     assert_eq!(settings.dns, DnsSettings { capture: true, upstream: Auto::Auto });
     assert_eq!(settings.telemetry.metrics, Some("127.0.0.1:9464".parse().unwrap()));
@@ -148,7 +148,7 @@ min_healthy = 1.5
     /etc/meshdog.toml:1:1: `version` is missing from the top level; begin the file with version = 1
     /etc/meshdog.toml:2:1: unknown key `vesion` in the top level; did you mean `version`?
     /etc/meshdog.toml:4:1: unknown key `nmaespace` in [mesh]; did you mean `namespace`?
-    /etc/meshdog.toml:5:12: `vip_cidr` in [mesh]: 127.0.0.0/8 cannot leave a container (loopback, link-local, multicast or reserved); take for instance 198.19.0.0/16
+    /etc/meshdog.toml:5:12: `vip_cidr` in [mesh]: 127.0.0.0/8 cannot leave a container (loopback, link-local, multicast or reserved); take for instance 240.240.0.0/16
     /etc/meshdog.toml:6:11: `backend` in [mesh]: "iptables" is not part of this version; write "auto" or "nftables"
     /etc/meshdog.toml:8:8: `name` in [[service]]: discovery name contains 'O'; use lowercase letters, digits, '_' and '-'
     /etc/meshdog.toml:9:9: `match` in [[service]]: would match every container; name a family, container, image or labels
@@ -212,7 +212,7 @@ fn wrong_values() {
             "3:21: `import` in [mesh]: is this node's own namespace, which needs no import; remove it",
         ),
         // Addresses and ranges.
-        ("mesh.vip_cidr = \"198.19.0.0\"", "2:17: `vip_cidr` in [mesh]: \"198.19.0.0\" is not an IPv4 range; write"),
+        ("mesh.vip_cidr = \"240.240.0.0\"", "2:17: `vip_cidr` in [mesh]: \"240.240.0.0\" is not an IPv4 range; write"),
         ("mesh.vip_cidr = \"127.1.0.0/16\"", "2:17: `vip_cidr` in [mesh]: 127.1.0.0/16 cannot leave a container"),
         (
             "mesh.vip_cidr = \"10.0.0.0/30\"",
@@ -223,12 +223,12 @@ fn wrong_values() {
         ("mesh.vip_cidr6 = \"fd00::/8\"", "2:18: `vip_cidr6` in [mesh]: fd00::/8 is not usable as a VIP range; take"),
         ("node.advertise = \"0.0.0.0\"", "2:18: `advertise` in [node]: \"0.0.0.0\" is not this node's IPv4 address;"),
         ("node.advertise = \"::1\"", "2:18: `advertise` in [node]: \"::1\" is not this node's IPv4 address; write"),
-        ("node.advertise = \"198.19.4.4\"", "2:18: `advertise` in [node]: 198.19.4.4 lies within the VIP range"),
+        ("node.advertise = \"240.240.4.4\"", "2:18: `advertise` in [node]: 240.240.4.4 lies within the VIP range"),
         ("node.zone = \"a b\"", "2:13: `zone` in [node]: \"a b\" is not a zone; write"),
         ("dns.upstream = \"atuo\"", "2:16: `upstream` in [dns]: \"atuo\" is unknown; write \"auto\" or a list such as"),
         ("dns.upstream = []", "2:16: `upstream` in [dns]: is empty; write at least one, or leave the key out"),
         ("dns.upstream = [\"10.0.0.2:0\"]", "2:17: `upstream` in [dns]: \"10.0.0.2:0\" is not a name server; write"),
-        ("dns.upstream = [\"198.19.0.1\"]", "2:17: `upstream` in [dns]: 198.19.0.1:53 lies within the VIP range"),
+        ("dns.upstream = [\"240.240.0.1\"]", "2:17: `upstream` in [dns]: 240.240.0.1:53 lies within the VIP range"),
         (
             "telemetry.metrics = \"10.0.0.1:9464\"",
             "2:21: `metrics` in [telemetry]: 10.0.0.1:9464 is not a loopback address and strangers could reach it; write",

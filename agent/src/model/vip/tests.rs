@@ -15,11 +15,20 @@ fn vips_stay_clear_of_the_network_the_resolver_and_the_broadcast_address() {
 
 #[test]
 fn ranges_that_cannot_work_are_refused() {
-    for bad in
-        ["", "198.19.0.0", "127.255.0.0/16", "169.254.0.0/16", "224.0.0.0/8", "10.0.0.0/30", "0.0.0.0/0", "::/96"]
-    {
+    for bad in [
+        "",
+        "198.19.0.0",
+        "127.255.0.0/16",
+        "169.254.0.0/16",
+        "224.0.0.0/8",
+        "255.255.0.0/16",
+        "10.0.0.0/30",
+        "0.0.0.0/0",
+        "::/96",
+    ] {
         assert!(bad.parse::<VipCidr>().is_err(), "{bad}");
     }
+    assert!(VipCidr::parse_v4("240.240.0.0/16").is_ok_and(|range| range == VipCidr::default()));
     assert!(VipCidr::parse_v4("fd00::/108").is_err() && VipCidr::parse_v6("198.19.0.0/16").is_err());
 }
 

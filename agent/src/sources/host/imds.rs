@@ -8,6 +8,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tokio::time::Instant;
 use url::Url;
 
@@ -86,10 +87,14 @@ impl Imds {
         asked
     }
 
-    async fn learn(&mut self, wanted: WantedFacts) -> Result<(), Error> {
+    async fn token(&self) -> Result<String, Error> {
         let url = self.url("/latest/api/token");
         let request = self.http.put(&url).header("X-aws-ec2-metadata-token-ttl-seconds", TOKEN_TTL);
-        let token = text(url, request.send().await).await?;
+        text(url, request.send().await).await
+    }
+
+    async fn learn(&mut self, wanted: WantedFacts) -> Result<(), Error> {
+        let token = self.token().await?;
         if wanted.address {
             let (url, address) = self.get("/latest/meta-data/local-ipv4", &token).await?;
             let address: Option<Ipv4Addr> = address.parse().ok().filter(|a: &Ipv4Addr| !a.is_unspecified());
@@ -100,6 +105,19 @@ impl Imds {
             self.facts.zone = Some(untrusted::name(&zone).ok_or(Error::Nonsense { url })?);
         }
         Ok(())
+    }
+
+    /// The IPv4 blocks of the VPC that this instance's first interface is in. Nothing of it is kept.
+    pub(super) async fn vpc_blocks(&self) -> Result<Vec<IpNet>, Error> {
+        let token = self.token().await?;
+        let (url, mac) = self.get("/latest/meta-data/mac", &token).await?;
+        if !mac.bytes().all(|b| b.is_ascii_hexdigit() || b == b':') {
+            return Err(Error::Nonsense { url });
+        }
+        let path = format!("/latest/meta-data/network/interfaces/macs/{mac}/vpc-ipv4-cidr-blocks");
+        let (url, blocks) = self.get(&path, &token).await?;
+        let blocks: Result<_, _> = blocks.split_ascii_whitespace().map(str::parse).collect();
+        blocks.map_err(|_| Error::Nonsense { url })
     }
 
     async fn get(&self, path: &str, token: &str) -> Result<(Url, String), Error> {

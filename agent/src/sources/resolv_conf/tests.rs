@@ -25,7 +25,7 @@ async fn resolv_conf_is_followed() {
     tokio::time::sleep(3 * EVERY).await;
     assert!(servers.borrow().is_empty(), "there is no file yet");
 
-    std::fs::write(&path, "nameserver 198.19.0.1\nnameserver 10.0.0.2\n").unwrap();
+    std::fs::write(&path, "nameserver 240.240.0.1\nnameserver 10.0.0.2\n").unwrap();
     servers.changed().await.unwrap();
     assert_eq!(*servers.borrow_and_update(), ["10.0.0.2:53".parse().unwrap()].into(), "not what leads back here");
 

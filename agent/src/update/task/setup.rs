@@ -1,7 +1,5 @@
 //! What the task begins with: the journal as it was left, and the clients that effects are carried out with.
 
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bottlerocket_settings::Client;
@@ -11,6 +9,7 @@ use super::executor::Executor;
 use crate::config::update::UpdateMode;
 use crate::config::{Settings, UpdateSettings};
 use crate::names::dns::SelfQuery;
+use crate::sources::boot::{BootIdError, boot_id};
 use crate::update::banks::signpost::Signpost;
 use crate::update::fleet::{Fleet, FleetError};
 use crate::update::host::Host;
@@ -18,16 +17,11 @@ use crate::update::journal::{Journal, JournalError, Loaded};
 use crate::update::machine::{BootId, Progress, Reason, Record, Standby, State};
 use crate::update::verify::{self, Verify};
 
-/// The longest boot id that is read, in bytes; a UUID has 36.
-const MAX_BOOT_ID: u64 = 64;
-
 /// Why this node's updates cannot be looked after. The mesh goes on without.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SetupError {
-    #[error("cannot read the boot id {}; check paths.boot_id", path.display())]
-    BootId { path: PathBuf, source: io::Error },
-    #[error("{} holds no boot id; check paths.boot_id", .0.display())]
-    NoBootId(PathBuf),
+    #[error(transparent)]
+    BootId(#[from] BootIdError),
     #[error(transparent)]
     Journal(#[from] JournalError),
     #[error(transparent)]
@@ -68,7 +62,7 @@ pub(super) fn open(
     }
     let state = State::new(update.clone(), Arc::default(), record);
     let executor = Executor {
-        boot: boot_id(&settings.paths.boot_id)?,
+        boot: BootId(boot_id(&settings.paths.boot_id)?),
         host: Host::new(Client::new(&settings.paths.api_socket)?),
         signpost: Signpost::new(settings.paths.signpost.clone()),
         fleet: Fleet::new(&update.fleet, update.fleet.board.as_ref())?,
@@ -88,15 +82,4 @@ fn read(loaded: Loaded) -> Record {
         warn!(%error, "the update journal cannot be understood; an update under way is not judged");
         Record::default()
     })
-}
-
-fn boot_id(path: &Path) -> Result<BootId, SetupError> {
-    let mut text = String::new();
-    std::fs::File::open(path)
-        .and_then(|file| file.take(MAX_BOOT_ID).read_to_string(&mut text))
-        .map_err(|source| SetupError::BootId { path: path.to_owned(), source })?;
-    match text.trim() {
-        "" => Err(SetupError::NoBootId(path.to_owned())),
-        id => Ok(BootId(id.into())),
-    }
 }

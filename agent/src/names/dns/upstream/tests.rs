@@ -7,7 +7,7 @@ fn config(upstream: Auto<Vec<SocketAddr>>) -> ResolverConfig {
 
 #[test]
 fn what_leads_back_here_is_left_out() {
-    let given = ["127.0.0.1:5300", "198.19.0.1:53", "198.19.7.7:53", "127.0.0.1:53", "[::1]:53"];
+    let given = ["127.0.0.1:5300", "240.240.0.1:53", "240.240.7.7:53", "127.0.0.1:53", "[::1]:53"];
     let given = given.map(|text| text.parse().unwrap()).to_vec();
     let (_host, of_host) = watch::channel(NameServers::default());
     let kept: Vec<_> = servers(&config(Auto::Set(given)), of_host).borrow().iter().map(ToString::to_string).collect();

@@ -32,6 +32,10 @@ async fn service() -> (Imds, Answers, Arc<Mutex<Vec<String>>>) {
         match path.as_str() {
             "/latest/meta-data/local-ipv4" => (StatusCode::OK, address),
             "/latest/meta-data/placement/availability-zone" => (StatusCode::OK, zone),
+            "/latest/meta-data/mac" => (StatusCode::OK, "0e:aa:bb:cc:dd:ee".to_owned()),
+            "/latest/meta-data/network/interfaces/macs/0e:aa:bb:cc:dd:ee/vpc-ipv4-cidr-blocks" => {
+                (StatusCode::OK, "10.0.0.0/16\n198.19.0.0/20".to_owned())
+            }
             _ => (StatusCode::NOT_FOUND, String::new()),
         }
     });
@@ -51,6 +55,14 @@ async fn learns_once() {
         assert_eq!(imds.facts(), &known);
     }
     assert_eq!(asked.lock().unwrap().len(), 3, "token, address, zone");
+}
+
+#[tokio::test]
+async fn the_blocks_of_the_vpc() {
+    let _standstill = FrozenClock::new();
+    let (imds, ..) = service().await;
+    let blocks: Vec<String> = imds.vpc_blocks().await.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(blocks, ["10.0.0.0/16", "198.19.0.0/20"]);
 }
 
 #[tokio::test]

@@ -114,13 +114,20 @@ impl Running {
     async fn first_end(&mut self) -> Result<(), PartError> {
         let mut terminate = signal(SignalKind::terminate()).map_err(PartError::Signal)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(PartError::Signal)?;
-        tokio::select! {
-            _ = terminate.recv() => Ok(()),
-            _ = interrupt.recv() => Ok(()),
-            Some((part, result)) = self.next_end() => Err(match result {
-                Ok(()) => PartError::Starved(part),
-                Err(source) => PartError::Panicked { part, source },
-            }),
+        // Unhandled it would end the agent, and people send it to have a configuration read again.
+        let mut hangup = signal(SignalKind::hangup()).map_err(PartError::Signal)?;
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+                Some(()) = hangup.recv() => {
+                    warn!("SIGHUP changes nothing: the configuration is read when the agent starts; restart it");
+                }
+                Some((part, result)) = self.next_end() => return Err(match result {
+                    Ok(()) => PartError::Starved(part),
+                    Err(source) => PartError::Panicked { part, source },
+                }),
+            }
         }
     }
 

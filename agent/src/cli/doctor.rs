@@ -238,8 +238,15 @@ fn holder(vips: VipCidr) -> Result<String, String> {
 fn bridge_nf(switch: &Path) -> String {
     match fs::read_to_string(switch) {
         Ok(value) if value.trim() == "1" => "bridged packets pass the host's IP hooks".to_owned(),
-        Ok(_) => "bridged packets do not pass the host's IP hooks".to_owned(),
-        Err(_) => "br_netfilter is not loaded".to_owned(),
+        Ok(_) => {
+            "bridged packets do not pass the host's IP hooks: a server on its client's own bridge sees the bridge's \
+                  address as the client's"
+                .to_owned()
+        }
+        Err(_) => {
+            "br_netfilter is not loaded: a server on its client's own bridge sees the bridge's address as the client's"
+                .to_owned()
+        }
     }
 }
 

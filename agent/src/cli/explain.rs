@@ -18,7 +18,7 @@ use crate::telemetry::status::EndpointStatus;
 pub(super) struct ExplainArgs {
     #[command(flatten)]
     config: ConfigFile,
-    /// A name (orders, orders:80, orders.prod, prod/orders), an address, a container's name or id
+    /// A name (orders, orders:80, orders.prod, prod/orders), a URL, an address, a container's name or id
     #[arg(value_name = "NAME|CONTAINER")]
     name: String,
 }

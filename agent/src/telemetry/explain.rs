@@ -94,8 +94,8 @@ pub struct FaultExplained {
     pub problem: String,
 }
 
-/// What is the case with a name, `name:port`, `namespace/name`, `address`, `address:port`, or a container's name or the
-/// first characters of its id.
+/// What is the case with a name, `name:port`, a URL, `namespace/name`, `address`, `address:port`, or a container's name or
+/// the first characters of its id.
 #[must_use]
 pub fn explain(now: &Snapshot, query: &str) -> Explanation {
     let text = query.trim();
@@ -126,10 +126,15 @@ struct Asked {
 
 impl Asked {
     fn new(text: &str) -> Self {
-        let (host, port) = match text.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
-            Some((host, Ok(port))) => (host, Some(port)),
-            _ => (text, None),
-        };
+        // Of a URL the host and the port count, which its scheme may imply.
+        let url = text.contains("://").then(|| url::Url::parse(text).ok()).flatten();
+        let of_url = url.as_ref().and_then(|url| Some((url.host_str()?, url.port_or_known_default())));
+        let (host, port) =
+            of_url.unwrap_or_else(|| match text.rsplit_once(':').map(|(host, port)| (host, port.parse())) {
+                Some((host, Ok(port))) if !host.contains(':') || host.starts_with('[') => (host, Some(port)),
+                _ => (text, None),
+            });
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         Self { address: host.parse().ok(), host, port }
     }

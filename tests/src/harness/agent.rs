@@ -5,6 +5,8 @@ use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use super::{NODE, Running, Service, SimHost, Status, docker, eventually};
 
@@ -81,6 +83,14 @@ impl Agent {
     /// When it does not run.
     pub fn kill(&mut self) -> anyhow::Result<()> {
         self.process.take().context("the agent does not run")?.kill()
+    }
+
+    /// SIGHUP.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn hang_up(&self) -> anyhow::Result<()> {
+        Ok(kill(Pid::from_raw(self.pid()?.try_into()?), Signal::SIGHUP)?)
     }
 
     /// SIGTERM, and its exit status.

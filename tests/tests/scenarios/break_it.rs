@@ -52,6 +52,8 @@ fn an_agent_that_is_stopped_leaves_the_balancing_on() -> Outcome {
     let load = "dial --target calm:80 --rate 300 --concurrency 4 --resolve-once";
     let client = node.docker.run("caller", Run::default(), load)?;
     sleep(Duration::from_millis(500));
+    node.agent.hang_up()?;
+    ensure!(node.agent.status()?.ready && node.agent.alive(), "SIGHUP changes nothing");
     let begun = Instant::now();
     let status = node.agent.terminate()?;
     ensure!(status.success(), "run ended with {status}");

@@ -95,7 +95,7 @@ fn switches_are_read_as_the_kernel_writes_them() {
     let dir = tempfile::tempdir().unwrap();
     let switch = dir.path().join("switch");
     assert!(forwarding(&switch).is_err());
-    assert_eq!(bridge_nf(&switch), "br_netfilter is not loaded");
+    assert!(bridge_nf(&switch).contains("sees the bridge's address as the client's"));
     fs::write(&switch, "1\n").unwrap();
     assert_eq!(forwarding(&switch).unwrap(), "on");
     fs::write(&switch, "0\n").unwrap();

@@ -22,6 +22,8 @@ fn a_service_is_found_by_each_of_its_names() {
         ("Orders.PROD.", "orders.prod is one of its aliases"),
         ("orders.prod:80", "orders.prod is one of its aliases"),
         (" prod/orders ", "prod/orders is its name"),
+        ("http://orders.prod/cart?x=1", "orders.prod is one of its aliases"),
+        ("http://198.19.0.7:80", "198.19.0.7 is its VIP"),
         ("198.19.0.7", "198.19.0.7 is its VIP"),
         ("198.19.0.7:80", "198.19.0.7 is its VIP"),
         ("172.17.0.4", "172.17.0.4:8080 is one of its endpoints"),
@@ -56,6 +58,11 @@ fn a_port_that_nobody_answers_is_pointed_out() {
             "prod/gate tcp: 198.19.0.8 is its VIP, but port 80/tcp refuses; dial gate:53 or gate.prod:53",
             "prod/gate udp: 198.19.0.8 is its VIP, but port 80/udp refuses; dial gate:53"
         ]
+    );
+    assert_eq!(
+        found("https://orders.prod"),
+        ["prod/orders http: orders.prod is one of its aliases, but port 443/tcp refuses; dial orders:80 or \
+             orders.prod:80"]
     );
     assert_eq!(found("172.17.0.4:81"), [""; 0], "an endpoint is its address and its port");
 }

@@ -6,13 +6,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tracing::info;
+use tracing::{info, warn};
 use tracing_subscriber::util::TryInitError;
 
 use self::parts::{PartError, Parts, Stage};
 use crate::clients::http;
 use crate::config::update::UpdateMode;
 use crate::config::{self, Settings};
+use crate::dataplane::conntrack::accounting;
 use crate::dataplane::netns::Netns;
 use crate::dataplane::{self, DataplaneConfig, conntrack};
 use crate::health::{Health, passive};
@@ -214,10 +215,19 @@ async fn dataplane(
     // The host's is the only one that has clients.
     let (_, namespaces) = watch::channel([(host.id(), (host, View::Node))].into());
     let (dataplane, handle) = dataplane::start(config, mesh.rulesets.clone(), namespaces).await?;
+    count_bytes(&settings.paths.state_dir);
     let (flows_out, flows) = mpsc::channel(conntrack::WAITING_EVENTS);
     parts.add(Stage::Capture, "the data plane", |stop| dataplane.run(stop));
     parts.add_until_stopped(Stage::Rest, "flow events", conntrack::follow(vip_ranges, flows_out));
     Ok(DataplaneOutputs { handle, flows })
+}
+
+fn count_bytes(state_dir: &Path) {
+    match accounting::turn_on(Path::new(accounting::SWITCH), &state_dir.join(accounting::MARK)) {
+        Ok(true) => info!("connection tracking counts bytes from now on; meshdog uninstall ends that"),
+        Ok(false) => {}
+        Err(error) => warn!(%error, "bytes_total stays 0: sysctl net.netfilter.nf_conntrack_acct=1 cannot be set"),
+    }
 }
 
 /// The ranges that have tables. No container is offered over IPv6 yet: a table for it would only make the kernel track

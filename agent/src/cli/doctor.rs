@@ -24,6 +24,7 @@ use super::event_loop::block_on;
 use super::output::Output;
 use super::text::{paragraph, table};
 use crate::config::Settings;
+use crate::dataplane::conntrack::accounting;
 use crate::dataplane::{self, Capability};
 use crate::mesh::range;
 use crate::model::{VipCidr, error_chain};
@@ -114,6 +115,12 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<DoctorCheck> {
             "route to VIPs",
             procfs::net::route().map_err(|e| e.to_string()).and_then(|all| route(&all, settings.mesh.vip_ranges.v4())),
             "give the host a default route: its own processes' packets to a VIP need one, to be sent at all",
+        )
+        .wanted(),
+        DoctorCheck::new(
+            "bytes",
+            counted(Path::new(accounting::SWITCH)),
+            "sysctl net.netfilter.nf_conntrack_acct=1; the agent sets it where it may",
         )
         .wanted(),
         DoctorCheck::new(
@@ -222,6 +229,15 @@ fn route(routes: &[RouteEntry], vips: VipCidr) -> Result<String, String> {
     match routes.iter().filter(covers).max_by_key(|route| u32::from(route.mask).count_ones()) {
         Some(route) => Ok(format!("{vips} leaves by {}", route.iface)),
         None => Err(format!("none leads to {vips}")),
+    }
+}
+
+/// Whether connection tracking counts bytes.
+fn counted(switch: &Path) -> Result<String, String> {
+    match fs::read_to_string(switch) {
+        Ok(value) if value.trim() == "1" => Ok("connection tracking counts them".to_owned()),
+        Ok(_) => Err("connection tracking does not count them: meshdog_bytes_total stays 0".to_owned()),
+        Err(error) => Err(format!("{}: {error}", switch.display())),
     }
 }
 

@@ -44,6 +44,9 @@ pub(super) enum Error {
     /// The table cannot be removed.
     #[error("cannot remove what is in the kernel; run as root in the host's network namespace")]
     Uninstall(#[from] dataplane::Error),
+    /// The counting of bytes.
+    #[error("what was in the kernel is removed, but net.netfilter.nf_conntrack_acct cannot be turned off again")]
+    Accounting(#[source] io::Error),
     /// No event loop.
     #[error("cannot start the event loop")]
     Runtime(#[source] io::Error),

@@ -2,7 +2,7 @@
 //! connections lead to an endpoint.
 //!
 //! `events` is how failures of endpoints are seen without a proxy; `clean` follows the data plane's changes; `count`
-//! tells how far a drain has come. Numbers come from `linux/netfilter/nfnetlink_conntrack.h`. TCP connections to an
+//! tells how far a drain has come; `accounting` has bytes counted. Numbers come from `linux/netfilter/nfnetlink_conntrack.h`. TCP connections to an
 //! endpoint are never removed: they end by themselves, and gracefully.
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,6 +11,7 @@ use std::num::NonZeroU16;
 use super::netlink::{Message, attrs, find};
 use crate::model::{Counters, Flow, Frontend, L4, TcpState};
 
+pub mod accounting;
 mod clean;
 mod count;
 mod dump;

@@ -28,7 +28,7 @@ impl TcpState {
     pub const CLOSE: Self = Self(8);
 }
 
-/// What passed in one direction. Only where `net.netfilter.nf_conntrack_acct` is on.
+/// What passed in one direction. Only where `net.netfilter.nf_conntrack_acct` was on when the flow began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Counters {
     /// Packets.

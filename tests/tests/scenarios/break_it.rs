@@ -111,6 +111,7 @@ fn uninstall_leaves_no_table_and_a_new_start_brings_all_back() -> Outcome {
     ensure!(tables()?.contains("meshdog"), "stopping alone should leave the tables");
     let uninstalled = node.agent.command(&["uninstall"])?;
     ensure!(uninstalled.status.success(), "{uninstalled:?}");
+    ensure!(std::fs::read_to_string("/proc/sys/net/netfilter/nf_conntrack_acct")?.trim() == "0", "as it was before");
     ensure!(!tables()?.contains("meshdog"), "{}", tables()?);
     node.agent.restart()?;
     node.agent.healthy("gone", 1)?;

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -13,7 +12,7 @@ use super::events::DockerEvent;
 use super::inspect::{Attachment, Inspected, Ports};
 use super::signal::Signal;
 use crate::model::{Container, ContainerId, Containers, DockerHealth, IfName, Network};
-use crate::sources::STOP_GRACE;
+use crate::sources::STOP_BELIEVED;
 
 /// The label that Docker writes over a `kill` event's `signal` attribute: attributes and labels share one map.
 const SIGNAL_LABEL: &str = "signal";
@@ -69,10 +68,7 @@ impl ContainerEntry {
         let unreadable = inspected.labels.contains_key(SIGNAL_LABEL);
         let begun =
             self.kills.iter().filter(|(s, _)| unreadable || **s == inspected.stop_signal || **s == Signal::KILL);
-        // As good as for ever, and far from the end of time.
-        let patience =
-            inspected.stop_timeout.map_or(Duration::from_secs(365 * 86_400), |t| t.min(Duration::from_secs(86_400)));
-        begun.map(|(_, at)| *at + patience + STOP_GRACE).max()
+        begun.map(|(_, at)| *at + STOP_BELIEVED).max()
     }
 }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::super::inspect::Attached;
@@ -22,7 +24,6 @@ fn seen(n: u8, life: u64) -> Inspected {
         started_ms: life,
         paused: false,
         stop_signal: Signal::TERM,
-        stop_timeout: Some(Duration::from_secs(10)),
     }
 }
 
@@ -129,13 +130,15 @@ fn a_stop_that_does_not_come_about_is_forgotten() {
     let mut state = running(&[1], now);
     state.apply(kill(1, 15), now);
     let due = state.due().unwrap();
-    assert_eq!(due, now + Duration::from_secs(10) + STOP_GRACE);
+    assert_eq!(due, now + STOP_BELIEVED);
+    state.expire(due - Duration::from_secs(1));
+    assert_eq!(stopping(&mut state, 1), Some(true), "whatever its own stop timeout is");
     // A second try starts the clock again.
     let again = now + Duration::from_secs(15);
     state.apply(kill(1, 9), again);
     state.expire(due);
     assert_eq!(stopping(&mut state, 1), Some(true));
-    state.expire(again + Duration::from_secs(10) + STOP_GRACE);
+    state.expire(again + STOP_BELIEVED);
     assert_eq!(stopping(&mut state, 1), Some(false));
     assert_eq!(state.due(), None);
 }

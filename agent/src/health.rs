@@ -76,6 +76,8 @@ struct Probed {
     number: u64,
     check: HealthCheck,
     found: Option<(EndpointState, Arc<str>)>,
+    /// Whether its last probe failed.
+    silent: bool,
     _probe: AbortOnDropHandle<()>,
 }
 
@@ -218,9 +220,9 @@ impl Ledger {
     }
 
     /// A probe said something new.
-    fn probed(&mut self, ProbeReport { key, life, state, reason }: ProbeReport) {
+    fn probed(&mut self, ProbeReport { key, life, state, reason, silent }: ProbeReport) {
         let Some(probed) = self.probed.get_mut(&key).filter(|probed| probed.number == life) else { return };
-        probed.found = Some((state, reason));
+        (probed.found, probed.silent) = (Some((state, reason)), silent);
         let check = probed.check.clone();
         let endpoint = self.endpoints.get(&key).cloned();
         let container = endpoint.as_ref().and_then(|endpoint| self.running.get(&endpoint.container)).cloned();
@@ -231,15 +233,17 @@ impl Ledger {
 
     /// Brings one endpoint of the snapshot up to date.
     fn settle(&mut self, key: EndpointKey, offered: &Endpoint, check: Option<&HealthCheck>, container: &Container) {
+        let probed = self.probed.get(&key);
         let evidence = Evidence {
-            probed: self.probed.get(&key).and_then(|probed| probed.found.as_ref()),
+            probed: probed.and_then(|probed| probed.found.as_ref()),
+            silent: probed.is_some_and(|probed| probed.silent),
             docker_was_healthy: self.were_healthy.get(&container.id) == Some(&container.started_ms),
         };
-        let (state, reason) = state_of(container, check, evidence);
+        let (state, reason, last_resort) = state_of(container, check, evidence);
         if *self.reason != *reason {
             self.reason = reason.into();
         }
-        let endpoint = Endpoint { state, reason: self.reason.clone(), ..offered.clone() };
+        let endpoint = Endpoint { state, last_resort, reason: self.reason.clone(), ..offered.clone() };
         let published = self.endpoints.get(&key);
         if published.is_some_and(|published| **published == endpoint) {
             return;
@@ -273,7 +277,7 @@ impl Ledger {
         let (address, slots, report) = (offer.endpoint.addresses.first(), self.probes.clone(), self.report.clone());
         let task = probe::run(key.clone(), self.births, address, check.clone(), slots, report);
         let probe = AbortOnDropHandle::new(tokio::spawn(task));
-        Probed { number: self.births, check: check.clone(), found: None, _probe: probe }
+        Probed { number: self.births, check: check.clone(), found: None, silent: false, _probe: probe }
     }
 
     /// Says what a container offers now, and what is wrong with its labels.

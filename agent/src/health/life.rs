@@ -9,22 +9,37 @@ use crate::model::{Container, DockerHealth, EndpointState, HealthCheck};
 pub(super) struct Evidence<'a> {
     /// What its probes say; `None` before the first.
     pub(super) probed: Option<&'a (EndpointState, Arc<str>)>,
+    /// Whether its last probe failed, whatever came of that so far.
+    pub(super) silent: bool,
     /// Whether Docker has called the container healthy in this life.
     pub(super) docker_was_healthy: bool,
 }
 
-/// The endpoint's state and the reason, for people.
+/// The endpoint's state and the reason, for people; and whether it still serves, although it drains, where nobody else
+/// does.
 pub(super) fn state_of<'a>(
     container: &Container,
     check: Option<&HealthCheck>,
     evidence: Evidence<'a>,
-) -> (EndpointState, &'a str) {
-    if container.stopping {
-        return (EndpointState::Draining, "its container is being stopped");
-    }
+) -> (EndpointState, &'a str, bool) {
+    // Frozen, it answers nobody.
     if container.paused {
-        return (EndpointState::Draining, "its container is paused");
+        return (EndpointState::Draining, "its container is paused", false);
     }
+    let (state, reason) = found(container, check, evidence);
+    if container.stopping {
+        let answers = state == EndpointState::Healthy && !evidence.silent;
+        return (EndpointState::Draining, "its container is being stopped", answers);
+    }
+    (state, reason, false)
+}
+
+/// What is found of an endpoint whose container is let run.
+fn found<'a>(
+    container: &Container,
+    check: Option<&HealthCheck>,
+    evidence: Evidence<'a>,
+) -> (EndpointState, &'a str) {
     match check {
         Some(HealthCheck::None) => (EndpointState::Healthy, "runs; its health is not to be asked (none)"),
         Some(_) => match evidence.probed {

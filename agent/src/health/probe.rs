@@ -59,6 +59,8 @@ pub(super) struct ProbeReport {
     pub(super) life: u64,
     pub(super) state: EndpointState,
     pub(super) reason: Arc<str>,
+    /// Whether the last probe failed: a healthy endpoint is allowed a few failures, one that is being stopped is not.
+    pub(super) silent: bool,
 }
 
 /// Probes until dropped. `slots` bounds how many probe at once; each change of state or reason is reported.
@@ -72,6 +74,7 @@ pub(super) async fn run(
 ) {
     let mut state = ProbeState::NEW;
     let mut told: Option<(EndpointState, Arc<str>)> = None;
+    let mut told_silent = false;
     loop {
         let result = {
             let Ok(_slot) = slots.acquire().await else { return };
@@ -79,12 +82,13 @@ pub(super) async fn run(
         };
         let before = state;
         state = state.after(result.is_ok());
-        if let Some(news) = news(before, state, &check, &result)
-            && told.as_ref() != Some(&news)
+        let silent = result.is_err();
+        let news = news(before, state, &check, &result).or_else(|| told.clone());
+        if let Some((state, reason)) = news.clone()
+            && (told != news || told_silent != silent)
         {
-            let (state, reason) = news.clone();
-            told = Some(news);
-            if reports.send(ProbeReport { key: key.clone(), life, state, reason }).await.is_err() {
+            (told, told_silent) = (news, silent);
+            if reports.send(ProbeReport { key: key.clone(), life, state, reason, silent }).await.is_err() {
                 return;
             }
         }

@@ -95,7 +95,7 @@ async fn a_container_without_a_check_lives_drains_and_ends() {
     let healthy = bench.until_state(EndpointState::Healthy).await;
     assert!(healthy.reason.contains("no health check"));
     bench.put(Container { stopping: true, ..container(1, &[WEB]) });
-    bench.until_state(EndpointState::Draining).await;
+    assert!(bench.until_state(EndpointState::Draining).await.last_resort, "it still answers");
     bench.put(container(1, &[WEB]));
     bench.until_state(EndpointState::Healthy).await;
     bench.remove(1);

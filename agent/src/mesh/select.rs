@@ -25,8 +25,8 @@ pub fn judge(endpoints: &[Arc<Endpoint>], ejections: &Ejections) -> Vec<DesiredE
 
 /// Decides who serves among those that a client can reach; gives their places.
 ///
-/// Healthy ones serve. Where none is healthy, those serve that are and were held back as a last resort; where there is
-/// none of these either, those that once were healthy, since a check may err. None of these substitutes is ejected:
+/// Healthy ones serve. Where none is healthy, those serve that drain and still answer; where there is none of these
+/// either, those that once were healthy, since a check may err. None of these substitutes is ejected:
 /// there is nobody better. One that is starting, or drains and is no last resort, never serves. Of those that would
 /// serve only the ones in this node's own zone do, if there are any and locality asks for it.
 #[must_use]

@@ -35,11 +35,7 @@ pub(super) fn state_of<'a>(
 }
 
 /// What is found of an endpoint whose container is let run.
-fn found<'a>(
-    container: &Container,
-    check: Option<&HealthCheck>,
-    evidence: Evidence<'a>,
-) -> (EndpointState, &'a str) {
+fn found<'a>(container: &Container, check: Option<&HealthCheck>, evidence: Evidence<'a>) -> (EndpointState, &'a str) {
     match check {
         Some(HealthCheck::None) => (EndpointState::Healthy, "runs; its health is not to be asked (none)"),
         Some(_) => match evidence.probed {

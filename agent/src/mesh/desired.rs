@@ -12,6 +12,7 @@ use imbl::OrdSet;
 use imbl::ordmap::DiffItem;
 
 use super::claims::{Claim, claims};
+use super::drains::Drains;
 use super::reach::{Reach, share_out};
 use super::select::judge;
 use super::vip::{Remembered, Vips};
@@ -68,6 +69,7 @@ pub struct Mesh {
     at: BTreeSet<(Target, ServiceId)>,
     /// How many services have an endpoint on a bridge of this node at each address.
     locals: BTreeMap<IpAddr, usize>,
+    drains: Drains,
     conflicts: BTreeMap<ServiceId, Vec<Conflict>>,
 }
 
@@ -109,6 +111,7 @@ impl Mesh {
             claims: BTreeMap::new(),
             at: BTreeSet::new(),
             locals: BTreeMap::new(),
+            drains: Drains::default(),
             conflicts: BTreeMap::new(),
         }
     }
@@ -161,6 +164,7 @@ impl Mesh {
             ruleset.bridges = self.snapshot.bridges.clone();
             ruleset.resolvers = self.snapshot.resolvers.clone();
         }
+        ruleset.draining = self.drains.addresses().clone();
         match self.desired.ruleset(view) {
             Some(before) if **before == ruleset => (view, Arc::clone(before)),
             _ => (view, Arc::new(ruleset)),
@@ -208,6 +212,7 @@ impl Mesh {
             self.at.remove(&(*gone, id.clone()));
         }
         self.at.extend(missing(&new, &old).map(|target| (*target, id.clone())));
+        self.drains.follow(of_service(before, id), of_service(now, id));
 
         let (old, new) = (locals(before, id), locals(now, id));
         for gone in missing(&old, &new) {

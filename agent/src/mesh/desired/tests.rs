@@ -212,6 +212,31 @@ fn an_endpoint_that_changes_its_state_is_no_news_to_names_and_other_services() {
 }
 
 #[test]
+fn who_has_a_name_that_several_claim_keeps_it_over_a_restart() {
+    let claims = |service, n, since| endpoint(service, n, "tcp", &["shop:80"], since);
+    let (older, newer) = (claims("prod/a", 1, 10), claims("prod/b", 2, 20));
+    let owner = |desired: &Desired| desired.names.get(&"shop".parse::<AliasName>().unwrap()).copied();
+    let own = |desired: &Desired, name: &str| desired.names.get(&name.parse::<AliasName>().unwrap()).copied();
+    let mut mesh = Mesh::new(settings(), &Remembered::default());
+    mesh.advance(inputs(&[older, newer.clone()]));
+    // A rolling deployment: its claim is as old as ever.
+    let replaced = claims("prod/a", 3, 30);
+    mesh.advance(inputs(&[replaced.clone(), newer.clone()]));
+    let text = serde_json::to_string(&mesh.remembered()).unwrap();
+    let remembered: Remembered = serde_json::from_str(&text).unwrap();
+    let both = inputs(&[replaced, newer.clone()]);
+    let mut again = Mesh::new(settings(), &remembered);
+    let after = again.advance(both.clone());
+    assert!(owner(&after).is_some() && owner(&after) == own(&after, "a.prod"));
+    let forgetful = compute(&settings(), &Remembered::default(), both.clone());
+    assert_eq!(owner(&forgetful), own(&forgetful, "b.prod"), "without memory it would have changed hands");
+    // Who goes and comes back begins anew.
+    again.advance(inputs(&[newer]));
+    let back = again.advance(both);
+    assert_eq!(owner(&back), own(&back, "b.prod"));
+}
+
+#[test]
 fn udp_flows_stay_with_who_drains_and_still_answers_until_nobody_drains_there() {
     let drains = |service, last_resort| Endpoint {
         state: EndpointState::Draining,

@@ -151,7 +151,7 @@ struct EndpointOutputs {
 
 fn endpoints(parts: &mut Parts, settings: &Arc<Settings>, sources: &SourceOutputs) -> EndpointOutputs {
     let (health, own, offered) = Health::new(sources.containers.clone(), Arc::clone(settings), sources.node.clone());
-    parts.add_until_stopped(Stage::Rest, "health", health.run());
+    parts.add(Stage::Rest, "health", |stop| health.run(stop));
     // Only an update ever takes endpoints back.
     let (withheld, offer) = match settings.update.mode {
         UpdateMode::Off => (None, own.clone()),

@@ -20,6 +20,9 @@ pub type ContainerId = Arc<str>;
 pub struct Containers {
     /// Running containers (those whose stop has begun included) by id.
     pub running: OrdMap<ContainerId, Arc<Container>>,
+    /// Containers that run as far as Docker's list says, and that Docker has not been able to tell more of since the agent
+    /// started. What was known of their endpoints stands.
+    pub unseen: OrdSet<ContainerId>,
     /// The interfaces of Docker's bridge networks.
     pub bridges: OrdSet<IfName>,
 }

@@ -17,16 +17,39 @@ fn container(health: DockerHealth) -> Container {
 
 #[test]
 fn dockers_word_counts_where_there_is_no_probe() {
-    let (fresh, was) = (Evidence::default(), Evidence { docker_was_healthy: true, ..Evidence::default() });
+    let said = |fails| Evidence {
+        docker: Some(DockerLife { started_ms: 1, was_healthy: true, fails }),
+        ..Evidence::default()
+    };
+    let (fresh, passed, failed) = (Evidence::default(), said(false), said(true));
     for (health, evidence, state) in [
         (DockerHealth::None, fresh, EndpointState::Healthy),
         (DockerHealth::Starting, fresh, EndpointState::Starting),
         (DockerHealth::Healthy, fresh, EndpointState::Healthy),
         (DockerHealth::Unhealthy, fresh, EndpointState::Starting),
-        (DockerHealth::Unhealthy, was, EndpointState::Unhealthy),
+        (DockerHealth::Unhealthy, failed, EndpointState::Unhealthy),
+        // dockerd has restarted, and the container has not.
+        (DockerHealth::Starting, passed, EndpointState::Healthy),
+        (DockerHealth::Starting, failed, EndpointState::Unhealthy),
     ] {
         assert_eq!(state_of(&container(health), None, evidence).0, state, "{health:?}");
     }
+}
+
+#[test]
+fn what_docker_said_holds_for_one_life() {
+    let mut life = None;
+    for (health, started_ms, was_healthy, fails) in [
+        (DockerHealth::Healthy, 1, true, false),
+        (DockerHealth::Starting, 1, true, false),
+        (DockerHealth::Unhealthy, 1, true, true),
+        (DockerHealth::Starting, 1, true, true),
+        (DockerHealth::Unhealthy, 2, false, true),
+    ] {
+        life = DockerLife::after(life, &Container { started_ms, ..container(health) });
+        assert_eq!(life, Some(DockerLife { started_ms, was_healthy, fails }), "{health:?}");
+    }
+    assert_eq!(DockerLife::after(life, &Container { started_ms: 3, ..container(DockerHealth::Starting) }), None);
 }
 
 #[test]

@@ -153,6 +153,7 @@ impl DockerState {
         }
         entry.inspected = Some(inspected);
         entry.failed = 0;
+        self.changed |= self.snapshot.unseen.remove(id).is_some();
         self.answered(id);
         self.refresh(id, now);
         wants_ports.then(|| Ask::Ports(id.clone(), ticket))
@@ -163,6 +164,9 @@ impl DockerState {
         let entry = self.entries.get_mut(id).filter(|entry| entry.ticket == ticket)?;
         entry.failed = entry.failed.saturating_add(1);
         let failed = entry.failed;
+        if entry.inspected.is_none() {
+            self.changed |= self.snapshot.unseen.insert(id.clone()).is_none();
+        }
         // One container that cannot be inspected must not hold up all the others.
         self.answered(id);
         Some((self.ask(id.clone(), now), failed))
@@ -249,7 +253,7 @@ impl DockerState {
     fn forget(&mut self, id: &ContainerId) {
         self.entries.remove(id);
         self.answered(id);
-        self.changed |= self.snapshot.running.remove(id).is_some();
+        self.changed |= self.snapshot.running.remove(id).is_some() | self.snapshot.unseen.remove(id).is_some();
     }
 
     /// Brings one container of the snapshot up to date.

@@ -78,8 +78,18 @@ fn nothing_is_published_before_everything_is_known() {
     assert_eq!(state.not_inspected(&id(2), 4, now), Some((Ask::Inspect(id(2), 5), 2)));
     let snapshot = state.take().unwrap();
     assert_eq!(snapshot.running.keys().cloned().collect::<Vec<_>>(), [id(1)]);
+    assert_eq!(snapshot.unseen.iter().cloned().collect::<Vec<_>>(), [id(2)], "it runs, whatever it is");
     assert_eq!(snapshot.bridges.len(), 1);
     assert_eq!(state.take(), None);
+    let mut dies = state;
+    dies.inspected(&id(2), 5, Some(seen(2, 1)), now);
+    let snapshot = dies.take().unwrap();
+    assert!(snapshot.unseen.is_empty() && snapshot.running.len() == 2);
+    let asked = ticket(dies.apply(DockerEvent::Started(id(3)), now));
+    dies.not_inspected(&id(3), asked, now);
+    assert_eq!(dies.take().unwrap().unseen.len(), 1);
+    dies.apply(DockerEvent::Gone(id(3)), now);
+    assert!(dies.take().unwrap().unseen.is_empty());
 }
 
 #[test]

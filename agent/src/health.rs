@@ -5,6 +5,7 @@
 //! changed, not what there is. Never touches Docker or the kernel's tables; ejection by failed connections is only
 //! counted here ([`outlier`]) and applied where all of a service's endpoints are known.
 
+mod confirm;
 mod ledger;
 mod life;
 pub mod outlier;

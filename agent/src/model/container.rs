@@ -69,6 +69,17 @@ pub enum Network {
     Unsupported(Arc<str>),
 }
 
+impl Network {
+    /// The container's own addresses; none where it has none that is known.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let own = match self {
+            Self::Bridge { address, .. } => Some(*address),
+            Self::Host { .. } | Self::Unsupported(_) => None,
+        };
+        own.into_iter().flat_map(DualStack::iter)
+    }
+}
+
 /// A container's port that Docker has published on the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct PublishedPort {

@@ -91,7 +91,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     // Bound before the kernel is touched: a second agent ends here.
     let admin = Admin::bind(&settings.paths.admin_socket).await?;
     let dataplane = dataplane(&mut parts, &settings, &mesh, &handles).await?;
-    passive_health(&mut parts, &endpoints, &mesh, dataplane.flows, &handles);
+    passive_health(&mut parts, &sources, &endpoints, &mesh, dataplane.flows, &handles);
     let resolver = names(&mut parts, &settings, &sources, &mesh, &dataplane.handle, &handles);
     let update = update(&mut parts, &settings, &sources, &mut endpoints, &mesh, &dataplane.handle, resolver.query);
     let inputs = TelemetryInputs {
@@ -157,7 +157,7 @@ struct EndpointOutputs {
 
 fn endpoints(parts: &mut Parts, settings: &Arc<Settings>, sources: &SourceOutputs) -> EndpointOutputs {
     let (health, own, offered) = Health::new(sources.containers.clone(), Arc::clone(settings), sources.node.clone());
-    parts.add_until_stopped(Stage::Rest, "health", health.run());
+    parts.add(Stage::Rest, "health", |stop| health.run(stop));
     // Only an update ever takes endpoints back.
     let (withheld, offer) = match settings.update.mode {
         UpdateMode::Off => (None, own.clone()),
@@ -238,6 +238,7 @@ fn programmed(settings: &Settings) -> VipRanges {
 
 fn passive_health(
     parts: &mut Parts,
+    sources: &SourceOutputs,
     endpoints: &EndpointOutputs,
     mesh: &MeshOutputs,
     flows: mpsc::Receiver<FlowEvent>,
@@ -245,7 +246,13 @@ fn passive_health(
 ) {
     let mut traffic = Traffic::new(mesh.desired.clone(), handles.traffic.clone());
     let observe = move |observation: passive::Observation<'_>| traffic.observe(observation);
-    let passive = passive::run(flows, endpoints.catalog.clone(), mesh.ejections.clone(), observe);
+    let inputs = passive::PassiveInputs {
+        flows,
+        catalog: endpoints.catalog.clone(),
+        containers: sources.containers.clone(),
+        node: sources.node.clone(),
+    };
+    let passive = passive::run(inputs, mesh.ejections.clone(), observe);
     parts.add_until_stopped(Stage::Rest, "passive health", passive);
 }
 

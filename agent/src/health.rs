@@ -5,33 +5,30 @@
 //! changed, not what there is. Never touches Docker or the kernel's tables; ejection by failed connections is only
 //! counted here ([`outlier`]) and applied where all of a service's endpoints are known.
 
+mod confirm;
+mod ledger;
 mod life;
 pub mod outlier;
 pub mod passive;
 mod probe;
 mod probe_state;
+mod recall;
 
-use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
-use imbl::OrdMap;
-use imbl::ordmap::DiffItem;
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio_util::task::AbortOnDropHandle;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::life::{Evidence, same_offers, state_of};
+use self::ledger::Ledger;
 use self::probe::ProbeReport;
+use self::recall::Recalled;
 use crate::config::Settings;
 use crate::model::publish::{if_given, publish};
-use crate::model::{
-    Container, ContainerId, Containers, DockerHealth, Endpoint, EndpointKey, EndpointState, Endpoints, HealthCheck,
-    Node, Offer, Offered, Offers,
-};
-use crate::sources::offers::offers;
+use crate::model::{Containers, Endpoints, Node, Offered, error_chain};
+use crate::state_file::{Saver, StateFile};
 
-/// Probes at once.
-const PROBES: usize = 64;
 /// Reports of probes that wait to be read.
 const REPORTS: usize = 1024;
 /// Changes of one snapshot that are named in the log: one container may offer thousands of services.
@@ -51,34 +48,6 @@ pub struct Health {
     ledger: Ledger,
 }
 
-/// Everything that is known, and what was last published.
-#[derive(Debug)]
-struct Ledger {
-    running: OrdMap<ContainerId, Arc<Container>>,
-    offered: Offered,
-    /// What is known of endpoints whose health is asked. Of the others, what is published is all there is to know.
-    probed: HashMap<EndpointKey, Probed>,
-    /// Containers that Docker has called healthy in the life that began then.
-    were_healthy: HashMap<ContainerId, u64>,
-    endpoints: Endpoints,
-    /// The reason that was given last: most are given many times over.
-    reason: Arc<str>,
-    /// Changes of state since the last snapshot: what to log once it is out.
-    changes: Vec<Arc<Endpoint>>,
-    births: u64,
-    probes: Arc<Semaphore>,
-    report: mpsc::Sender<ProbeReport>,
-}
-
-/// One endpoint whose health is asked, from its container's start to its end.
-#[derive(Debug)]
-struct Probed {
-    number: u64,
-    check: HealthCheck,
-    found: Option<(EndpointState, Arc<str>)>,
-    _probe: AbortOnDropHandle<()>,
-}
-
 impl Health {
     /// The task, not yet running, and what it publishes: endpoints are `None` until containers and node are known.
     #[must_use]
@@ -90,25 +59,28 @@ impl Health {
         let (endpoints_out, endpoints) = watch::channel(None);
         let (offered_out, offered) = watch::channel(Offered::new());
         let (report, reports) = mpsc::channel(REPORTS);
-        let ledger = Ledger {
-            running: OrdMap::new(),
-            offered: Offered::new(),
-            probed: HashMap::new(),
-            were_healthy: HashMap::new(),
-            endpoints: Endpoints::new(),
-            reason: Arc::default(),
-            changes: Vec::new(),
-            births: 0,
-            probes: Arc::new(Semaphore::new(PROBES)),
-            report,
-        };
+        let ledger = Ledger::new(report);
         (Self { containers, settings, node, endpoints_out, offered_out, reports, ledger }, endpoints, offered)
     }
 
-    /// Runs until dropped, or until there are no more containers to come.
-    pub async fn run(mut self) {
+    /// Runs until it is told to stop, or until there are no more containers to come.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let file = StateFile::new(&self.settings.paths.state_dir, recall::FILE, recall::MAX_BYTES);
+        self.ledger.recall(recalled(&file).await);
+        let mut saver = Saver::new(file);
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = self.follow(&mut saver) => {}
+        }
+        saver.finish(self.ledger.written()).await;
+    }
+
+    async fn follow(&mut self, saver: &mut Saver) {
         let mut batch = Vec::with_capacity(BATCH);
         loop {
+            if std::mem::take(&mut self.ledger.unsaved) {
+                saver.changed();
+            }
             let again = tokio::select! {
                 // Containers first: a stop that has begun is the most urgent news there is.
                 biased;
@@ -122,11 +94,15 @@ impl Health {
                     self.publish();
                     continue;
                 }
+                () = saver.due() => {
+                    saver.write(self.ledger.written());
+                    continue;
+                }
             };
             let containers = self.containers.borrow_and_update().clone();
             let node = self.node.borrow_and_update().clone();
             if let (Some(containers), Some(node)) = (containers, node) {
-                self.ledger.update(containers.running, &self.settings, &node, again);
+                self.ledger.update(containers, &self.settings, &node, again);
                 self.publish();
             }
         }
@@ -146,157 +122,27 @@ impl Health {
     }
 }
 
+/// What the last start of the agent left; nothing where it cannot be used.
+async fn recalled(file: &StateFile) -> Recalled {
+    let path = file.path().to_owned();
+    let file = file.clone();
+    let look = move || -> Result<Recalled, io::Error> {
+        let bytes = file.read().map_err(io::Error::other)?;
+        bytes.map_or(Ok(Recalled::default()), |bytes| recall::read(&bytes).map_err(io::Error::other))
+    };
+    let recalled = tokio::task::spawn_blocking(look).await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+    recalled.unwrap_or_else(|error| {
+        warn!(error = %error_chain(&error), path = %path.display(),
+            "cannot use what is saved of endpoints' health; each is asked before it serves");
+        Recalled::default()
+    })
+}
+
 /// Waits for news; for ever where none will come any more, since what was last said stands.
 async fn changed<T>(receiver: &mut watch::Receiver<T>) {
     if receiver.changed().await.is_err() {
         std::future::pending().await
     }
-}
-
-impl Ledger {
-    /// Follows the containers; `again`: their offers have to be read anew, whether they changed or not.
-    fn update(&mut self, running: OrdMap<ContainerId, Arc<Container>>, settings: &Settings, node: &Node, again: bool) {
-        let before = std::mem::replace(&mut self.running, running.clone());
-        for change in before.diff(&running) {
-            match change {
-                DiffItem::Remove(id, container) => self.gone(id, container),
-                // All of them follow below.
-                DiffItem::Add(..) | DiffItem::Update { .. } if again => {}
-                DiffItem::Add(_, container) => self.changed(container, settings, node, false),
-                DiffItem::Update { old: (_, old), new: (_, container) } => {
-                    self.changed(container, settings, node, same_offers(old, container));
-                }
-            }
-        }
-        if again {
-            for container in running.values() {
-                self.changed(container, settings, node, false);
-            }
-        }
-    }
-
-    /// A container is new or not what it was; `same`: what it offers is what it offered.
-    fn changed(&mut self, container: &Arc<Container>, settings: &Settings, node: &Node, same: bool) {
-        let before = self.offered.get(&container.id).cloned();
-        let now = match &before {
-            Some(before) if same => before.clone(),
-            _ => Arc::new(offers(container, &settings.services, &settings.mesh, node)),
-        };
-        if before.as_ref() != Some(&now) {
-            self.announce(container, before.as_deref(), &now);
-            self.offered.insert(container.id.clone(), now.clone());
-        }
-        if container.health == DockerHealth::Healthy {
-            self.were_healthy.insert(container.id.clone(), container.started_ms);
-        }
-        for offer in &now.endpoints {
-            self.live(offer, container);
-        }
-        if let Some(before) = before.filter(|before| !Arc::ptr_eq(before, &now)) {
-            let kept: std::collections::HashSet<EndpointKey> = now.endpoints.iter().map(|o| o.endpoint.key()).collect();
-            for key in before.endpoints.iter().map(|offer| offer.endpoint.key()).filter(|key| !kept.contains(key)) {
-                self.end(&key);
-            }
-        }
-    }
-
-    /// An endpoint begins its life or goes on with it.
-    fn live(&mut self, offer: &Offer, container: &Container) {
-        let key = offer.endpoint.key();
-        let check = offer.health.as_ref().filter(|check| **check != HealthCheck::None);
-        let goes_on = self.endpoints.get(&key).is_some_and(|endpoint| same_life(endpoint, &offer.endpoint))
-            && self.probed.get(&key).map(|probed| &probed.check) == check;
-        if !goes_on {
-            // Its successor is not yet what it was: the state it had does not count.
-            self.end(&key);
-            if let Some(check) = check {
-                let probed = self.probe(&key, offer, check);
-                self.probed.insert(key.clone(), probed);
-            }
-        }
-        self.settle(key, &offer.endpoint, offer.health.as_ref(), container);
-    }
-
-    /// A probe said something new.
-    fn probed(&mut self, ProbeReport { key, life, state, reason }: ProbeReport) {
-        let Some(probed) = self.probed.get_mut(&key).filter(|probed| probed.number == life) else { return };
-        probed.found = Some((state, reason));
-        let check = probed.check.clone();
-        let endpoint = self.endpoints.get(&key).cloned();
-        let container = endpoint.as_ref().and_then(|endpoint| self.running.get(&endpoint.container)).cloned();
-        if let (Some(endpoint), Some(container)) = (endpoint, container) {
-            self.settle(key, &endpoint, Some(&check), &container);
-        }
-    }
-
-    /// Brings one endpoint of the snapshot up to date.
-    fn settle(&mut self, key: EndpointKey, offered: &Endpoint, check: Option<&HealthCheck>, container: &Container) {
-        let evidence = Evidence {
-            probed: self.probed.get(&key).and_then(|probed| probed.found.as_ref()),
-            docker_was_healthy: self.were_healthy.get(&container.id) == Some(&container.started_ms),
-        };
-        let (state, reason) = state_of(container, check, evidence);
-        if *self.reason != *reason {
-            self.reason = reason.into();
-        }
-        let endpoint = Endpoint { state, reason: self.reason.clone(), ..offered.clone() };
-        let published = self.endpoints.get(&key);
-        if published.is_some_and(|published| **published == endpoint) {
-            return;
-        }
-        let endpoint = Arc::new(endpoint);
-        if published.is_some_and(|published| published.state != state) {
-            self.changes.push(endpoint.clone());
-        }
-        self.endpoints.insert(key, endpoint);
-    }
-
-    fn gone(&mut self, id: &ContainerId, container: &Container) {
-        self.were_healthy.remove(id);
-        let Some(offers) = self.offered.remove(id) else { return };
-        for offer in &offers.endpoints {
-            self.end(&offer.endpoint.key());
-        }
-        if !offers.endpoints.is_empty() {
-            info!(container = %container.name, id = %id, endpoints = offers.endpoints.len(),
-                "container is gone; its endpoints are removed");
-        }
-    }
-
-    fn end(&mut self, key: &EndpointKey) {
-        self.probed.remove(key);
-        self.endpoints.remove(key);
-    }
-
-    fn probe(&mut self, key: &EndpointKey, offer: &Offer, check: &HealthCheck) -> Probed {
-        self.births += 1;
-        let (address, slots, report) = (offer.endpoint.addresses.first(), self.probes.clone(), self.report.clone());
-        let task = probe::run(key.clone(), self.births, address, check.clone(), slots, report);
-        let probe = AbortOnDropHandle::new(tokio::spawn(task));
-        Probed { number: self.births, check: check.clone(), found: None, _probe: probe }
-    }
-
-    /// Says what a container offers now, and what is wrong with its labels.
-    fn announce(&self, container: &Container, before: Option<&Offers>, now: &Offers) {
-        let count = |offers: &Offers| offers.endpoints.len();
-        if count(now) != before.map_or(0, count) {
-            info!(container = %container.name, id = %container.id, endpoints = count(now),
-                "container offers another number of endpoints");
-        }
-        if let Some(first) = now.faults.first()
-            && before.is_none_or(|before| before.faults != now.faults)
-        {
-            warn!(container = %container.name, id = %container.id, faults = now.faults.len() + now.more_faults,
-                label = %first.label, problem = %first.problem,
-                "container has a label that cannot be used; run meshdog explain CONTAINER");
-        }
-    }
-}
-
-/// Whether an endpoint is offered in the same life as an earlier one of the same key: what its health was found to be
-/// still holds.
-fn same_life(a: &Endpoint, b: &Endpoint) -> bool {
-    a.started_ms == b.started_ms && a.container == b.container && a.addresses == b.addresses
 }
 
 #[cfg(test)]

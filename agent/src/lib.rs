@@ -29,5 +29,6 @@ pub mod model;
 pub mod names;
 pub mod registry;
 pub mod sources;
+pub mod state_file;
 pub mod telemetry;
 pub mod update;

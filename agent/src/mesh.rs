@@ -5,6 +5,7 @@
 
 mod claims;
 pub mod desired;
+mod drains;
 pub mod range;
 mod reach;
 pub mod select;

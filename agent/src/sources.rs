@@ -23,9 +23,9 @@ pub mod networks;
 pub mod offers;
 pub mod resolv_conf;
 
-/// How long a container may take over its stop before meshdog no longer believes in it: the container's own stop
-/// timeout and this much more.
-pub const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How long a container may take over its stop before meshdog no longer believes in it. Longer than anybody waits who
+/// means it: how long that is stands in the stopper's call, which nobody else sees.
+pub const STOP_BELIEVED: Duration = Duration::from_secs(600);
 
 /// Publishes the state that a source enters from the one it is in, under the name that it has in status. Says so in the
 /// log where the kind of state changes.

@@ -70,6 +70,7 @@ fn sample() -> Ruleset {
         locals: [IpAddr::from([172, 30, 0, 10]), "fd00:30::10".parse().unwrap()].into_iter().collect(),
         bridges: IfName::new("br0").into_iter().collect(),
         resolvers: [outside(false), outside(true)].into_iter().collect(),
+        ..Ruleset::default()
     }
 }
 

@@ -38,5 +38,6 @@ fn ruleset(frontends: impl IntoIterator<Item = (Frontend, Slots)>) -> Ruleset {
         locals: (0..node::CONTAINERS).map(node::address).collect(),
         bridges: [IfName::new("br0").unwrap()].into_iter().collect(),
         resolvers: [node::OUTSIDE].into_iter().collect(),
+        ..Ruleset::default()
     }
 }

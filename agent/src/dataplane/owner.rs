@@ -64,8 +64,8 @@ pub(super) enum Ended {
 /// What bringing the backend to the target took.
 #[derive(Debug)]
 enum Written {
-    /// It held that already.
-    Nothing,
+    /// It held that already; whether endpoints have drained.
+    Nothing { retires: bool },
     /// What differed, and whether endpoints went with it.
     Plan { retires: bool },
     /// The whole table.
@@ -180,7 +180,10 @@ impl<B: Backend> Owner<B> {
         let Some(target) = self.target.clone() else { return };
         let start = Instant::now();
         match self.program(&target) {
-            Ok(Written::Nothing) => {
+            Ok(Written::Nothing { retires }) => {
+                if retires {
+                    self.outputs.cleaner.clean(Arc::clone(&target));
+                }
                 self.applied = Some(target);
                 self.publish(|_| ());
             }
@@ -190,7 +193,7 @@ impl<B: Backend> Owner<B> {
                 match written {
                     Written::Table => self.outputs.cleaner.clean_all(Arc::clone(&target)),
                     Written::Plan { retires: true } => self.outputs.cleaner.clean(Arc::clone(&target)),
-                    Written::Plan { retires: false } | Written::Nothing => {}
+                    Written::Plan { retires: false } | Written::Nothing { .. } => {}
                 }
                 self.applied = Some(target);
                 self.publish(|state| {
@@ -212,10 +215,10 @@ impl<B: Backend> Owner<B> {
         if let Some(applied) = &self.applied {
             let plan = Plan::new(target, applied);
             if plan.is_empty() {
-                return Ok(Written::Nothing);
+                return Ok(Written::Nothing { retires: plan.retires() });
             }
             let Err(error) = self.backend.apply(&plan) else {
-                return Ok(Written::Plan { retires: plan.retires_slots() });
+                return Ok(Written::Plan { retires: plan.retires() });
             };
             warn!(error = %error_chain(&error), netns = %self.netns.id(), "a change failed; writing the whole table");
             self.applied = None;

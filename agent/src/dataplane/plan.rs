@@ -45,13 +45,16 @@ pub(super) enum Member {
 pub(super) struct Plan {
     /// The changes.
     pub(super) changes: Vec<Change>,
+    /// Whether an endpoint drains no more, which changes no table.
+    drained: bool,
 }
 
 impl Plan {
     /// The changes that make `applied` into `desired`.
     #[must_use]
     pub(super) fn new(desired: &Ruleset, applied: &Ruleset) -> Self {
-        let mut plan = Self::default();
+        let drained = applied.draining.diff(&desired.draining).any(|change| matches!(change, SetChange::Remove(_)));
+        let mut plan = Self { changes: Vec::new(), drained };
         plan.members(&applied.bridges, &desired.bridges, |name| Member::Bridge(name.clone()));
         plan.members(&applied.locals, &desired.locals, |address| Member::Local(*address));
         plan.members(&applied.resolvers, &desired.resolvers, |address| Member::Resolver(*address));
@@ -75,22 +78,23 @@ impl Plan {
         }));
     }
 
-    /// Whether there is nothing to do.
+    /// Whether there is nothing to change.
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }
 
-    /// Whether an endpoint leaves a slot: flows without a connection's end may then point at nobody.
+    /// Whether an endpoint leaves a slot, or has drained: flows without a connection's end may then point at nobody.
     #[must_use]
-    pub(super) fn retires_slots(&self) -> bool {
-        self.changes.iter().any(|change| match change {
-            Change::Serve { old: Some(old), new, .. } => {
-                let new = new.as_deref().unwrap_or_default();
-                old.iter().enumerate().any(|(slot, endpoint)| new.get(slot) != Some(endpoint))
-            }
-            Change::Serve { old: None, .. } | Change::Add(_) | Change::Remove(_) => false,
-        })
+    pub(super) fn retires(&self) -> bool {
+        self.drained
+            || self.changes.iter().any(|change| match change {
+                Change::Serve { old: Some(old), new, .. } => {
+                    let new = new.as_deref().unwrap_or_default();
+                    old.iter().enumerate().any(|(slot, endpoint)| new.get(slot) != Some(endpoint))
+                }
+                Change::Serve { old: None, .. } | Change::Add(_) | Change::Remove(_) => false,
+            })
     }
 }
 

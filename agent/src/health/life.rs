@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{Container, DockerHealth, EndpointState, HealthCheck};
 
 /// What decides about an endpoint besides its container.
@@ -9,22 +11,59 @@ use crate::model::{Container, DockerHealth, EndpointState, HealthCheck};
 pub(super) struct Evidence<'a> {
     /// What its probes say; `None` before the first.
     pub(super) probed: Option<&'a (EndpointState, Arc<str>)>,
-    /// Whether Docker has called the container healthy in this life.
-    pub(super) docker_was_healthy: bool,
+    /// Whether its last probe failed, whatever came of that so far.
+    pub(super) silent: bool,
+    /// What Docker's health check has said so far.
+    pub(super) docker: Option<DockerLife>,
 }
 
-/// The endpoint's state and the reason, for people.
+/// What a container's Docker health check has said in the life that began then, `starting` left out: dockerd says so of
+/// every container that outlived its own restart, and it is no news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct DockerLife {
+    pub(super) started_ms: u64,
+    /// Whether it ever passed.
+    pub(super) was_healthy: bool,
+    /// Whether it failed last.
+    pub(super) fails: bool,
+}
+
+impl DockerLife {
+    /// What is known once a container was looked at. `None` where its check has said nothing in this life.
+    pub(super) fn after(before: Option<Self>, container: &Container) -> Option<Self> {
+        let started_ms = container.started_ms;
+        let before = before.filter(|before| before.started_ms == started_ms);
+        match container.health {
+            DockerHealth::Healthy => Some(Self { started_ms, was_healthy: true, fails: false }),
+            DockerHealth::Unhealthy => {
+                Some(Self { started_ms, was_healthy: before.is_some_and(|before| before.was_healthy), fails: true })
+            }
+            DockerHealth::Starting | DockerHealth::None => before,
+        }
+    }
+}
+
+/// The endpoint's state and the reason, for people; and whether it still serves, although it drains, where nobody else
+/// does.
 pub(super) fn state_of<'a>(
     container: &Container,
     check: Option<&HealthCheck>,
     evidence: Evidence<'a>,
-) -> (EndpointState, &'a str) {
-    if container.stopping {
-        return (EndpointState::Draining, "its container is being stopped");
-    }
+) -> (EndpointState, &'a str, bool) {
+    // Frozen, it answers nobody.
     if container.paused {
-        return (EndpointState::Draining, "its container is paused");
+        return (EndpointState::Draining, "its container is paused", false);
     }
+    let (state, reason) = found(container, check, evidence);
+    if container.stopping {
+        let answers = state == EndpointState::Healthy && !evidence.silent;
+        return (EndpointState::Draining, "its container is being stopped", answers);
+    }
+    (state, reason, false)
+}
+
+/// What is found of an endpoint whose container is let run.
+fn found<'a>(container: &Container, check: Option<&HealthCheck>, evidence: Evidence<'a>) -> (EndpointState, &'a str) {
     match check {
         Some(HealthCheck::None) => (EndpointState::Healthy, "runs; its health is not to be asked (none)"),
         Some(_) => match evidence.probed {
@@ -34,8 +73,16 @@ pub(super) fn state_of<'a>(
         None => match container.health {
             DockerHealth::None => (EndpointState::Healthy, "runs; it has no health check"),
             DockerHealth::Healthy => (EndpointState::Healthy, "its Docker health check passes"),
-            DockerHealth::Starting => (EndpointState::Starting, "its Docker health check has not passed yet"),
-            DockerHealth::Unhealthy if evidence.docker_was_healthy => {
+            DockerHealth::Starting => match evidence.docker {
+                Some(DockerLife { was_healthy: true, fails: false, .. }) => {
+                    (EndpointState::Healthy, "its Docker health check passed, and begins anew")
+                }
+                Some(DockerLife { was_healthy: true, fails: true, .. }) => {
+                    (EndpointState::Unhealthy, "its Docker health check failed, and begins anew")
+                }
+                _ => (EndpointState::Starting, "its Docker health check has not passed yet"),
+            },
+            DockerHealth::Unhealthy if evidence.docker.is_some_and(|docker| docker.was_healthy) => {
                 (EndpointState::Unhealthy, "its Docker health check fails")
             }
             DockerHealth::Unhealthy => {

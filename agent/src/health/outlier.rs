@@ -1,9 +1,12 @@
 //! Passive outlier detection: which endpoints real connections fail to reach. Pure; time is given.
 //!
 //! The figures are ECS Service Connect's: five failed connections within 30 s avoid an endpoint for 30 s, doubling up
-//! to 300 s. How many endpoints of a service may be avoided at once is decided elsewhere.
+//! to 300 s. They have to be of two clients at least that are known to be there: anybody can make connections that fail.
+//! Proof, a connect of the agent's own that failed too, avoids at once. How many endpoints of a service may be avoided at
+//! once is decided elsewhere.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -32,6 +35,15 @@ pub enum ConnectFailure {
     Unanswered,
 }
 
+impl ConnectFailure {
+    fn how(self) -> &'static str {
+        match self {
+            Self::Refused => "refused",
+            Self::Unanswered => "not answered",
+        }
+    }
+}
+
 /// Counts failures and decides who is ejected.
 #[derive(Debug, Default)]
 pub struct OutlierTracker {
@@ -41,8 +53,9 @@ pub struct OutlierTracker {
 
 #[derive(Debug, Default)]
 struct FailureRecord {
-    /// Recent failures, oldest first; fewer than [`FAILURES`].
-    failures: VecDeque<Instant>,
+    /// Recent failures, oldest first; fewer than [`FAILURES`]. One client has fewer than that, so that all of them
+    /// together are of two at least.
+    failures: VecDeque<(Instant, IpAddr)>,
     /// How many ejections followed one another, decay already taken off at `since`.
     level: u32,
     /// When the last ejection ended, or the level was last taken down.
@@ -51,7 +64,7 @@ struct FailureRecord {
 
 impl FailureRecord {
     fn forget_old(&mut self, now: Instant) {
-        while self.failures.front().is_some_and(|at| *at + WINDOW <= now) {
+        while self.failures.front().is_some_and(|(at, _)| *at + WINDOW <= now) {
             self.failures.pop_front();
         }
         while let Some(since) = self.since
@@ -69,21 +82,62 @@ impl FailureRecord {
 }
 
 impl OutlierTracker {
-    /// Takes note of one failed connection. True when it ejected its endpoint.
-    pub fn observe(&mut self, now: Instant, target: Target, failure: ConnectFailure) -> bool {
+    /// Takes note of a connection to an endpoint that failed for a client that is known to be there. True when it ejected
+    /// the endpoint.
+    pub fn observe(&mut self, now: Instant, target: Target, failure: ConnectFailure, client: IpAddr) -> bool {
         // What an ejected endpoint does is left over from before, or a last resort: no news.
         if self.ejected.contains_key(&target) {
             return false;
         }
-        if self.records.len() >= MAX_TRACKED && !self.records.contains_key(&target) {
-            return false;
+        let Some(record) = self.record(now, target) else { return false };
+        let of_client = record.failures.iter().filter(|(_, of)| *of == client).count();
+        if of_client + 1 == FAILURES
+            && let Some(oldest) = record.failures.iter().position(|(_, of)| *of == client)
+        {
+            record.failures.remove(oldest);
         }
-        let record = self.records.entry(target).or_default();
-        record.forget_old(now);
-        record.failures.push_back(now);
+        record.failures.push_back((now, client));
         if record.failures.len() < FAILURES {
             return false;
         }
+        let within = WINDOW.as_secs();
+        let why = format!("{FAILURES} connections failed within {within} s, the last was {}", failure.how());
+        self.eject(now, target, &why, false)
+    }
+
+    /// Takes note of connects of the agent's own that failed. True when that ejected the endpoint; one that was suspected
+    /// is avoided without a limit from now on.
+    pub fn prove(&mut self, now: Instant, target: Target, failure: ConnectFailure) -> bool {
+        if self.ejected.get(&target).is_some_and(|ejection| ejection.proven) {
+            return false;
+        }
+        let why = format!("a client's connection failed, and the agent's own was {}", failure.how());
+        self.record(now, target).is_some() && self.eject(now, target, &why, true)
+    }
+
+    /// Takes note of a connect of the agent's own that succeeded: what was proven is so no more. True when that ended an
+    /// ejection.
+    pub fn acquit(&mut self, now: Instant, target: &Target) -> bool {
+        let is_proven = self.ejected.get(target).is_some_and(|ejection| ejection.proven);
+        if is_proven {
+            self.ejected.remove(target);
+            self.records.entry(*target).or_default().since = Some(now);
+        }
+        is_proven
+    }
+
+    /// The endpoint's record, without what is too old to count; `None` where there are too many.
+    fn record(&mut self, now: Instant, target: Target) -> Option<&mut FailureRecord> {
+        if self.records.len() >= MAX_TRACKED && !self.records.contains_key(&target) {
+            return None;
+        }
+        let record = self.records.entry(target).or_default();
+        record.forget_old(now);
+        Some(record)
+    }
+
+    fn eject(&mut self, now: Instant, target: Target, why: &str, proven: bool) -> bool {
+        let record = self.records.entry(target).or_default();
         record.failures.clear();
         let factor = 1u32.checked_shl(record.level).unwrap_or(u32::MAX);
         let length = FIRST_EJECTION.saturating_mul(factor).min(LONGEST_EJECTION);
@@ -92,13 +146,8 @@ impl OutlierTracker {
         }
         let until = now + length;
         record.since = Some(until);
-        let how = if failure == ConnectFailure::Refused { "refused" } else { "not answered" };
-        let reason = format!(
-            "{FAILURES} connections failed within {} s, the last was {how}; avoided for {} s",
-            WINDOW.as_secs(),
-            length.as_secs()
-        );
-        self.ejected.insert(target, Ejection { until, reason: reason.into() });
+        let reason = format!("{why}; avoided for {} s", length.as_secs());
+        self.ejected.insert(target, Ejection { until, reason: reason.into(), proven });
         true
     }
 
@@ -127,6 +176,11 @@ impl OutlierTracker {
     #[must_use]
     pub fn due(&self) -> Option<Instant> {
         self.ejected.values().map(|ejection| ejection.until).min()
+    }
+
+    /// Who is avoided by proof.
+    pub fn proven(&self) -> impl Iterator<Item = Target> {
+        self.ejected.iter().filter(|(_, ejection)| ejection.proven).map(|(target, _)| *target)
     }
 
     /// Who is ejected now.

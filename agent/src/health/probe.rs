@@ -13,7 +13,7 @@ use http_body_util::Empty;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tonic_health::pb::HealthCheckRequest;
@@ -25,6 +25,10 @@ use crate::model::{EndpointKey, EndpointState, HealthCheck, error_chain};
 
 /// How long an endpoint may take over its answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// Probes at once, of all containers.
+pub(super) const AT_ONCE: usize = 512;
+/// Probes at once of one container, whose silence costs nobody else anything.
+const AT_ONCE_EACH: usize = 64;
 /// The most bytes of an HTTP answer's head.
 const MAX_HEAD: usize = 16 << 10;
 /// The most bytes of a gRPC health answer.
@@ -59,37 +63,71 @@ pub(super) struct ProbeReport {
     pub(super) life: u64,
     pub(super) state: EndpointState,
     pub(super) reason: Arc<str>,
+    /// Whether the last probe failed: a healthy endpoint is allowed a few failures, one that is being stopped is not.
+    pub(super) silent: bool,
 }
 
-/// Probes until dropped. `slots` bounds how many probe at once; each change of state or reason is reported.
-pub(super) async fn run(
-    key: EndpointKey,
-    life: u64,
-    address: SocketAddr,
-    check: HealthCheck,
-    slots: Arc<Semaphore>,
-    reports: mpsc::Sender<ProbeReport>,
-) {
-    let mut state = ProbeState::NEW;
-    let mut told: Option<(EndpointState, Arc<str>)> = None;
-    loop {
-        let result = {
-            let Ok(_slot) = slots.acquire().await else { return };
-            Box::pin(probe(&check, address)).await
-        };
-        let before = state;
-        state = state.after(result.is_ok());
-        if let Some(news) = news(before, state, &check, &result)
-            && told.as_ref() != Some(&news)
-        {
-            let (state, reason) = news.clone();
-            told = Some(news);
-            if reports.send(ProbeReport { key: key.clone(), life, state, reason }).await.is_err() {
-                return;
+/// How many probe at once: a container's share, and the bound on all. A container has at most its share of what all have,
+/// and a probe that waits within its share holds nothing of the others'.
+#[derive(Debug, Clone)]
+pub(super) struct Turns {
+    share: Arc<Semaphore>,
+    all: Arc<Semaphore>,
+}
+
+impl Turns {
+    /// Those of one more container.
+    pub(super) fn new(all: Arc<Semaphore>) -> Self {
+        Self { share: Arc::new(Semaphore::new(AT_ONCE_EACH)), all }
+    }
+
+    /// Waits for a turn, which lasts as long as what is returned.
+    async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), AcquireError> {
+        let share = self.share.acquire().await?;
+        Ok((share, self.all.acquire().await?))
+    }
+}
+
+/// What one endpoint's probes need.
+#[derive(Debug)]
+pub(super) struct Probing {
+    pub(super) key: EndpointKey,
+    pub(super) life: u64,
+    pub(super) address: SocketAddr,
+    pub(super) check: HealthCheck,
+    /// Where it stands so far.
+    pub(super) state: ProbeState,
+    pub(super) turns: Turns,
+    pub(super) reports: mpsc::Sender<ProbeReport>,
+}
+
+impl Probing {
+    /// Probes until dropped. Each change of state or reason is reported.
+    pub(super) async fn run(self) {
+        let Self { key, life, address, check, mut state, turns, reports } = self;
+        let mut told: Option<(EndpointState, Arc<str>)> = None;
+        let mut told_silent = false;
+        loop {
+            let result = {
+                let Ok(_turn) = turns.turn().await else { return };
+                Box::pin(probe(&check, address)).await
+            };
+            let before = state;
+            state = state.after(result.is_ok());
+            let silent = result.is_err();
+            let first = || told.is_none().then(|| still(state, &check, &result)).flatten();
+            let news = news(before, state, &check, &result).or_else(first).or_else(|| told.clone());
+            if let Some((state, reason)) = news.clone()
+                && (told != news || told_silent != silent)
+            {
+                (told, told_silent) = (news, silent);
+                if reports.send(ProbeReport { key: key.clone(), life, state, reason, silent }).await.is_err() {
+                    return;
+                }
             }
+            // A tenth more or less, so that endpoints that started together do not stay together.
+            sleep(state.wait(before).mul_f64(0.9 + 0.2 * fastrand::f64())).await;
         }
-        // A tenth more or less, so that endpoints that started together do not stay together.
-        sleep(state.wait(before).mul_f64(0.9 + 0.2 * fastrand::f64())).await;
     }
 }
 
@@ -111,6 +149,20 @@ fn news(
         _ => return None,
     };
     Some((state.state(), reason.into()))
+}
+
+/// State and reason of an endpoint that was unhealthy before it was first asked, and is.
+fn still(
+    state: ProbeState,
+    check: &HealthCheck,
+    result: &Result<(), ProbeFailure>,
+) -> Option<(EndpointState, Arc<str>)> {
+    match (state, result) {
+        (ProbeState::Unhealthy(_), Err(failure)) => {
+            Some((state.state(), format!("still fails its {check} check: {}", error_chain(failure)).into()))
+        }
+        _ => None,
+    }
 }
 
 /// Asks once.

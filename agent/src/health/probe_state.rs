@@ -29,6 +29,15 @@ impl ProbeState {
     /// Nothing is known yet.
     pub(super) const NEW: Self = Self::Starting(0);
 
+    /// Where one stands that stood so when the agent last ran.
+    pub(super) fn recalled(state: EndpointState) -> Self {
+        match state {
+            EndpointState::Healthy => Self::Healthy(0),
+            EndpointState::Unhealthy => Self::Unhealthy(0),
+            EndpointState::Starting | EndpointState::Ejected | EndpointState::Draining => Self::NEW,
+        }
+    }
+
     /// The state after one more probe.
     pub(super) fn after(self, success: bool) -> Self {
         match (self, success) {

@@ -7,7 +7,7 @@ use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use super::*;
-use crate::model::{DualStack, EndpointState, Network};
+use crate::model::{Container, DockerHealth, DualStack, Endpoint, EndpointState, Network};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -17,10 +17,12 @@ struct Bench {
     endpoints: watch::Receiver<Option<Endpoints>>,
     offered: watch::Receiver<Offered>,
     task: tokio::task::JoinHandle<()>,
+    stop: CancellationToken,
+    dir: Arc<tempfile::TempDir>,
 }
 
-fn settings(namespace: &str) -> Arc<Settings> {
-    let text = format!("version = 1\nmesh.namespace = {namespace:?}");
+fn settings(state_dir: &std::path::Path) -> Arc<Settings> {
+    let text = format!("version = 1\nmesh.namespace = \"prod\"\npaths.state_dir = {state_dir:?}");
     Arc::new(crate::config::parse(std::path::Path::new("meshdog.toml"), &text).unwrap())
 }
 
@@ -44,11 +46,23 @@ fn container(n: u8, labels: &[(&str, &str)]) -> Container {
 
 impl Bench {
     fn new() -> Self {
+        Self::start(Arc::new(tempfile::tempdir().unwrap()))
+    }
+
+    fn start(dir: Arc<tempfile::TempDir>) -> Self {
         let (containers, containers_in) = watch::channel(None);
         let (node, node_in) = watch::channel(node([10, 0, 0, 1]));
-        let (health, endpoints, offered) = Health::new(containers_in, settings("prod"), node_in);
-        let task = tokio::spawn(health.run());
-        Self { containers, node, endpoints, offered, task }
+        let (health, endpoints, offered) = Health::new(containers_in, settings(dir.path()), node_in);
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(health.run(stop.clone()));
+        Self { containers, node, endpoints, offered, task, stop, dir }
+    }
+
+    /// Stops the task and starts another, which knows of no container yet.
+    async fn restart(self) -> Self {
+        self.stop.cancel();
+        timeout(LONG, self.task).await.unwrap().unwrap();
+        Self::start(self.dir)
     }
 
     fn put(&self, container: Container) {
@@ -95,7 +109,7 @@ async fn a_container_without_a_check_lives_drains_and_ends() {
     let healthy = bench.until_state(EndpointState::Healthy).await;
     assert!(healthy.reason.contains("no health check"));
     bench.put(Container { stopping: true, ..container(1, &[WEB]) });
-    bench.until_state(EndpointState::Draining).await;
+    assert!(bench.until_state(EndpointState::Draining).await.last_resort, "it still answers");
     bench.put(container(1, &[WEB]));
     bench.until_state(EndpointState::Healthy).await;
     bench.remove(1);
@@ -192,4 +206,85 @@ async fn one_change_leaves_the_others_alone() {
     let after = bench.endpoints.borrow().clone().unwrap();
     let same = before.iter().zip(&after).filter(|((_, a), (_, b))| Arc::ptr_eq(a, b)).count();
     assert_eq!(same, 199);
+}
+
+/// A container with a probe, and the port that answers it.
+fn answering() -> (Container, std::net::TcpListener) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    (container(1, &[("meshdog.web.port", &port), ("meshdog.web.health", "tcp")]), listener)
+}
+
+#[tokio::test]
+async fn what_was_healthy_and_still_runs_is_not_withdrawn_by_a_restart() {
+    let (probed, listener) = answering();
+    let mut bench = Bench::new();
+    bench.put(probed.clone());
+    bench.until_state(EndpointState::Healthy).await;
+    drop(listener);
+    let mut bench = bench.restart().await;
+    bench.put(probed.clone());
+    // The very first thing that is said of it.
+    timeout(LONG, bench.endpoints.wait_for(Option::is_some)).await.unwrap().unwrap();
+    let found = bench.until_state(EndpointState::Healthy).await;
+    assert!(found.reason.contains("before the agent restarted"), "{}", found.reason);
+    // What was only known from the last start is handed on to the next.
+    let mut bench = bench.restart().await;
+    bench.put(probed.clone());
+    bench.until_state(EndpointState::Healthy).await;
+    // Its successor has never been healthy.
+    let mut bench = bench.restart().await;
+    bench.put(Container { started_ms: 2, ..probed });
+    let found = bench.until("its successor", |all| all.len() == 1).await;
+    assert_eq!(found[0].state, EndpointState::Starting);
+}
+
+#[tokio::test]
+async fn a_restart_of_dockerd_or_the_agent_is_no_news_of_a_docker_health_check() {
+    let with = |health| Container { health, ..container(1, &[WEB]) };
+    let mut bench = Bench::new();
+    for health in [DockerHealth::Healthy, DockerHealth::Starting] {
+        bench.put(with(health));
+        bench.until_state(EndpointState::Healthy).await;
+    }
+    let mut bench = bench.restart().await;
+    bench.put(with(DockerHealth::Starting));
+    bench.until_state(EndpointState::Healthy).await;
+    bench.put(with(DockerHealth::Unhealthy));
+    bench.until_state(EndpointState::Unhealthy).await;
+    bench.put(Container { started_ms: 2, ..with(DockerHealth::Starting) });
+    bench.until_state(EndpointState::Starting).await;
+}
+
+#[tokio::test]
+async fn endpoints_of_a_container_that_cannot_be_inspected_stand() {
+    let unseen =
+        || Some(Containers { unseen: [Arc::<str>::from("c1")].into_iter().collect(), ..Containers::default() });
+    let mut bench = Bench::new();
+    bench.put(container(1, &[WEB]));
+    let before = bench.until_state(EndpointState::Healthy).await;
+    for comes_back in [true, false] {
+        bench = bench.restart().await;
+        bench.containers.send_replace(unseen());
+        let stands = bench.until_state(EndpointState::Healthy).await;
+        assert!(stands.reason.contains("cannot be inspected"), "{}", stands.reason);
+        assert_eq!(Endpoint { reason: before.reason.clone(), ..stands }, before);
+        bench.containers.send_replace(Some(Containers::default()));
+        if comes_back {
+            bench.put(container(1, &[WEB]));
+            bench.until("inspected", |all| matches!(all, [one] if *one == before)).await;
+        } else {
+            bench.until("dead", <[Endpoint]>::is_empty).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_nothing_usable_is_saved_probes_decide() {
+    let (probed, _listener) = answering();
+    let bench = Bench::new();
+    std::fs::write(bench.dir.path().join(recall::FILE), "{\"version\":1}\n").unwrap();
+    let mut bench = bench.restart().await;
+    bench.put(probed);
+    assert!(bench.until_state(EndpointState::Healthy).await.reason.contains("answers"));
 }

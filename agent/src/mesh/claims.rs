@@ -25,6 +25,13 @@ pub(super) struct Rank {
     pub(super) since_ms: u64,
 }
 
+impl Rank {
+    /// Whether others might have the name as well, and whoever claimed it first keeps it.
+    pub(super) fn is_contestable(&self) -> bool {
+        self.unqualified
+    }
+}
+
 /// The names that a service claims by its endpoints' aliases, and its qualified name. `namespace`: the place of its
 /// namespace among those that are dialled here.
 pub(super) fn claims(id: &ServiceId, namespace: usize, endpoints: &[Arc<Endpoint>]) -> BTreeMap<AliasName, Claim> {

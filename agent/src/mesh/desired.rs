@@ -12,15 +12,19 @@ use imbl::OrdSet;
 use imbl::ordmap::DiffItem;
 
 use super::claims::{Claim, claims};
+use super::drains::Drains;
 use super::reach::{Reach, share_out};
 use super::select::judge;
-use super::vip::{Remembered, Vips};
+use super::vip::{Remembered, Vips, service_id};
 use crate::config::MeshSettings;
 use crate::model::endpoint::of_service;
 use crate::model::{
     Alias, AliasName, Conflict, Desired, DesiredService, DualStack, Ejections, Endpoint, EndpointAddresses, Endpoints,
     Family, Frontend, IfName, L4, LocalNetwork, Ruleset, ServiceId, Slots, Target, View,
 };
+
+/// The most claims that are remembered.
+const MAX_CLAIMS: usize = 65_536;
 
 /// What the desired state is computed from.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +41,8 @@ pub struct MeshSnapshot {
     pub bridges: OrdSet<IfName>,
     /// Name servers whose queries are captured from the host's own processes.
     pub resolvers: OrdSet<IpAddr>,
+    /// The time, in seconds since the Unix epoch: for how long VIPs have not been used.
+    pub now: u64,
 }
 
 impl Default for MeshSnapshot {
@@ -49,6 +55,7 @@ impl Default for MeshSnapshot {
             views: BTreeSet::from([View::Node]),
             bridges: OrdSet::default(),
             resolvers: OrdSet::default(),
+            now: 0,
         }
     }
 }
@@ -65,9 +72,16 @@ pub struct Mesh {
     desired: Desired,
     services: BTreeMap<ServiceId, Service>,
     claims: BTreeMap<(AliasName, ServiceId), Claim>,
+    /// Since when names were claimed before the agent restarted. Nothing once the first snapshot was taken.
+    recalled: BTreeMap<(AliasName, ServiceId), u64>,
+    /// Counts up whenever what is to be remembered of claims changes.
+    claimed: u64,
+    /// Whether there was a snapshot.
+    begun: bool,
     at: BTreeSet<(Target, ServiceId)>,
     /// How many services have an endpoint on a bridge of this node at each address.
     locals: BTreeMap<IpAddr, usize>,
+    drains: Drains,
     conflicts: BTreeMap<ServiceId, Vec<Conflict>>,
 }
 
@@ -107,8 +121,12 @@ impl Mesh {
             desired: Desired::default(),
             services: BTreeMap::new(),
             claims: BTreeMap::new(),
+            recalled: recalled(remembered),
+            claimed: 0,
+            begun: false,
             at: BTreeSet::new(),
             locals: BTreeMap::new(),
+            drains: Drains::default(),
             conflicts: BTreeMap::new(),
         }
     }
@@ -117,6 +135,24 @@ impl Mesh {
     #[must_use]
     pub fn vips(&self) -> &Vips {
         &self.vips
+    }
+
+    /// What the next start of the agent is to know.
+    #[must_use]
+    pub fn remembered(&self) -> Remembered {
+        let mut remembered = self.vips.remembered();
+        let contestable = self.claims.iter().filter(|(_, claim)| claim.rank.is_contestable());
+        for ((name, service), claim) in contestable.take(MAX_CLAIMS) {
+            let of_name = remembered.claims.entry(name.to_string()).or_default();
+            of_name.insert(service.to_string(), claim.rank.since_ms);
+        }
+        remembered
+    }
+
+    /// Counts up whenever what is to be remembered changes.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.vips.generation() + self.claimed
     }
 
     /// Takes the newest snapshot and gives the desired state for it.
@@ -128,6 +164,12 @@ impl Mesh {
         for service in &changed {
             self.index(service, &before.catalog, &mut touched);
             self.derive(service, &mut names);
+        }
+        if !self.begun {
+            self.begun = true;
+            self.recalled.clear();
+            let catalog = &self.snapshot.catalog;
+            self.vips.leave_unless(self.snapshot.now, |service| of_service(catalog, service).next().is_some());
         }
         let mut owners = changed;
         for name in names {
@@ -161,6 +203,7 @@ impl Mesh {
             ruleset.bridges = self.snapshot.bridges.clone();
             ruleset.resolvers = self.snapshot.resolvers.clone();
         }
+        ruleset.draining = self.drains.addresses().clone();
         match self.desired.ruleset(view) {
             Some(before) if **before == ruleset => (view, Arc::clone(before)),
             _ => (view, Arc::new(ruleset)),
@@ -207,6 +250,7 @@ impl Mesh {
             self.at.remove(&(*gone, id.clone()));
         }
         self.at.extend(missing(&new, &old).map(|target| (*target, id.clone())));
+        self.drains.follow(of_service(before, id), of_service(&self.snapshot.catalog, id));
 
         for gone in missing(&old_locals, &new_locals) {
             touched.insert(*gone);
@@ -253,17 +297,29 @@ impl Mesh {
         new.names = claims.keys().cloned().collect();
         names.extend(old.names.iter().chain(&new.names).cloned());
         for name in missing(&old.names, &new.names) {
-            self.claims.remove(&(name.clone(), id.clone()));
+            self.claimed += u64::from(
+                self.claims.remove(&(name.clone(), id.clone())).is_some_and(|claim| claim.rank.is_contestable()),
+            );
         }
-        for (name, mut claim) in claims {
-            let key = (name, id.clone());
-            if let Some(old) = self.claims.get(&key) {
-                // A rolling deployment replaces the oldest task; the claim is as old as ever.
-                claim.rank.since_ms = claim.rank.since_ms.min(old.rank.since_ms);
-            }
-            self.claims.insert(key, claim);
+        for (name, claim) in claims {
+            self.claim((name, id.clone()), claim);
+        }
+        if endpoints.is_empty() {
+            self.vips.leave(id, self.snapshot.now);
         }
         self.services.insert(id.clone(), new);
+    }
+
+    /// A service claims a name, for the first time or still.
+    fn claim(&mut self, key: (AliasName, ServiceId), mut claim: Claim) {
+        let before = self.claims.get(&key).map(|old| old.rank.since_ms);
+        // A rolling deployment replaces the oldest task, and so may one while the agent is away; the claim is as old as
+        // ever.
+        if let Some(since_ms) = before.or_else(|| self.recalled.get(&key).copied()) {
+            claim.rank.since_ms = claim.rank.since_ms.min(since_ms);
+        }
+        self.claimed += u64::from(before != Some(claim.rank.since_ms) && claim.rank.is_contestable());
+        self.claims.insert(key, claim);
     }
 
     /// A VIP of each family that any of the endpoints has an address of. `None` where there is no endpoint, or no VIP
@@ -272,8 +328,9 @@ impl Mesh {
         let families =
             Family::ALL.into_iter().filter(|family| endpoints.iter().any(|endpoint| endpoint.addresses.has(*family)));
         let catalog = &self.snapshot.catalog;
+        let now = self.snapshot.now;
         let live = |service: &ServiceId| of_service(catalog, service).next().is_some();
-        DualStack::collect(families.filter_map(|family| self.vips.assign(id, family, live)).collect::<Vec<_>>())
+        DualStack::collect(families.filter_map(|family| self.vips.assign(id, family, now, live)).collect::<Vec<_>>())
     }
 
     /// What is to be known of a service over one transport, and the slots for every way to reach it that it has a VIP for.
@@ -414,6 +471,15 @@ impl Mesh {
         }
         (servers, conflicts)
     }
+}
+
+/// Since when names were claimed. What is no name, or no service's, is dropped.
+fn recalled(remembered: &Remembered) -> BTreeMap<(AliasName, ServiceId), u64> {
+    let all = remembered.claims.iter().flat_map(|(name, services)| services.iter().map(move |claim| (name, claim)));
+    let claim = |(name, (service, since_ms)): (&String, (&String, &u64))| {
+        Some(((name.parse().ok()?, service_id(service)?), *since_ms))
+    };
+    all.take(MAX_CLAIMS).filter_map(claim).collect()
 }
 
 /// Whether an endpoint has an address of its own on one of this node's bridges, from which it may dial itself.

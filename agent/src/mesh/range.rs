@@ -4,9 +4,7 @@
 //! next boot, whatever the configuration says by then; what is configured counts from the first start of a boot, and is
 //! refused there if somebody else holds it.
 
-use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,6 +14,7 @@ use crate::config::{MeshSettings, Paths};
 use crate::model::{Family, VipCidr, VipRanges, error_chain};
 use crate::sources::boot::boot_id;
 use crate::sources::networks::{OtherNetwork, others, overlapping};
+use crate::state_file::StateFile;
 
 /// The file in the state directory that says which ranges this boot began with.
 const FILE: &str = "vip-ranges.json";
@@ -67,7 +66,7 @@ fn is_held_by_a_former_agent(range: VipCidr, addresses: &[IpAddr]) -> bool {
 /// # Errors
 /// At a boot's first start: somebody else holds a configured range. Later that is only said.
 pub async fn settle(mesh: &MeshSettings, paths: &Paths) -> Result<VipRanges, RangeError> {
-    let path = paths.state_dir.join(FILE);
+    let file = file(paths);
     let boot = match boot_id(&paths.boot_id) {
         Ok(boot) => boot,
         Err(error) => {
@@ -75,7 +74,7 @@ pub async fn settle(mesh: &MeshSettings, paths: &Paths) -> Result<VipRanges, Ran
             return first(mesh.vip_ranges, paths).await.map(|()| mesh.vip_ranges);
         }
     };
-    let kept = kept(&path, &boot).or_else(|| adopted(mesh.vip_ranges));
+    let kept = kept(&file, &boot).or_else(|| adopted(mesh.vip_ranges));
     let ranges = match kept {
         Some(kept) => {
             if kept != mesh.vip_ranges {
@@ -93,8 +92,9 @@ pub async fn settle(mesh: &MeshSettings, paths: &Paths) -> Result<VipRanges, Ran
             mesh.vip_ranges
         }
     };
-    if let Err(error) = keep(&path, &KeptRanges::new(boot, ranges)) {
-        warn!(%error, path = %path.display(), "cannot save the VIP range; it may move when mesh.vip_cidr is changed");
+    let keep = KeptRanges::new(boot, ranges);
+    if let Err(error) = file.write(|out| Ok(serde_json::to_writer(out, &keep)?)) {
+        warn!(error = %error_chain(&error), "the VIP range may move when mesh.vip_cidr is changed");
     }
     Ok(ranges)
 }
@@ -103,7 +103,7 @@ pub async fn settle(mesh: &MeshSettings, paths: &Paths) -> Result<VipRanges, Ran
 #[must_use]
 pub fn of_this_boot(mesh: &MeshSettings, paths: &Paths) -> VipRanges {
     let boot = boot_id(&paths.boot_id).ok();
-    boot.and_then(|boot| kept(&paths.state_dir.join(FILE), &boot)).unwrap_or(mesh.vip_ranges)
+    boot.and_then(|boot| kept(&file(paths), &boot)).unwrap_or(mesh.vip_ranges)
 }
 
 async fn first(ranges: VipRanges, paths: &Paths) -> Result<(), RangeError> {
@@ -123,34 +123,23 @@ fn adopted(configured: VipRanges) -> Option<VipRanges> {
     is_held_by_a_former_agent(former.v4(), &addresses).then_some(former)
 }
 
-fn kept(path: &Path, boot: &str) -> Option<VipRanges> {
-    let read = || -> io::Result<Option<KeptRanges>> {
-        match std::fs::metadata(path) {
-            Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-            Ok(meta) if meta.len() > MAX_FILE => return Err(io::ErrorKind::FileTooLarge.into()),
-            Ok(_) => {}
-        }
-        Ok(Some(serde_json::from_slice(&std::fs::read(path)?)?))
-    };
-    match read() {
-        Ok(kept) => kept?.of_boot(boot),
+fn file(paths: &Paths) -> StateFile {
+    StateFile::new(&paths.state_dir, FILE, MAX_FILE)
+}
+
+/// The ranges that this boot began with, where that is known.
+fn kept(file: &StateFile, boot: &str) -> Option<VipRanges> {
+    let bytes = file.read().unwrap_or_else(|error| {
+        warn!(error = %error_chain(&error), "the VIP range of this boot is not known");
+        None
+    })?;
+    match serde_json::from_slice::<KeptRanges>(&bytes) {
+        Ok(kept) => kept.of_boot(boot),
         Err(error) => {
-            warn!(%error, path = %path.display(), "cannot read the saved VIP range; check paths.state_dir");
+            warn!(%error, path = %file.path().display(), "the saved VIP range is damaged and counts for nothing");
             None
         }
     }
-}
-
-/// Replaces the file whole, so that a crash leaves the old one or the new one.
-fn keep(path: &Path, kept: &KeptRanges) -> io::Result<()> {
-    let fresh: PathBuf = path.with_extension("json.new");
-    if let Some(parent) = path.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    std::fs::write(&fresh, serde_json::to_vec(kept)?)?;
-    std::fs::File::open(&fresh)?.sync_all()?;
-    std::fs::rename(&fresh, path)
 }
 
 #[cfg(test)]

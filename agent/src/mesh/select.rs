@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::config::Locality;
 use crate::model::{DesiredEndpoint, Ejection, Ejections, Endpoint, EndpointState};
 
-/// The endpoints of one service and transport with their states: of the healthy ones at most half are ejected, those
-/// that are to be avoided longest first.
+/// The endpoints of one service and transport with their states. Whoever would serve and is proven to fail is ejected; of
+/// the other healthy ones those that are suspected, at most half, those that are to be avoided longest first.
 #[must_use]
 pub fn judge(endpoints: &[Arc<Endpoint>], ejections: &Ejections) -> Vec<DesiredEndpoint> {
     let mut judged: Vec<DesiredEndpoint> = endpoints
@@ -25,10 +25,11 @@ pub fn judge(endpoints: &[Arc<Endpoint>], ejections: &Ejections) -> Vec<DesiredE
 
 /// Decides who serves among those that a client can reach; gives their places.
 ///
-/// Healthy ones serve. Where none is healthy, those serve that are and were held back as a last resort; where there is
-/// none of these either, those that once were healthy, since a check may err. None of these substitutes is ejected:
-/// there is nobody better. One that is starting, or drains and is no last resort, never serves. Of those that would
-/// serve only the ones in this node's own zone do, if there are any and locality asks for it.
+/// Healthy ones serve. Where none is healthy, those serve that drain and still answer; where there is none of these
+/// either, those that once were healthy, since a check may err; at last those that are ejected, since they may be back,
+/// and a refusal of ours would help nobody. None of these substitutes is ejected on suspicion: there is nobody better. One
+/// that is starting, or drains and is no last resort, never serves. Of those that would serve only the ones in this node's
+/// own zone do, if there are any and locality asks for it.
 #[must_use]
 pub fn select(
     judged: &[DesiredEndpoint],
@@ -55,7 +56,8 @@ fn rank(one: &DesiredEndpoint) -> Option<u8> {
         EndpointState::Healthy => Some(0),
         EndpointState::Draining if one.endpoint.last_resort => Some(1),
         EndpointState::Unhealthy => Some(2),
-        EndpointState::Starting | EndpointState::Ejected | EndpointState::Draining => None,
+        EndpointState::Ejected => Some(3),
+        EndpointState::Starting | EndpointState::Draining => None,
     }
 }
 
@@ -63,17 +65,24 @@ fn eject(judged: &mut [DesiredEndpoint], ejections: &Ejections) {
     if ejections.is_empty() {
         return;
     }
-    let healthy = judged.iter().filter(|one| one.state == EndpointState::Healthy).count();
-    let mut ejected: Vec<(&Ejection, &mut DesiredEndpoint)> = judged
-        .iter_mut()
-        .filter(|one| one.state == EndpointState::Healthy)
-        .filter_map(|one| Some((one.endpoint.targets().find_map(|target| ejections.get(&target))?, one)))
-        .collect();
-    ejected.sort_by_key(|(ejection, _)| Reverse(ejection.until));
-    for (ejection, one) in ejected.into_iter().take(healthy / 2) {
-        one.state = EndpointState::Ejected;
-        one.reason = ejection.reason.clone();
+    let mut suspected: Vec<(&Ejection, &mut DesiredEndpoint)> = Vec::new();
+    let mut others = 0;
+    for one in judged.iter_mut().filter(|one| matches!(rank(one), Some(0 | 1))) {
+        let healthy = one.state == EndpointState::Healthy;
+        match one.endpoint.targets().find_map(|target| ejections.get(&target)) {
+            Some(ejection) if ejection.proven => avoid(one, ejection),
+            Some(ejection) if healthy => suspected.push((ejection, one)),
+            _ => others += usize::from(healthy),
+        }
     }
+    let most = (suspected.len() + others) / 2;
+    suspected.sort_by_key(|(ejection, _)| Reverse(ejection.until));
+    suspected.into_iter().take(most).for_each(|(ejection, one)| avoid(one, ejection));
+}
+
+fn avoid(one: &mut DesiredEndpoint, ejection: &Ejection) {
+    one.state = EndpointState::Ejected;
+    one.reason = ejection.reason.clone();
 }
 
 #[cfg(test)]

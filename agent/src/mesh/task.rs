@@ -1,13 +1,14 @@
-//! The task that owns the [`Mesh`]: hands it the newest snapshots, publishes what is desired, keeps the VIPs on disk.
+//! The task that owns the [`Mesh`]: hands it the newest snapshots, publishes what is desired, keeps VIPs and
+//! claims on disk.
 //!
 //! Publishes nothing before Docker, the node and the catalog have each given their first snapshot, so that a restart
 //! never programs half a world over a whole one.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -18,15 +19,12 @@ use super::vip::Remembered;
 use crate::config::MeshSettings;
 use crate::model::publish::{if_given, publish};
 use crate::model::{Containers, DNS_PORT, Desired, Ejections, Endpoints, NameServers, Node, Rulesets, error_chain};
+use crate::state_file::{Saver, StateFile};
 
-/// The file in the state directory that remembers VIPs.
+/// The file in the state directory that remembers VIPs, and who claims which alias.
 const VIPS_FILE: &str = "vips.json";
 /// A larger file is not ours.
 const MAX_VIPS_FILE: u64 = 16 << 20;
-/// How long new VIPs wait for more before they are written.
-const WRITE_DELAY: Duration = Duration::from_millis(500);
-/// How long to wait before a failed write is tried again.
-const WRITE_RETRY: Duration = Duration::from_secs(30);
 
 /// Where the task's inputs come from. `None` stands for a first snapshot that is still to come.
 #[derive(Debug, Clone)]
@@ -44,8 +42,8 @@ pub struct MeshInputs {
 }
 
 impl MeshInputs {
-    /// The newest snapshot, or `None` while a first snapshot is missing.
-    fn snapshot(&mut self) -> Option<MeshSnapshot> {
+    /// The newest snapshot, or `None` while a first snapshot is missing. `now`: in seconds since the Unix epoch.
+    fn snapshot(&mut self, now: u64) -> Option<MeshSnapshot> {
         let catalog = self.catalog.borrow_and_update().clone()?;
         let containers = self.containers.borrow_and_update();
         let bridges = containers.as_ref()?.bridges.clone();
@@ -57,6 +55,7 @@ impl MeshInputs {
             zone: node.zone.clone(),
             bridges,
             resolvers: self.resolvers.borrow_and_update().iter().filter_map(plain_dns).collect(),
+            now,
             ..MeshSnapshot::default()
         })
     }
@@ -100,13 +99,22 @@ fn plain_dns(server: &SocketAddr) -> Option<IpAddr> {
     (server.is_ipv4() && server.port() == DNS_PORT).then_some(server.ip())
 }
 
-/// Why VIPs cannot be kept.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {action} {path}; VIPs of services whose names collide may change at the next start")]
-struct VipsFileError {
-    action: &'static str,
-    path: PathBuf,
-    source: io::Error,
+/// Seconds since the Unix epoch that only ever count up, whatever becomes of the clock after the start.
+#[derive(Debug, Clone, Copy)]
+struct Seconds {
+    start: u64,
+    started: Instant,
+}
+
+impl Seconds {
+    fn new() -> Self {
+        let start = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self { start, started: Instant::now() }
+    }
+
+    fn now(self) -> u64 {
+        self.start + self.started.elapsed().as_secs()
+    }
 }
 
 /// Runs until cancelled, or until an input ends.
@@ -117,75 +125,45 @@ pub async fn run(
     outputs: MeshOutputs,
     stop: CancellationToken,
 ) {
-    let path = state_dir.join(VIPS_FILE);
-    let remembered = read(&path).unwrap_or_else(|error| {
-        tracing::warn!(error = %error_chain(&error), "cannot read the saved VIPs; check paths.state_dir");
+    let file = StateFile::new(&state_dir, VIPS_FILE, MAX_VIPS_FILE);
+    let remembered = read(&file).unwrap_or_else(|error| {
+        tracing::warn!(error = %error_chain(&error), path = %file.path().display(),
+            "cannot use the saved VIPs; those of services whose names collide may change, and so may who has an alias \
+            that several services claim");
         Remembered::default()
     });
     let mut mesh = Mesh::new(settings, &remembered);
-    let mut written = mesh.vips().generation();
-    let mut write_at: Option<Instant> = None;
+    drop(remembered);
+    let mut saved = mesh.generation();
+    let mut saver = Saver::new(file);
+    let seconds = Seconds::new();
     loop {
-        if let Some(snapshot) = inputs.snapshot() {
+        if let Some(snapshot) = inputs.snapshot(seconds.now()) {
             outputs.publish(mesh.advance(snapshot));
         }
-        if mesh.vips().generation() != written && write_at.is_none() {
-            write_at = Some(Instant::now() + WRITE_DELAY);
+        if mesh.generation() != saved {
+            saved = mesh.generation();
+            saver.changed();
         }
-        let due = write_at;
-        let write = async {
-            if let Some(due) = due { tokio::time::sleep_until(due).await } else { std::future::pending().await }
-        };
         tokio::select! {
             () = stop.cancelled() => break,
             more = inputs.changed() => if !more { break },
-            () = write => {
-                let generation = mesh.vips().generation();
-                write_at = match write_remembered(&path, mesh.vips().remembered()).await {
-                    Ok(()) => { written = generation; None }
-                    Err(error) => {
-                        tracing::warn!(error = %error_chain(&error),
-                            "cannot save the VIPs; check paths.state_dir; trying again");
-                        Some(Instant::now() + WRITE_RETRY)
-                    }
-                };
-            }
+            () = saver.due() => saver.write(writing(&mesh)),
         }
     }
-    if mesh.vips().generation() != written
-        && let Err(error) = write_remembered(&path, mesh.vips().remembered()).await
-    {
-        tracing::warn!(error = %error_chain(&error), "cannot save the VIPs; check paths.state_dir");
-    }
+    saver.finish(writing(&mesh)).await;
 }
 
-fn read(path: &Path) -> Result<Remembered, VipsFileError> {
-    let error = |source| VipsFileError { action: "read", path: path.to_owned(), source };
-    match std::fs::metadata(path) {
-        Err(missing) if missing.kind() == io::ErrorKind::NotFound => return Ok(Remembered::default()),
-        Err(source) => return Err(error(source)),
-        Ok(meta) if meta.len() > MAX_VIPS_FILE => return Err(error(io::ErrorKind::FileTooLarge.into())),
-        Ok(_) => {}
-    }
-    let bytes = std::fs::read(path).map_err(error)?;
-    serde_json::from_slice(&bytes).map_err(|source| error(source.into()))
+/// What was saved; nothing where nothing was.
+fn read(file: &StateFile) -> io::Result<Remembered> {
+    let bytes = file.read().map_err(io::Error::other)?;
+    bytes.map_or(Ok(Remembered::default()), |bytes| Ok(serde_json::from_slice(&bytes)?))
 }
 
-/// Replaces the file whole, so that a crash leaves the old one or the new one.
-async fn write_remembered(path: &Path, remembered: Remembered) -> Result<(), VipsFileError> {
-    let target = path.to_owned();
-    let write = move || -> io::Result<()> {
-        let bytes = serde_json::to_vec(&remembered)?;
-        if let Some(parent) = target.parent() {
-            std::fs::create_dir_all(parent)?;
-        }
-        let fresh = target.with_extension("json.new");
-        std::fs::write(&fresh, bytes)?;
-        std::fs::File::open(&fresh)?.sync_all()?;
-        std::fs::rename(&fresh, &target)
-    };
-    let done = tokio::task::spawn_blocking(write).await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
-    done.map_err(|source| VipsFileError { action: "write", path: path.to_owned(), source })
+/// Writes what there is to remember now.
+fn writing(mesh: &Mesh) -> impl FnOnce(&mut dyn io::Write) -> io::Result<()> + Send + use<> {
+    let remembered = mesh.remembered();
+    move |out| Ok(serde_json::to_writer(out, &remembered)?)
 }
 
 #[cfg(test)]

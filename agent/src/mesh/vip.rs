@@ -9,6 +9,8 @@ use crate::model::{DualStack, Family, ServiceId, VipCidr, VipRanges};
 
 /// How many services are remembered, live ones included, before those that are gone make room.
 const MAX_REMEMBERED: usize = 32_768;
+/// How long a VIP stays its service's after its last use, in seconds: clients may have cached it.
+const KEPT: u64 = 24 * 3600;
 
 /// The VIPs given out on this node.
 ///
@@ -19,14 +21,31 @@ pub struct Vips {
     ranges: VipRanges,
     by_service: BTreeMap<ServiceId, DualStack>,
     by_address: HashMap<IpAddr, ServiceId>,
+    /// When services that are gone were last there, in seconds since the Unix epoch.
+    left: BTreeMap<ServiceId, u64>,
+    /// Whether a VIP was given to another service before its time, which is told once.
+    hurried: bool,
     generation: u64,
 }
 
-/// The remembered VIPs as they are written to the state directory.
+/// What is remembered of services' names and VIPs, as it is written to the state directory.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Remembered {
     /// `namespace/discovery-name` to its VIP, or to the list of its VIPs where it has one of each family.
     pub vips: BTreeMap<String, DualStack>,
+    /// When the services among these that are gone were last there, in seconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub left: BTreeMap<String, u64>,
+    /// Since when services have claimed an alias name that is not their own, in milliseconds since the Unix epoch: by
+    /// alias name, then by `namespace/discovery-name`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub claims: BTreeMap<String, BTreeMap<String, u64>>,
+}
+
+/// Reads `namespace/discovery-name`.
+pub(super) fn service_id(text: &str) -> Option<ServiceId> {
+    let (namespace, name) = text.split_once('/')?;
+    Some(ServiceId { namespace: namespace.parse().ok()?, name: name.parse().ok()? })
 }
 
 impl Vips {
@@ -34,26 +53,38 @@ impl Vips {
     /// outside the ranges or stand twice.
     #[must_use]
     pub fn new(ranges: VipRanges, remembered: &Remembered) -> Self {
-        let mut vips = Self { ranges, by_service: BTreeMap::new(), by_address: HashMap::new(), generation: 0 };
+        let mut vips = Self {
+            ranges,
+            by_service: BTreeMap::new(),
+            by_address: HashMap::new(),
+            left: BTreeMap::new(),
+            hurried: false,
+            generation: 0,
+        };
         for (service, stack) in remembered.vips.iter().take(MAX_REMEMBERED) {
-            let parsed = service.split_once('/').and_then(|(namespace, name)| {
-                Some(ServiceId { namespace: namespace.parse().ok()?, name: name.parse().ok()? })
-            });
-            let Some(service) = parsed else { continue };
+            let left = remembered.left.get(service);
+            let Some(service) = service_id(service) else { continue };
             for vip in stack.iter() {
                 let held = ranges.get(Family::of(vip)).is_some_and(|range| range.holds(vip));
                 if held && !vips.by_address.contains_key(&vip) {
                     vips.insert(&service, vip);
                 }
             }
+            if let Some(left) = left.filter(|_| vips.by_service.contains_key(&service)) {
+                vips.left.insert(service, *left);
+            }
         }
         vips
     }
 
-    /// What is to be remembered.
+    /// What is to be remembered of VIPs.
     #[must_use]
     pub fn remembered(&self) -> Remembered {
-        Remembered { vips: self.by_service.iter().map(|(service, vips)| (service.to_string(), *vips)).collect() }
+        Remembered {
+            vips: self.by_service.iter().map(|(service, vips)| (service.to_string(), *vips)).collect(),
+            left: self.left.iter().map(|(service, left)| (service.to_string(), *left)).collect(),
+            claims: BTreeMap::new(),
+        }
     }
 
     /// Counts up whenever what is to be remembered changes.
@@ -63,15 +94,24 @@ impl Vips {
     }
 
     /// The service's VIP of a family; a new service is given one. `None` when every address of the range stands for a
-    /// live service, or there is no range of that family.
-    pub fn assign(&mut self, service: &ServiceId, family: Family, live: impl Fn(&ServiceId) -> bool) -> Option<IpAddr> {
+    /// live service, or there is no range of that family. `now`: in seconds since the Unix epoch.
+    pub fn assign(
+        &mut self,
+        service: &ServiceId,
+        family: Family,
+        now: u64,
+        live: impl Fn(&ServiceId) -> bool,
+    ) -> Option<IpAddr> {
+        if self.left.remove(service).is_some() {
+            self.generation += 1;
+        }
         if let Some(vip) = self.by_service.get(service).and_then(|vips| vips.get(family)) {
             return Some(vip);
         }
         let range = self.ranges.get(family)?;
         let limit = MAX_REMEMBERED.min(range.capacity() as usize);
         if self.by_service.len() >= limit && !self.by_service.contains_key(service) {
-            self.forget(&live);
+            self.make_room(now, live);
         }
         let vip = self.free(service, range)?;
         self.insert(service, vip);
@@ -99,11 +139,45 @@ impl Vips {
         self.by_service.insert(service.clone(), both.unwrap_or_else(|| vip.into()));
     }
 
-    fn forget(&mut self, live: impl Fn(&ServiceId) -> bool) {
-        self.by_service.retain(|service, _| live(service));
-        let kept: BTreeSet<&ServiceId> = self.by_service.keys().collect();
-        self.by_address.retain(|_, service| kept.contains(service));
+    /// A service is gone; its VIPs stay its own for a day at least. `now`: in seconds since the Unix epoch.
+    pub fn leave(&mut self, service: &ServiceId, now: u64) {
+        if self.by_service.contains_key(service) {
+            self.left.insert(service.clone(), now);
+            self.generation += 1;
+        }
     }
+
+    /// Takes all services for gone that are not live and not known to be: nobody saw when they went.
+    pub fn leave_unless(&mut self, now: u64, live: impl Fn(&ServiceId) -> bool) {
+        let unseen = self.by_service.keys().filter(|service| !live(service) && !self.left.contains_key(service));
+        for service in unseen.cloned().collect::<Vec<_>>() {
+            self.leave(&service, now);
+        }
+    }
+
+    /// Forgets those that have been gone for a day; where there is none, the one that has been gone longest.
+    fn make_room(&mut self, now: u64, live: impl Fn(&ServiceId) -> bool) {
+        self.leave_unless(now, &live);
+        // A clock that was put back would keep them for ever.
+        self.left.values_mut().for_each(|left| *left = (*left).min(now));
+        let mut over: BTreeSet<ServiceId> = self.left.iter().filter(|(_, left)| now - **left >= KEPT).map(id).collect();
+        if over.is_empty() {
+            over.extend(self.left.iter().min_by_key(|(_, left)| **left).map(id));
+            if !over.is_empty() && !std::mem::replace(&mut self.hurried, true) {
+                tracing::warn!(
+                    "too many services come and go: a VIP is given to another service within a day of its \
+                    last use, and clients may have cached it; widen mesh.vip_cidr"
+                );
+            }
+        }
+        self.by_service.retain(|service, _| !over.contains(service));
+        self.by_address.retain(|_, service| !over.contains(service));
+        self.left.retain(|service, _| !over.contains(service));
+    }
+}
+
+fn id((service, _): (&ServiceId, &u64)) -> ServiceId {
+    service.clone()
 }
 
 /// Where the search for a service's VIP begins: FNV-1a of its name, folded to 32 bits. Fixed for ever, since it decides

@@ -20,6 +20,9 @@ pub type ContainerId = Arc<str>;
 pub struct Containers {
     /// Running containers (those whose stop has begun included) by id.
     pub running: OrdMap<ContainerId, Arc<Container>>,
+    /// Containers that run as far as Docker's list says, and that Docker has not been able to tell more of since the agent
+    /// started. What was known of their endpoints stands.
+    pub unseen: OrdSet<ContainerId>,
     /// The interfaces of Docker's bridge networks.
     pub bridges: OrdSet<IfName>,
 }
@@ -64,6 +67,17 @@ pub enum Network {
     },
     /// Anything else; why it cannot be an endpoint, for people.
     Unsupported(Arc<str>),
+}
+
+impl Network {
+    /// The container's own addresses; none where it has none that is known.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + use<> {
+        let own = match self {
+            Self::Bridge { address, .. } => Some(*address),
+            Self::Host { .. } | Self::Unsupported(_) => None,
+        };
+        own.into_iter().flat_map(DualStack::iter)
+    }
 }
 
 /// A container's port that Docker has published on the host.

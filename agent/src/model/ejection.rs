@@ -39,6 +39,8 @@ pub struct Ejection {
     pub until: Instant,
     /// Why, for people.
     pub reason: Arc<str>,
+    /// Whether connects of the agent's own failed too. Else it is what clients say, and clients may err or lie.
+    pub proven: bool,
 }
 
 /// Everyone who is to be avoided.

@@ -76,7 +76,7 @@ pub enum EndpointState {
     Unhealthy,
     /// Connections to it failed: avoided for a while.
     Ejected,
-    /// Its stop, or its node's, has begun: takes no new connection, keeps those it has. Also one that is held back
+    /// Its stop, or its node's, has begun: keeps the connections that it has, and takes new ones only as a last resort
     /// ([`Endpoint::last_resort`]).
     Draining,
 }
@@ -207,8 +207,8 @@ pub struct Endpoint {
     pub started_ms: u64,
     /// Where it stands.
     pub state: EndpointState,
-    /// Whether it takes connections although it drains, while no endpoint of its service is healthy: it is healthy
-    /// itself, and held back. Means nothing in any other state.
+    /// Whether it takes connections although it drains, while no endpoint of its service is healthy: it still answers,
+    /// as far as anybody knows. Its UDP flows stay with it. Means nothing in any other state.
     pub last_resort: bool,
     /// Why it stands there, for people.
     pub reason: Arc<str>,

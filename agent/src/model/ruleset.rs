@@ -78,4 +78,7 @@ pub struct Ruleset {
     pub bridges: OrdSet<IfName>,
     /// Name servers whose queries from the host's own processes and host-network containers are answered here.
     pub resolvers: OrdSet<IpAddr>,
+    /// UDP endpoints that have left the slots, or are about to, and still answer: their flows stay with them. Nothing
+    /// that the kernel's tables hold; whoever cleans conntrack goes by it.
+    pub draining: OrdSet<SocketAddr>,
 }

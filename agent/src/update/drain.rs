@@ -20,7 +20,8 @@ use crate::model::{Endpoint, EndpointState, Endpoints, L4};
 pub enum Availability {
     /// They do, each as its health says.
     Serving,
-    /// They take no new ones.
+    /// The node is about to reboot: they take new ones only where nobody else's endpoints do, since whoever has no other
+    /// place to go is not refused before the reboot itself.
     Draining {
         /// Why, for people, such as `its node drains for the update to 1.21.1`.
         why: Arc<str>,
@@ -37,19 +38,18 @@ pub enum Availability {
 /// keeps its own reason.
 #[must_use]
 pub fn withhold(own: &Endpoints, availability: &Availability) -> Endpoints {
-    let (reason, last_resort) = match availability {
+    let reason: Arc<str> = match availability {
         Availability::Serving => return own.clone(),
-        Availability::Draining { why } => (Arc::clone(why), false),
-        Availability::LastResort { why } => (format!("{why}; serves where nobody else does").into(), true),
+        Availability::Draining { why } | Availability::LastResort { why } => {
+            format!("{why}; serves where nobody else does").into()
+        }
     };
-    // As a last resort, one that is not healthy stands behind those that are anyway.
-    let concerned =
-        |state| if last_resort { state == EndpointState::Healthy } else { state != EndpointState::Draining };
     let mut withheld = own.clone();
-    for (key, endpoint) in own.iter().filter(|(_, endpoint)| concerned(endpoint.state)) {
+    // One that is not healthy stands behind all that are anyway.
+    for (key, endpoint) in own.iter().filter(|(_, endpoint)| endpoint.state == EndpointState::Healthy) {
         let endpoint = Endpoint {
             state: EndpointState::Draining,
-            last_resort,
+            last_resort: true,
             reason: Arc::clone(&reason),
             ..Endpoint::clone(endpoint)
         };

@@ -115,7 +115,7 @@ fn an_endpoint_that_refuses_connections_is_ejected_without_any_probe() -> Outcom
     let _broken = node.serve("broken", Run::labels(&labels), "--port 9090")?;
     node.agent.healthy("steady", 3)?;
     let calls = node.dial(Run::default(), "--target steady:80 --count 100 --rate 50")?;
-    ensure!((5..50).contains(&calls.failed), "it should take some failures, not all: {calls:?}");
+    ensure!((1..50).contains(&calls.failed), "it should take a failure, not all: {calls:?}");
     node.agent.service("steady", |service| service.endpoints.iter().any(|endpoint| endpoint.state == "ejected"))?;
     let calls = node.dial(Run::default(), "--target steady:80 --count 300")?;
     ensure!(calls.failed == 0 && calls.answers.len() == 2, "{calls:?}");

@@ -73,12 +73,15 @@ async fn run(mut socket: NfSocket, ranges: VipRanges, mut told: watch::Receiver<
 }
 
 /// Whether the flow leads to somebody who does not serve its frontend. One from before there was a table leads to the
-/// VIP itself. TCP connections to an endpoint are left to their ends.
+/// VIP itself. TCP connections to an endpoint are left to their ends, and UDP flows to one that drains to its end.
 pub(super) fn is_stale(flow: &Flow, ranges: VipRanges, ruleset: &Ruleset) -> bool {
     let Flow { frontend, endpoint, .. } = flow;
     let leads_nowhere = || match frontend.l4 {
         L4::Tcp => endpoint.ip() == frontend.vip,
-        L4::Udp => !ruleset.frontends.get(frontend).is_some_and(|slots| slots.contains(endpoint)),
+        L4::Udp => {
+            let serves = ruleset.frontends.get(frontend).is_some_and(|slots| slots.contains(endpoint));
+            !serves && !ruleset.draining.contains(endpoint)
+        }
     };
     ranges.contains(frontend.vip) && leads_nowhere()
 }

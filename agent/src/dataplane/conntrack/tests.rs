@@ -20,10 +20,12 @@ fn flows_that_lead_nowhere_are_stale() {
     let range = ranges.v4();
     let (served, unserved) = (range.nth(1), range.nth(2));
     let frontends = [L4::Udp, L4::Tcp].map(|l4| (flow(l4, served, endpoint(1)).frontend, Arc::from([endpoint(1)])));
-    let ruleset = Ruleset { frontends: frontends.into_iter().collect(), ..Ruleset::default() };
+    let draining = [endpoint(3)].into_iter().collect();
+    let ruleset = Ruleset { frontends: frontends.into_iter().collect(), draining, ..Ruleset::default() };
     let stale = |l4, vip, endpoint| is_stale(&flow(l4, vip, endpoint), ranges, &ruleset);
     assert!(!stale(L4::Udp, served, endpoint(1)));
     assert!(stale(L4::Udp, served, endpoint(2)), "not an endpoint any more");
+    assert!(!stale(L4::Udp, served, endpoint(3)), "it drains, and still answers");
     assert!(stale(L4::Udp, served, SocketAddr::new(served, 53)), "never translated");
     assert!(stale(L4::Udp, unserved, endpoint(1)), "the whole service is gone");
     assert!(!stale(L4::Udp, [10, 0, 0, 9].into(), endpoint(2)), "not ours");

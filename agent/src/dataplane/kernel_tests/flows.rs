@@ -8,7 +8,7 @@ use super::node::{Node, OUTSIDE, Plane, address, ask, ask_within, dial, dial_her
 use super::{frontend, ranges, ruleset, slots};
 use crate::dataplane::conntrack::FlowEvents;
 use crate::dataplane::kernel_tests::netns::Netns;
-use crate::model::{FlowEvent, FlowKind, Frontend, L4, TcpState};
+use crate::model::{FlowEvent, FlowKind, Frontend, L4, Ruleset, TcpState};
 
 fn kept(ns: &Netns, to: Frontend) -> UdpSocket {
     ns.run(move || {
@@ -52,7 +52,13 @@ fn udp_clients_that_keep_their_port_follow_the_endpoints() {
         comes_to_answer(&socket, "one", "a flow from before the table");
         plane.apply(ruleset([(to, slots(&[(address(1), 8080), (address(2), 8080)]))]));
         assert_eq!(ask(&socket).unwrap().split(' ').next(), Some("one"), "its endpoint still serves");
-        plane.apply(ruleset([(to, slots(&[(address(2), 8080)]))]));
+        let two = ruleset([(to, slots(&[(address(2), 8080)]))]);
+        let draining = [SocketAddr::new(address(1), 8080)].into_iter().collect();
+        plane.apply(Ruleset { draining, ..two.clone() });
+        let fresh = kept(node.container(0), to);
+        comes_to_answer(&fresh, "two", "a new flow goes to who serves");
+        assert_eq!(ask(&socket).unwrap().split(' ').next(), Some("one"), "its endpoint drains, and still answers");
+        plane.apply(two);
         comes_to_answer(&socket, "two", "its endpoint is gone");
         plane.apply(ruleset([]));
         comes_to(&socket, "nobody serves any more", |answer| answer == Err(ErrorKind::ConnectionRefused));

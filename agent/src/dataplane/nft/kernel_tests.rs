@@ -37,6 +37,7 @@ fn sample() -> Ruleset {
         locals: [IpAddr::from([172, 17, 0, 3]), [172, 17, 0, 4].into()].into_iter().collect(),
         bridges: ["docker0", "br-0123456789ab"].into_iter().filter_map(IfName::new).collect(),
         resolvers: [IpAddr::from([10, 0, 0, 2])].into_iter().collect(),
+        ..Ruleset::default()
     }
 }
 

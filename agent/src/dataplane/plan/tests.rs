@@ -46,6 +46,7 @@ pub(in crate::dataplane) fn rulesets() -> impl Strategy<Value = Ruleset> {
             locals: locals.into_iter().collect(),
             bridges: bridges.iter().filter_map(|name| IfName::new(name)).collect(),
             resolvers: resolvers.into_iter().collect(),
+            ..Ruleset::default()
         },
     )
 }
@@ -104,14 +105,23 @@ fn one_service_of_many_is_one_change() {
     let old = after.frontends.insert(frontend(false, 500), slots.clone());
     let plan = Plan::new(&after, &before);
     assert_eq!(plan.changes, [Change::Serve { frontend: frontend(false, 500), old, new: Some(slots) }]);
-    assert!(plan.retires_slots());
+    assert!(plan.retires());
 }
 
 #[test]
 fn growing_retires_nobody() {
-    assert!(!Plan::new(&with([(1, 4)]), &with([(1, 3)])).retires_slots());
-    assert!(Plan::new(&with([(1, 2)]), &with([(1, 3)])).retires_slots());
-    assert!(Plan::new(&with([]), &with([(1, 3)])).retires_slots());
+    assert!(!Plan::new(&with([(1, 4)]), &with([(1, 3)])).retires());
+    assert!(Plan::new(&with([(1, 2)]), &with([(1, 3)])).retires());
+    assert!(Plan::new(&with([]), &with([(1, 3)])).retires());
+}
+
+#[test]
+fn the_end_of_a_drain_retires_somebody_and_changes_nothing() {
+    let served = with([(1, 1)]);
+    let drains = Ruleset { draining: [endpoint(false, 7)].into_iter().collect(), ..served.clone() };
+    assert!(!Plan::new(&drains, &served).retires());
+    let over = Plan::new(&served, &drains);
+    assert!(over.is_empty() && over.retires());
 }
 
 #[test]

@@ -11,10 +11,14 @@ fn seconds(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// Fails an endpoint until it is ejected; for how long that is.
+fn client(n: u8) -> IpAddr {
+    [172, 17, 0, n].into()
+}
+
+/// Fails an endpoint for two clients until it is ejected; for how long that is.
 fn eject(tracker: &mut OutlierTracker, now: Instant) -> Duration {
-    let ejected =
-        (0..FAILURES).map(|_| tracker.observe(now, target(1), ConnectFailure::Refused)).filter(|e| *e).count();
+    let fail = |n| tracker.observe(now, target(1), ConnectFailure::Refused, client(n as u8 % 2));
+    let ejected = (0..FAILURES).map(fail).filter(|e| *e).count();
     assert_eq!(ejected, 1);
     tracker.ejected()[&target(1)].until - now
 }
@@ -24,19 +28,48 @@ fn five_failures_within_thirty_seconds_eject() {
     let start = Instant::now();
     let mut tracker = OutlierTracker::default();
     for n in 0..4 {
-        assert!(!tracker.observe(start + seconds(n), target(1), ConnectFailure::Refused));
+        assert!(!tracker.observe(start + seconds(n), target(1), ConnectFailure::Refused, client(n as u8)));
     }
     // The first two are too old by now.
     let late = start + seconds(31);
-    assert!(!tracker.observe(late, target(1), ConnectFailure::Unanswered));
-    assert!(!tracker.observe(late, target(1), ConnectFailure::Unanswered));
-    assert!(tracker.observe(late, target(1), ConnectFailure::Unanswered));
+    assert!(!tracker.observe(late, target(1), ConnectFailure::Unanswered, client(1)));
+    assert!(!tracker.observe(late, target(1), ConnectFailure::Unanswered, client(1)));
+    assert!(tracker.observe(late, target(1), ConnectFailure::Unanswered, client(1)));
     let ejection = &tracker.ejected()[&target(1)];
     assert_eq!(ejection.until, late + FIRST_EJECTION);
     assert!(ejection.reason.contains("not answered"));
     // Another endpoint, and the same port over UDP, have nothing to do with it.
     assert!(!tracker.ejected().contains_key(&target(2)));
-    assert!(!tracker.observe(late, Target::new(L4::Udp, target(1).address()), ConnectFailure::Refused));
+    assert!(!tracker.observe(late, Target::new(L4::Udp, target(1).address()), ConnectFailure::Refused, client(1)));
+}
+
+#[test]
+fn one_client_alone_ejects_nobody_and_two_do() {
+    let now = Instant::now();
+    let mut tracker = OutlierTracker::default();
+    for _ in 0..1000 {
+        assert!(!tracker.observe(now, target(1), ConnectFailure::Unanswered, client(1)));
+    }
+    assert!(tracker.records[&target(1)].failures.len() < FAILURES);
+    assert!(tracker.observe(now, target(1), ConnectFailure::Unanswered, client(2)));
+    assert!(!tracker.ejected()[&target(1)].proven);
+}
+
+#[test]
+fn proof_ejects_at_once_until_it_is_refuted() {
+    let now = Instant::now();
+    let mut tracker = OutlierTracker::default();
+    assert!(!tracker.acquit(now, &target(1)));
+    assert!(tracker.prove(now, target(1), ConnectFailure::Refused));
+    assert!(!tracker.prove(now, target(1), ConnectFailure::Refused), "it is avoided already");
+    assert_eq!(tracker.proven().collect::<Vec<_>>(), [target(1)]);
+    assert!(tracker.acquit(now, &target(1)));
+    assert!(tracker.ejected().is_empty());
+    // What was only suspected is not refuted by one connect that went well, and is proven by one that did not.
+    eject(&mut tracker, now);
+    assert!(!tracker.acquit(now, &target(1)));
+    assert!(tracker.prove(now, target(1), ConnectFailure::Unanswered));
+    assert!(tracker.ejected()[&target(1)].proven);
 }
 
 #[test]
@@ -47,7 +80,7 @@ fn ejections_double_end_and_decay() {
         assert_eq!(eject(&mut tracker, now), seconds(length));
         assert_eq!(tracker.due(), Some(now + seconds(length)));
         // What comes in meanwhile neither lengthens nor counts.
-        assert!(!tracker.observe(now + seconds(1), target(1), ConnectFailure::Refused));
+        assert!(!tracker.observe(now + seconds(1), target(1), ConnectFailure::Refused, client(1)));
         assert!(!tracker.expired(now + seconds(length) - Duration::from_millis(1)));
         now += seconds(length);
         assert!(tracker.expired(now));
@@ -75,7 +108,7 @@ fn nothing_is_remembered_for_ever() {
     let now = Instant::now();
     let mut tracker = OutlierTracker::default();
     eject(&mut tracker, now);
-    tracker.observe(now, target(2), ConnectFailure::Refused);
+    tracker.observe(now, target(2), ConnectFailure::Refused, client(1));
     tracker.expired(now + WINDOW);
     assert_eq!(tracker.records.len(), 1);
     tracker.expired(now + FIRST_EJECTION + DECAY);
@@ -83,7 +116,7 @@ fn nothing_is_remembered_for_ever() {
 
     for n in 0..=MAX_TRACKED as u32 {
         let target = Target::new(L4::Tcp, SocketAddr::new(n.to_be_bytes().into(), 80));
-        tracker.observe(now, target, ConnectFailure::Refused);
+        tracker.observe(now, target, ConnectFailure::Refused, client(1));
     }
     assert_eq!(tracker.records.len(), MAX_TRACKED);
 }

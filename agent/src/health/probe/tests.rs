@@ -111,9 +111,11 @@ async fn a_task_reports_changes_only() {
     let (send, mut reports) = mpsc::channel(8);
     let service = crate::model::ServiceId { namespace: "prod".parse().unwrap(), name: "web".parse().unwrap() };
     let key = (service, crate::model::EndpointId::first());
-    let slots = Arc::new(Semaphore::new(1));
+    let turns = Turns::new(Arc::new(Semaphore::new(1)));
     let clock = FrozenClock::new();
-    let task = tokio::spawn(run(key, 7, address, HealthCheck::Tcp, slots, send));
+    let probing =
+        Probing { key, life: 7, address, check: HealthCheck::Tcp, state: ProbeState::NEW, turns, reports: send };
+    let task = tokio::spawn(probing.run());
     let first = reports.recv().await.unwrap();
     assert_eq!((first.life, first.state), (7, EndpointState::Starting));
     assert!(first.reason.contains("tcp check yet: Connection refused"), "{}", first.reason);
@@ -124,4 +126,23 @@ async fn a_task_reports_changes_only() {
     let second = reports.recv().await.unwrap();
     assert_eq!((second.state, &*second.reason), (EndpointState::Healthy, "answers its tcp check"));
     task.abort();
+}
+
+#[tokio::test]
+async fn one_containers_silence_takes_nobody_elses_turn() {
+    let all = Arc::new(Semaphore::new(AT_ONCE));
+    let (deaf, other) = (Turns::new(Arc::clone(&all)), Turns::new(Arc::clone(&all)));
+    let mut held = Vec::new();
+    for _ in 0..AT_ONCE_EACH {
+        held.push(deaf.turn().await.unwrap());
+    }
+    // As many more as one likes wait for their share, and for nothing else.
+    let mut waiting: Vec<_> = (0..1500).map(|_| Box::pin(deaf.turn())).collect();
+    for turn in &mut waiting {
+        assert!(futures_util::poll!(turn).is_pending());
+    }
+    assert_eq!(all.available_permits(), AT_ONCE - AT_ONCE_EACH);
+    // What one task may do at a time is done.
+    tokio::task::yield_now().await;
+    assert!(futures_util::poll!(Box::pin(other.turn())).is_ready());
 }

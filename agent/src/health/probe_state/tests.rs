@@ -39,3 +39,13 @@ fn starting_is_fast_and_slows_down() {
     assert_eq!(healthy.wait(state), INTERVAL);
     assert_eq!(healthy.after(false).wait(healthy), INTERVAL);
 }
+
+#[test]
+fn who_was_healthy_when_the_agent_last_ran_is_withdrawn_by_as_many_failures_as_ever() {
+    let states = std::iter::successors(Some(ProbeState::recalled(EndpointState::Healthy)), |s| Some(s.after(false)));
+    let healthy = states.take_while(|state| state.state() == EndpointState::Healthy).count();
+    assert_eq!(healthy, usize::from(FAILURES));
+    let unhealthy = ProbeState::recalled(EndpointState::Unhealthy);
+    assert_eq!(unhealthy.after(true).state(), EndpointState::Unhealthy, "one answer is not enough");
+    assert_eq!(ProbeState::recalled(EndpointState::Draining), ProbeState::NEW);
+}

@@ -212,6 +212,54 @@ fn an_endpoint_that_changes_its_state_is_no_news_to_names_and_other_services() {
     assert_ne!(after.rulesets, before.rulesets);
 }
 
+#[test]
+fn who_has_a_name_that_several_claim_keeps_it_over_a_restart() {
+    let claims = |service, n, since| endpoint(service, n, "tcp", &["shop:80"], since);
+    let (older, newer) = (claims("prod/a", 1, 10), claims("prod/b", 2, 20));
+    let owner = |desired: &Desired| desired.names.get(&"shop".parse::<AliasName>().unwrap()).copied();
+    let own = |desired: &Desired, name: &str| desired.names.get(&name.parse::<AliasName>().unwrap()).copied();
+    let mut mesh = Mesh::new(settings(), &Remembered::default());
+    mesh.advance(inputs(&[older, newer.clone()]));
+    // A rolling deployment: its claim is as old as ever.
+    let replaced = claims("prod/a", 3, 30);
+    mesh.advance(inputs(&[replaced.clone(), newer.clone()]));
+    let text = serde_json::to_string(&mesh.remembered()).unwrap();
+    let remembered: Remembered = serde_json::from_str(&text).unwrap();
+    let both = inputs(&[replaced, newer.clone()]);
+    let mut again = Mesh::new(settings(), &remembered);
+    let after = again.advance(both.clone());
+    assert!(owner(&after).is_some() && owner(&after) == own(&after, "a.prod"));
+    let forgetful = compute(&settings(), &Remembered::default(), both.clone());
+    assert_eq!(owner(&forgetful), own(&forgetful, "b.prod"), "without memory it would have changed hands");
+    // Who goes and comes back begins anew.
+    again.advance(inputs(&[newer]));
+    let back = again.advance(both);
+    assert_eq!(owner(&back), own(&back, "b.prod"));
+}
+
+#[test]
+fn udp_flows_stay_with_who_drains_and_still_answers_until_nobody_drains_there() {
+    let drains = |service, last_resort| Endpoint {
+        state: EndpointState::Draining,
+        last_resort,
+        ..endpoint(service, 1, "udp", &["a:53"], 0)
+    };
+    let (first, second) = (drains("prod/a", true), drains("prod/b", true));
+    let serves = endpoint("prod/a", 2, "udp", &["a:53"], 0);
+    let mut mesh = Mesh::new(settings(), &Remembered::default());
+    let mut draining = |endpoints: &[Endpoint]| {
+        let desired = mesh.advance(inputs(endpoints));
+        desired.ruleset(View::Node).unwrap().draining.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(draining(&[first.clone(), second.clone(), serves.clone()]), ["172.17.0.1:8080"]);
+    assert_eq!(draining(&[second.clone(), serves.clone()]), ["172.17.0.1:8080"], "another service's is there too");
+    assert!(draining(&[drains("prod/b", false), serves.clone()]).is_empty(), "it answers no more");
+    assert_eq!(draining(&[second, serves.clone()]), ["172.17.0.1:8080"]);
+    assert!(draining(&[serves]).is_empty());
+    let tcp = Endpoint { protocol: "tcp".parse().unwrap(), ..first };
+    assert!(draining(&[tcp]).is_empty(), "TCP flows stay anyway");
+}
+
 /// An endpoint with a local and a published address, or with one of them alone.
 fn placed(n: u8, local: Option<&str>, published: Option<&str>) -> Endpoint {
     let at = |text: &str| text.parse::<SocketAddr>().unwrap().try_into().unwrap();

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 use super::*;
 
 /// A host of its own: a boot and a state directory.

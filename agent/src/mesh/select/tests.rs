@@ -31,14 +31,20 @@ fn held_back(n: u8, zone: Option<&str>) -> Arc<Endpoint> {
 }
 
 fn chosen(endpoints: &[Arc<Endpoint>], ejected: &[u8], locality: Locality) -> Vec<u8> {
+    chosen_but(endpoints, ejected, &[], locality)
+}
+
+/// `proven`: those that are ejected by proof as well.
+fn chosen_but(endpoints: &[Arc<Endpoint>], ejected: &[u8], proven: &[u8], locality: Locality) -> Vec<u8> {
     let start = tokio::time::Instant::now();
     let ejections = ejected
         .iter()
+        .chain(proven)
         .enumerate()
         .map(|(order, &n)| {
             let at = Target::new(L4::Tcp, SocketAddr::new([10, 0, 0, n].into(), 8080));
             let until = start + std::time::Duration::from_secs(300 - order as u64);
-            (at, Ejection { until, reason: "refused".into() })
+            (at, Ejection { until, reason: "refused".into(), proven: proven.contains(&n) })
         })
         .collect();
     let judged = judge(endpoints, &ejections);
@@ -100,7 +106,7 @@ fn to_be_a_last_resort_means_nothing_unless_it_drains() {
     assert_eq!(beside(EndpointState::Unhealthy, EndpointState::Unhealthy), [1, 2]);
     assert_eq!(beside(EndpointState::Unhealthy, EndpointState::Healthy), [2]);
     assert!(beside(EndpointState::Starting, EndpointState::Starting).is_empty());
-    assert!(beside(EndpointState::Ejected, EndpointState::Starting).is_empty());
+    assert_eq!(beside(EndpointState::Ejected, EndpointState::Starting), [1], "it may be back");
 }
 
 #[test]
@@ -116,6 +122,20 @@ fn at_most_half_are_ejected_the_longest_first() {
     assert_eq!(chosen(&five, &[4, 2], Locality::None), [1, 3, 5]);
     assert_eq!(chosen(&five, &[5, 4, 3, 2, 1], Locality::None), [1, 2, 3]);
     assert_eq!(chosen(&five[..1], &[1], Locality::None), [1]);
+}
+
+#[test]
+fn any_number_is_ejected_by_proof_and_half_of_the_others_on_suspicion() {
+    let five: Vec<_> = (1..=5).map(|n| endpoint(n, EndpointState::Healthy, None)).collect();
+    let pick = |suspected: &[u8], proven: &[u8]| chosen_but(&five, suspected, proven, Locality::None);
+    assert_eq!(pick(&[], &[1, 2, 3, 4]), [5]);
+    assert_eq!(pick(&[5], &[1, 2, 3, 4]), [5], "nobody else is left");
+    assert_eq!(pick(&[4, 5], &[1, 2, 3]), [5], "half of the two that are left");
+    assert_eq!(pick(&[], &[1, 2, 3, 4, 5]), [1, 2, 3, 4, 5], "one of them may be back");
+    // Whoever drains and is proven to fail comes after one whose check fails.
+    let left = [held_back(1, None), endpoint(2, EndpointState::Unhealthy, None)];
+    assert_eq!(chosen(&left, &[1], Locality::None), [1]);
+    assert_eq!(chosen_but(&left, &[], &[1], Locality::None), [2]);
 }
 
 #[test]
@@ -153,7 +173,12 @@ proptest! {
             prop_assert!(chosen.iter().all(|n| state(n) == EndpointState::Healthy));
             prop_assert!(chosen.len() >= healthy.div_ceil(2));
         } else {
-            prop_assert!(chosen.iter().all(|n| state(n) == EndpointState::Unhealthy));
+            let turn = if states.contains(&EndpointState::Unhealthy) {
+                EndpointState::Unhealthy
+            } else {
+                EndpointState::Ejected
+            };
+            prop_assert!(chosen.iter().all(|n| state(n) == turn));
         }
     }
 }

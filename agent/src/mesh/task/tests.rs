@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::*;
 use crate::config::{BackendKind, Locality};
@@ -76,14 +76,18 @@ async fn nothing_is_published_before_every_source_has_spoken_and_vips_outlive_a_
     task.await.unwrap();
     let kept: Remembered = serde_json::from_slice(&std::fs::read(state_dir.join(VIPS_FILE)).unwrap()).unwrap();
     assert_eq!(kept.vips.keys().collect::<Vec<_>>(), ["prod/orders"]);
-    assert_eq!(read(&state_dir.join(VIPS_FILE)).unwrap(), kept);
+    assert_eq!(kept.claims["orders"], [("prod/orders".to_owned(), 0)].into());
+    assert_eq!(read(&StateFile::new(&state_dir, VIPS_FILE, MAX_VIPS_FILE)).unwrap(), kept);
 }
 
 #[test]
 fn a_spoilt_file_is_an_error_and_a_missing_one_is_not() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join(VIPS_FILE);
-    assert_eq!(read(&path).unwrap(), Remembered { vips: BTreeMap::new() });
-    std::fs::write(&path, b"{\"vips\": [").unwrap();
-    assert!(read(&path).is_err());
+    let file = StateFile::new(dir.path(), VIPS_FILE, MAX_VIPS_FILE);
+    assert_eq!(read(&file).unwrap(), Remembered::default());
+    std::fs::write(file.path(), b"{\"vips\": [").unwrap();
+    assert!(read(&file).is_err());
+    // As former versions wrote it.
+    std::fs::write(file.path(), b"{\"vips\":{\"prod/orders\":\"198.19.0.7\"}}").unwrap();
+    assert_eq!(read(&file).unwrap().vips.len(), 1);
 }

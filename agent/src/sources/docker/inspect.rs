@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bollard::models::{
     ContainerInspectResponse, EndpointSettings, HealthStatusEnum, Network as DockerNetwork, PortBinding,
@@ -22,8 +21,6 @@ const MAX_LABEL_BYTES: usize = 4 << 20;
 const MAX_NAME: usize = 512;
 /// The most ports of an image that are kept.
 const MAX_PORTS: usize = 1024;
-/// How long Docker lets a container take over its stop unless it says otherwise.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Ports that a container is known to use.
 pub(super) type Ports = Arc<[(NonZeroU16, L4)]>;
@@ -41,8 +38,6 @@ pub(super) struct Inspected {
     pub(super) paused: bool,
     /// What `docker stop` sends it.
     pub(super) stop_signal: Signal,
-    /// How long it may take over its stop; `None`: for ever.
-    pub(super) stop_timeout: Option<Duration>,
 }
 
 /// How a container is attached, before it is known which networks are bridges.
@@ -130,11 +125,6 @@ pub(super) fn digest(response: ContainerInspectResponse) -> Option<Inspected> {
         started_ms: started.and_then(|at| u64::try_from(at.as_millisecond()).ok()).unwrap_or_default(),
         paused: state.paused.unwrap_or(false),
         stop_signal: config.stop_signal.as_deref().and_then(Signal::parse).unwrap_or(Signal::TERM),
-        stop_timeout: match config.stop_timeout {
-            None => Some(STOP_TIMEOUT),
-            // Negative: `docker stop` waits for ever.
-            Some(seconds) => u64::try_from(seconds).ok().map(Duration::from_secs),
-        },
     })
 }
 

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -13,7 +12,7 @@ use super::events::DockerEvent;
 use super::inspect::{Attachment, Inspected, Ports};
 use super::signal::Signal;
 use crate::model::{Container, ContainerId, Containers, DockerHealth, IfName, Network};
-use crate::sources::STOP_GRACE;
+use crate::sources::STOP_BELIEVED;
 
 /// The label that Docker writes over a `kill` event's `signal` attribute: attributes and labels share one map.
 const SIGNAL_LABEL: &str = "signal";
@@ -69,10 +68,7 @@ impl ContainerEntry {
         let unreadable = inspected.labels.contains_key(SIGNAL_LABEL);
         let begun =
             self.kills.iter().filter(|(s, _)| unreadable || **s == inspected.stop_signal || **s == Signal::KILL);
-        // As good as for ever, and far from the end of time.
-        let patience =
-            inspected.stop_timeout.map_or(Duration::from_secs(365 * 86_400), |t| t.min(Duration::from_secs(86_400)));
-        begun.map(|(_, at)| *at + patience + STOP_GRACE).max()
+        begun.map(|(_, at)| *at + STOP_BELIEVED).max()
     }
 }
 
@@ -157,6 +153,7 @@ impl DockerState {
         }
         entry.inspected = Some(inspected);
         entry.failed = 0;
+        self.changed |= self.snapshot.unseen.remove(id).is_some();
         self.answered(id);
         self.refresh(id, now);
         wants_ports.then(|| Ask::Ports(id.clone(), ticket))
@@ -167,6 +164,9 @@ impl DockerState {
         let entry = self.entries.get_mut(id).filter(|entry| entry.ticket == ticket)?;
         entry.failed = entry.failed.saturating_add(1);
         let failed = entry.failed;
+        if entry.inspected.is_none() {
+            self.changed |= self.snapshot.unseen.insert(id.clone()).is_none();
+        }
         // One container that cannot be inspected must not hold up all the others.
         self.answered(id);
         Some((self.ask(id.clone(), now), failed))
@@ -253,7 +253,7 @@ impl DockerState {
     fn forget(&mut self, id: &ContainerId) {
         self.entries.remove(id);
         self.answered(id);
-        self.changed |= self.snapshot.running.remove(id).is_some();
+        self.changed |= self.snapshot.running.remove(id).is_some() | self.snapshot.unseen.remove(id).is_some();
     }
 
     /// Brings one container of the snapshot up to date.

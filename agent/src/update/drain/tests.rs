@@ -69,19 +69,16 @@ fn only_what_the_standing_says_changes_about_an_endpoint() {
     for state in EndpointState::ALL {
         let before = endpoint(state);
         let became = |availability| Endpoint::clone(&withhold(&own, &availability)[&before.key()]);
-        let drained = match state {
-            EndpointState::Draining => before.clone(),
-            _ => Endpoint { state: EndpointState::Draining, reason: "its node drains".into(), ..before.clone() },
-        };
-        assert_eq!(became(draining()), drained, "{state}");
-        let reason = "its node verifies; serves where nobody else does".into();
-        let held = match state {
-            EndpointState::Healthy => {
-                Endpoint { state: EndpointState::Draining, last_resort: true, reason, ..before.clone() }
-            }
-            _ => before.clone(),
-        };
-        assert_eq!(became(last_resort()), held, "{state}");
+        for (availability, why) in [(draining(), "its node drains"), (last_resort(), "its node verifies")] {
+            let reason = format!("{why}; serves where nobody else does").into();
+            let held = match state {
+                EndpointState::Healthy => {
+                    Endpoint { state: EndpointState::Draining, last_resort: true, reason, ..before.clone() }
+                }
+                _ => before.clone(),
+            };
+            assert_eq!(became(availability), held, "{state}");
+        }
     }
     for availability in [draining(), last_resort()] {
         assert!(withhold(&own, &availability).keys().eq(own.keys()), "nobody comes or goes");
@@ -118,14 +115,14 @@ async fn endpoints_leave_come_as_a_last_resort_and_come_back() {
     stage.own.send_replace(Some(own.clone()));
     stage.until(|out| out.ptr_eq(&own)).await;
     stage.availability.send_replace(draining());
-    stage.until(|out| out.values().all(|e| e.state == EndpointState::Draining && !e.last_resort)).await;
-    // One that starts meanwhile is withheld from the first.
+    stage.until(|out| out.values().all(|e| e.state == EndpointState::Draining && e.last_resort)).await;
+    // One that starts meanwhile is withheld from the first; one that is not healthy comes after all others anyway.
     let more = endpoints([endpoint(EndpointState::Healthy), endpoint(EndpointState::Unhealthy)]);
     stage.own.send_replace(Some(more.clone()));
     stage.until(|out| out.len() == 2).await;
-    assert!(stage.out.borrow().iter().flat_map(Endpoints::values).all(|e| e.state == EndpointState::Draining));
+    assert!(stage.out.borrow().iter().flat_map(Endpoints::values).all(|e| e.state != EndpointState::Healthy));
     stage.availability.send_replace(last_resort());
-    stage.until(|out| out.values().any(|e| e.last_resort)).await;
+    stage.until(|out| out.values().any(|e| e.reason.contains("verifies"))).await;
     stage.availability.send_replace(Availability::Serving);
     stage.until(|out| out.ptr_eq(&more)).await;
 }

@@ -43,7 +43,7 @@ fn a_plain_container() {
     let seen = seen(|_| {});
     assert_eq!((&*seen.id, &*seen.name, &*seen.image), ("c1", "web-1", "shop/web:1"));
     assert_eq!(seen.started_ms, 1_767_323_045_678);
-    assert_eq!((seen.stop_signal, seen.stop_timeout), (Signal::TERM, Some(Duration::from_secs(10))));
+    assert_eq!(seen.stop_signal, Signal::TERM);
     assert_eq!((seen.health, seen.paused), (DockerHealth::None, false));
     let network = seen.attachment.resolve(&bridges());
     assert_eq!(network, Network::Bridge { address: DualStack::V4([172, 17, 0, 3].into()), published: Arc::default() });
@@ -60,10 +60,8 @@ fn what_does_not_run_is_none() {
 fn how_it_stops() {
     let seen = seen(|v| {
         v["Config"]["StopSignal"] = json!("SIGQUIT");
-        v["Config"]["StopTimeout"] = json!(30);
     });
-    assert_eq!((Some(seen.stop_signal), seen.stop_timeout), (Signal::parse("3"), Some(Duration::from_secs(30))));
-    assert_eq!(super::tests::seen(|v| v["Config"]["StopTimeout"] = json!(-1)).stop_timeout, None);
+    assert_eq!(Some(seen.stop_signal), Signal::parse("3"));
     assert_eq!(super::tests::seen(|v| v["Config"]["StopSignal"] = json!("BOGUS")).stop_signal, Signal::TERM);
 }
 

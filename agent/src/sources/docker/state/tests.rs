@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use proptest::prelude::*;
 
 use super::super::inspect::Attached;
@@ -22,7 +24,6 @@ fn seen(n: u8, life: u64) -> Inspected {
         started_ms: life,
         paused: false,
         stop_signal: Signal::TERM,
-        stop_timeout: Some(Duration::from_secs(10)),
     }
 }
 
@@ -77,8 +78,18 @@ fn nothing_is_published_before_everything_is_known() {
     assert_eq!(state.not_inspected(&id(2), 4, now), Some((Ask::Inspect(id(2), 5), 2)));
     let snapshot = state.take().unwrap();
     assert_eq!(snapshot.running.keys().cloned().collect::<Vec<_>>(), [id(1)]);
+    assert_eq!(snapshot.unseen.iter().cloned().collect::<Vec<_>>(), [id(2)], "it runs, whatever it is");
     assert_eq!(snapshot.bridges.len(), 1);
     assert_eq!(state.take(), None);
+    let mut dies = state;
+    dies.inspected(&id(2), 5, Some(seen(2, 1)), now);
+    let snapshot = dies.take().unwrap();
+    assert!(snapshot.unseen.is_empty() && snapshot.running.len() == 2);
+    let asked = ticket(dies.apply(DockerEvent::Started(id(3)), now));
+    dies.not_inspected(&id(3), asked, now);
+    assert_eq!(dies.take().unwrap().unseen.len(), 1);
+    dies.apply(DockerEvent::Gone(id(3)), now);
+    assert!(dies.take().unwrap().unseen.is_empty());
 }
 
 #[test]
@@ -129,13 +140,15 @@ fn a_stop_that_does_not_come_about_is_forgotten() {
     let mut state = running(&[1], now);
     state.apply(kill(1, 15), now);
     let due = state.due().unwrap();
-    assert_eq!(due, now + Duration::from_secs(10) + STOP_GRACE);
+    assert_eq!(due, now + STOP_BELIEVED);
+    state.expire(due - Duration::from_secs(1));
+    assert_eq!(stopping(&mut state, 1), Some(true), "whatever its own stop timeout is");
     // A second try starts the clock again.
     let again = now + Duration::from_secs(15);
     state.apply(kill(1, 9), again);
     state.expire(due);
     assert_eq!(stopping(&mut state, 1), Some(true));
-    state.expire(again + Duration::from_secs(10) + STOP_GRACE);
+    state.expire(again + STOP_BELIEVED);
     assert_eq!(stopping(&mut state, 1), Some(false));
     assert_eq!(state.due(), None);
 }

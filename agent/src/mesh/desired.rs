@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
+use std::time::Duration;
 
-use imbl::OrdSet;
 use imbl::ordmap::DiffItem;
+use imbl::{OrdMap, OrdSet};
 
 use super::claims::{Claim, claims};
 use super::reach::{Reach, share_out};
@@ -21,6 +22,11 @@ use crate::model::{
     Alias, AliasName, Conflict, Desired, DesiredService, DualStack, Ejections, Endpoint, EndpointAddresses, Endpoints,
     Family, Frontend, IfName, L4, LocalNetwork, Ruleset, ServiceId, Slots, Target, View,
 };
+
+/// How long a service is known after its last endpoint has gone: its names and its VIP stay, and the VIP refuses.
+pub const KNOWN_FOR: Duration = Duration::from_secs(3600);
+/// The most services without endpoints that are known; a further one is forgotten at once.
+const MAX_GONE: usize = 4096;
 
 /// What the desired state is computed from.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,8 +41,14 @@ pub struct MeshSnapshot {
     pub views: BTreeSet<View>,
     /// Docker's bridges.
     pub bridges: OrdSet<IfName>,
-    /// Name servers whose queries are captured from the host's own processes.
-    pub resolvers: OrdSet<IpAddr>,
+    /// Name servers whose queries from containers are captured, and the resolver's port for each.
+    pub resolvers: OrdMap<IpAddr, u16>,
+    /// The same for the host's own processes.
+    pub host_resolvers: OrdMap<IpAddr, u16>,
+    /// Addresses of containers whose queries are not captured.
+    pub uncaptured: OrdSet<IpAddr>,
+    /// The time of the snapshot, from any fixed moment on.
+    pub now: Duration,
 }
 
 impl Default for MeshSnapshot {
@@ -48,7 +60,10 @@ impl Default for MeshSnapshot {
             zone: None,
             views: BTreeSet::from([View::Node]),
             bridges: OrdSet::default(),
-            resolvers: OrdSet::default(),
+            resolvers: OrdMap::default(),
+            host_resolvers: OrdMap::default(),
+            uncaptured: OrdSet::default(),
+            now: Duration::ZERO,
         }
     }
 }
@@ -69,6 +84,8 @@ pub struct Mesh {
     /// How many services have an endpoint on a bridge of this node at each address.
     locals: BTreeMap<IpAddr, usize>,
     conflicts: BTreeMap<ServiceId, Vec<Conflict>>,
+    /// Services that are known without endpoints, and since when.
+    gone: BTreeMap<ServiceId, Duration>,
 }
 
 /// What was derived from one service's endpoints. Slices are sorted and hold nothing twice.
@@ -110,6 +127,7 @@ impl Mesh {
             at: BTreeSet::new(),
             locals: BTreeMap::new(),
             conflicts: BTreeMap::new(),
+            gone: BTreeMap::new(),
         }
     }
 
@@ -117,6 +135,12 @@ impl Mesh {
     #[must_use]
     pub fn vips(&self) -> &Vips {
         &self.vips
+    }
+
+    /// When the next service is to be forgotten, by the clock of the snapshots.
+    #[must_use]
+    pub fn next_forgotten(&self) -> Option<Duration> {
+        self.gone.values().min().map(|since| *since + KNOWN_FOR)
     }
 
     /// Takes the newest snapshot and gives the desired state for it.
@@ -160,6 +184,8 @@ impl Mesh {
             }
             ruleset.bridges = self.snapshot.bridges.clone();
             ruleset.resolvers = self.snapshot.resolvers.clone();
+            ruleset.host_resolvers = self.snapshot.host_resolvers.clone();
+            ruleset.uncaptured = self.snapshot.uncaptured.clone();
         }
         match self.desired.ruleset(view) {
             Some(before) if **before == ruleset => (view, Arc::clone(before)),
@@ -169,8 +195,11 @@ impl Mesh {
 
     /// The services that a difference between the last snapshot and this one touches.
     fn changed(&self, snapshot: &MeshSnapshot) -> BTreeSet<ServiceId> {
+        let forgotten = self.gone.iter().filter(|(_, since)| snapshot.now >= **since + KNOWN_FOR);
+        let forgotten = forgotten.map(|(id, _)| id.clone());
         if snapshot.zone != self.snapshot.zone || snapshot.views != self.snapshot.views {
-            return snapshot.catalog.keys().chain(self.snapshot.catalog.keys()).map(|(id, _)| id.clone()).collect();
+            let all = snapshot.catalog.keys().chain(self.snapshot.catalog.keys()).map(|(id, _)| id.clone());
+            return all.chain(forgotten).collect();
         }
         let of_catalog = self.snapshot.catalog.diff(&snapshot.catalog).map(|item| match item {
             DiffItem::Add((id, _), _) | DiffItem::Remove((id, _), _) | DiffItem::Update { new: ((id, _), _), .. } => {
@@ -183,7 +212,7 @@ impl Mesh {
             };
             self.serving(target).cloned()
         });
-        of_catalog.chain(of_ejections).collect()
+        of_catalog.chain(of_ejections).chain(forgotten).collect()
     }
 
     /// The services that have endpoints at a target.
@@ -229,6 +258,10 @@ impl Mesh {
     fn derive(&mut self, id: &ServiceId, names: &mut BTreeSet<AliasName>) {
         let old = self.services.remove(id).unwrap_or_default();
         let endpoints: Vec<Arc<Endpoint>> = of_service(&self.snapshot.catalog, id).cloned().collect();
+        if endpoints.is_empty() && self.stays_known(id, &old) {
+            return self.depart(id, old, names);
+        }
+        self.gone.remove(id);
         let namespace = self.settings.dialled().position(|namespace| *namespace == id.namespace);
 
         let mut new = Service { frontends: old.frontends, ..Service::default() };
@@ -259,13 +292,63 @@ impl Mesh {
         }
         for (name, mut claim) in claims {
             let key = (name, id.clone());
-            if let Some(old) = self.claims.get(&key) {
+            if let Some(old) = self.claims.get(&key).filter(|old| !old.rank.departed) {
                 // A rolling deployment replaces the oldest task; the claim is as old as ever.
                 claim.rank.since_ms = claim.rank.since_ms.min(old.rank.since_ms);
             }
             self.claims.insert(key, claim);
         }
+        self.hold(id, old.vips, new.vips);
         self.services.insert(id.clone(), new);
+    }
+
+    /// Whether a service without endpoints is to be known for now.
+    fn stays_known(&mut self, id: &ServiceId, service: &Service) -> bool {
+        let now = self.snapshot.now;
+        match self.gone.get(id) {
+            _ if service.vips.is_none() => false,
+            Some(since) => now < *since + KNOWN_FOR,
+            None if self.gone.len() >= MAX_GONE => false,
+            None => {
+                self.gone.insert(id.clone(), now);
+                true
+            }
+        }
+    }
+
+    /// Leaves a service its names, unless others claim them, and its VIP, without anybody to serve.
+    fn depart(&mut self, id: &ServiceId, service: Service, names: &mut BTreeSet<AliasName>) {
+        for l4 in [L4::Tcp, L4::Udp] {
+            if let Some(described) = self.desired.services.get_mut(&(id.clone(), l4)) {
+                let described = Arc::make_mut(described);
+                described.endpoints.clear();
+                described.slots = 0;
+                described.why = Some("it has no endpoint any more: its VIP refuses".into());
+            }
+        }
+        for name in &service.names {
+            if let Some(claim) = self.claims.get_mut(&(name.clone(), id.clone())) {
+                claim.rank.departed = true;
+            }
+        }
+        names.extend(service.names.iter().cloned());
+        self.services.insert(id.clone(), Service { slots: Box::default(), ..service });
+    }
+
+    /// Brings up to date which VIPs stand for a service.
+    fn hold(&mut self, id: &ServiceId, before: Option<DualStack>, after: Option<DualStack>) {
+        let [before, after] =
+            [before, after].map(|vips| vips.into_iter().flat_map(DualStack::iter).collect::<Vec<_>>());
+        for gone in before.into_iter().filter(|vip| !after.contains(vip)) {
+            if self.desired.holders.get(&gone) == Some(id) {
+                self.desired.holders.remove(&gone);
+            }
+        }
+        for vip in after {
+            if self.desired.holders.get(&vip) != Some(id) {
+                self.desired.holders.insert(vip, id.clone());
+            }
+        }
     }
 
     /// A VIP of each family that any of the endpoints has an address of. `None` where there is no endpoint, or no VIP
@@ -273,8 +356,8 @@ impl Mesh {
     fn assign_vips(&mut self, id: &ServiceId, endpoints: &[Arc<Endpoint>]) -> Option<DualStack> {
         let families =
             Family::ALL.into_iter().filter(|family| endpoints.iter().any(|endpoint| endpoint.addresses.has(*family)));
-        let catalog = &self.snapshot.catalog;
-        let live = |service: &ServiceId| of_service(catalog, service).next().is_some();
+        let (catalog, gone) = (&self.snapshot.catalog, &self.gone);
+        let live = |service: &ServiceId| gone.contains_key(service) || of_service(catalog, service).next().is_some();
         DualStack::collect(families.filter_map(|family| self.vips.assign(id, family, live)).collect::<Vec<_>>())
     }
 
@@ -402,7 +485,8 @@ impl Mesh {
         }
         let owned = |name: &&AliasName| self.desired.names.get(*name) == Some(&vips);
         for name in service.names.iter().filter(owned) {
-            let mut guests: Vec<_> = self.claims(name).filter(|(guest, _)| *guest != id).collect();
+            let rivals = self.claims(name).filter(|(guest, claim)| *guest != id && !claim.rank.departed);
+            let mut guests: Vec<_> = rivals.collect();
             guests.sort_by_key(|(service, claim)| (&claim.rank, *service));
             for (guest, claim) in guests {
                 for port in &claim.ports {

@@ -4,7 +4,6 @@
 //! never programs half a world over a whole one.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +16,7 @@ use super::desired::{Mesh, MeshSnapshot};
 use super::vip::Remembered;
 use crate::config::MeshSettings;
 use crate::model::publish::{if_given, publish};
-use crate::model::{Containers, DNS_PORT, Desired, Ejections, Endpoints, NameServers, Node, Rulesets, error_chain};
+use crate::model::{CapturedServers, Containers, Desired, Ejections, Endpoints, Node, Rulesets, error_chain};
 
 /// The file in the state directory that remembers VIPs.
 const VIPS_FILE: &str = "vips.json";
@@ -39,24 +38,29 @@ pub struct MeshInputs {
     pub node: watch::Receiver<Option<Node>>,
     /// What Docker runs.
     pub containers: watch::Receiver<Option<Containers>>,
-    /// The name servers that the host itself uses.
-    pub resolvers: watch::Receiver<NameServers>,
+    /// The name servers whose queries are captured.
+    pub resolvers: watch::Receiver<CapturedServers>,
 }
 
 impl MeshInputs {
-    /// The newest snapshot, or `None` while a first snapshot is missing.
-    fn snapshot(&mut self) -> Option<MeshSnapshot> {
+    /// The newest snapshot, so long after the task began, or `None` while a first snapshot is missing.
+    fn snapshot(&mut self, now: Duration) -> Option<MeshSnapshot> {
         let catalog = self.catalog.borrow_and_update().clone()?;
         let containers = self.containers.borrow_and_update();
-        let bridges = containers.as_ref()?.bridges.clone();
+        let containers = containers.as_ref()?;
+        let with_own_dns = containers.running.values().filter(|container| container.own_dns);
+        let resolvers = self.resolvers.borrow_and_update();
         let node = self.node.borrow_and_update();
         let node = node.as_ref()?;
         Some(MeshSnapshot {
             catalog,
             ejections: self.ejections.borrow_and_update().clone(),
             zone: node.zone.clone(),
-            bridges,
-            resolvers: self.resolvers.borrow_and_update().iter().filter_map(plain_dns).collect(),
+            bridges: containers.bridges.clone(),
+            resolvers: resolvers.ports_of_containers(),
+            host_resolvers: resolvers.ports_of_host(),
+            uncaptured: with_own_dns.flat_map(|container| container.addresses.iter().copied()).collect(),
+            now,
             ..MeshSnapshot::default()
         })
     }
@@ -94,12 +98,6 @@ fn same(a: &Rulesets, b: &Rulesets) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|((a, one), (b, other))| a == b && Arc::ptr_eq(one, other))
 }
 
-/// A name server that ordinary resolvers can be pointed at, on the usual port, and whose queries are answered here: our
-/// own resolver listens on IPv4 alone.
-fn plain_dns(server: &SocketAddr) -> Option<IpAddr> {
-    (server.is_ipv4() && server.port() == DNS_PORT).then_some(server.ip())
-}
-
 /// Why VIPs cannot be kept.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {path}; VIPs of services whose names collide may change at the next start")]
@@ -123,23 +121,22 @@ pub async fn run(
         Remembered::default()
     });
     let mut mesh = Mesh::new(settings, &remembered);
+    let began = Instant::now();
     let mut written = mesh.vips().generation();
     let mut write_at: Option<Instant> = None;
     loop {
-        if let Some(snapshot) = inputs.snapshot() {
+        if let Some(snapshot) = inputs.snapshot(began.elapsed()) {
             outputs.publish(mesh.advance(snapshot));
         }
         if mesh.vips().generation() != written && write_at.is_none() {
             write_at = Some(Instant::now() + WRITE_DELAY);
         }
-        let due = write_at;
-        let write = async {
-            if let Some(due) = due { tokio::time::sleep_until(due).await } else { std::future::pending().await }
-        };
+        let forget = mesh.next_forgotten().map(|after| began + after);
         tokio::select! {
             () = stop.cancelled() => break,
+            () = until(forget) => {}
             more = inputs.changed() => if !more { break },
-            () = write => {
+            () = until(write_at) => {
                 let generation = mesh.vips().generation();
                 write_at = match write_remembered(&path, mesh.vips().remembered()).await {
                     Ok(()) => { written = generation; None }
@@ -156,6 +153,13 @@ pub async fn run(
         && let Err(error) = write_remembered(&path, mesh.vips().remembered()).await
     {
         tracing::warn!(error = %error_chain(&error), "cannot save the VIPs; check paths.state_dir");
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -20,7 +20,8 @@ use crate::health::{Health, passive};
 use crate::mesh;
 use crate::mesh::range::{self, RangeError};
 use crate::model::{
-    Containers, Desired, Ejections, Endpoints, FlowEvent, NameServers, Node, Offered, Rulesets, Source, View, VipRanges,
+    CapturedServers, Containers, Desired, Ejections, Endpoints, FlowEvent, Node, Offered, RESOLVER_PORT, Rulesets,
+    Source, View, VipRanges,
 };
 use crate::names::dns::ResolverState;
 use crate::names::{dns, served};
@@ -41,6 +42,9 @@ mod parts;
 
 /// The host's resolv.conf, as a host container sees it.
 const RESOLV_CONF: &str = "/etc/resolv.conf";
+/// Where systemd-resolved says which servers it asks: of a process of the host, and of a host container.
+const BEHIND_STUB: [&str; 2] =
+    ["/.bottlerocket/rootfs/run/systemd/resolve/resolv.conf", "/run/systemd/resolve/resolv.conf"];
 /// The network namespace of the host, which a host container is in.
 const HOST_NETNS: &str = "/proc/self/ns/net";
 
@@ -125,7 +129,7 @@ struct SourceOutputs {
     containers: watch::Receiver<Option<Containers>>,
     docker: watch::Receiver<Source>,
     ecs: watch::Receiver<Source>,
-    name_servers: watch::Receiver<NameServers>,
+    name_servers: watch::Receiver<CapturedServers>,
 }
 
 fn sources(parts: &mut Parts, settings: &Settings) -> Result<SourceOutputs, Error> {
@@ -134,7 +138,8 @@ fn sources(parts: &mut Parts, settings: &Settings) -> Result<SourceOutputs, Erro
     let url = settings.paths.ecs_introspection.clone();
     let (ecs, ecs_source) = Ecs::new(url.clone()).map_err(|source| Error::Ecs { url, source })?;
     let (docker, containers, docker_source) = Docker::new(settings.paths.docker_socket.clone(), ecs.clone());
-    let resolv_conf = ResolvConf::new(Path::new(RESOLV_CONF), settings.mesh.vip_ranges);
+    let resolv_conf =
+        ResolvConf::new(Path::new(RESOLV_CONF), &BEHIND_STUB, settings.mesh.vip_ranges, settings.dns.host);
     let name_servers = resolv_conf.servers();
     parts.add_until_stopped(Stage::Rest, "the host watch", host.run());
     parts.add_until_stopped(Stage::Rest, "the ECS watch", ecs.run());
@@ -271,23 +276,25 @@ fn names(
     dataplane: &dataplane::Handle,
     handles: &Handles,
 ) -> Resolver {
-    let (names_out, names) = watch::channel(None);
-    let served = served::follow(mesh.desired.clone(), dataplane.state(), names_out);
-    parts.add_until_stopped(Stage::Rest, "names", served);
+    let (served_out, served) = watch::channel(None);
+    let follow = served::follow(mesh.desired.clone(), dataplane.state(), served_out);
+    parts.add_until_stopped(Stage::Rest, "names", follow);
     if !settings.dns.capture {
         return Resolver { state: watch::channel(ResolverState::Off).1, query: None };
     }
-    let listen = SocketAddr::new(programmed(settings).v4().resolver(), dataplane::RESOLVER_PORT);
+    let listen = SocketAddr::new(programmed(settings).v4().resolver(), RESOLVER_PORT);
     let config = dns::ResolverConfig {
         listen,
+        host: settings.dns.host,
         upstream: settings.dns.upstream.clone(),
-        vips: settings.mesh.vip_ranges,
+        zones: dns::Zones::new(settings.mesh.dialled(), settings.dns.authoritative, settings.mesh.vip_ranges),
         mark: Some(dataplane::AGENT_MARK),
     };
     let (state_out, state) = watch::channel(ResolverState::Starting);
-    let (lease, metrics, upstream) = (dataplane.clone(), handles.dns.clone(), sources.name_servers.clone());
-    parts
-        .add(Stage::Answers, "the resolver", |stop| dns::run(config, names, lease, metrics, state_out, upstream, stop));
+    let inputs =
+        dns::ResolverInputs { served, servers: sources.name_servers.clone(), containers: sources.containers.clone() };
+    let (lease, metrics) = (dataplane.clone(), handles.dns.clone());
+    parts.add(Stage::Answers, "the resolver", |stop| dns::run(config, inputs, lease, metrics, state_out, stop));
     Resolver { state, query: Some(dns::SelfQuery::new(listen, Some(dataplane::AGENT_MARK))) }
 }
 

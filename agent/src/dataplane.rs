@@ -46,10 +46,6 @@ pub use state::{DataplaneState, NamespaceState};
 /// the lower half, where others keep flags.
 pub const AGENT_MARK: u32 = 0x6d64_0000;
 
-/// The port on which the agent's resolver listens, TCP and UDP: captured queries go there. Its address is
-/// [`VipCidr::resolver`](crate::model::VipCidr::resolver).
-pub const RESOLVER_PORT: u16 = 15053;
-
 /// The conntrack zone in which captured DNS queries are tracked.
 pub const DNS_ZONE: u16 = 0x6d64;
 

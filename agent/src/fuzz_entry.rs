@@ -103,6 +103,8 @@ fn offered(labels: impl IntoIterator<Item = (String, String)>) -> Offers {
         health: DockerHealth::None,
         started_ms: 0,
         stopping: false,
+        addresses: Arc::default(),
+        own_dns: false,
         paused: false,
     };
     let node = Node {

@@ -31,7 +31,7 @@ pub use error_chain::error_chain;
 pub use flow::{Counters, Flow, FlowEvent, FlowKind, TcpState};
 pub use name::{Alias, AliasName, DiscoveryName, NameError, Namespace, ServiceId};
 pub use nearest::nearest;
-pub use net::{DNS_PORT, IfName, NameServers};
+pub use net::{CapturedServers, DNS_PORT, IfName, MAX_CAPTURED, NameServers, RESOLVER_PORT, places};
 pub use node::Node;
 pub use offer::{LabelFault, Offer, OfferOrigin, Offered, Offers};
 pub use publish::publish;

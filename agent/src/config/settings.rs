@@ -100,7 +100,13 @@ pub enum RegistryKind {
 pub struct DnsSettings {
     /// Whether containers' port-53 queries are answered here.
     pub capture: bool,
-    /// Where queries for other names go; `Auto`: the host's resolv.conf.
+    /// Whether the host's own processes get names in the mesh's namespaces, too.
+    pub host: bool,
+    /// Whether names below a dotted namespace that are not known do not exist; below one of a single label it is so
+    /// anyway.
+    pub authoritative: bool,
+    /// Where the host's own queries for other names go, where [`Self::host`] has them captured; `Auto`: where they were
+    /// sent.
     pub upstream: Auto<Vec<SocketAddr>>,
 }
 

@@ -159,10 +159,16 @@ fn node(table: &mut TomlTable<'_, '_>, vips: VipRanges) -> NodeSettings {
 }
 
 fn dns(table: &mut TomlTable<'_, '_>, vips: VipRanges) -> DnsSettings {
-    DnsSettings { capture: table.get("capture", boolean).unwrap_or(true), upstream: upstream(table, vips) }
+    let host = table.get("host", boolean).unwrap_or(false);
+    DnsSettings {
+        capture: table.get("capture", boolean).unwrap_or(true),
+        host,
+        authoritative: table.get("authoritative", boolean).unwrap_or(false),
+        upstream: upstream(table, vips, host),
+    }
 }
 
-fn upstream(table: &mut TomlTable<'_, '_>, vips: VipRanges) -> Auto<Vec<SocketAddr>> {
+fn upstream(table: &mut TomlTable<'_, '_>, vips: VipRanges, host: bool) -> Auto<Vec<SocketAddr>> {
     if let Some(word) = table.if_text("upstream") {
         if word != "auto" {
             let word = shown(word);
@@ -175,6 +181,14 @@ fn upstream(table: &mut TomlTable<'_, '_>, vips: VipRanges) -> Auto<Vec<SocketAd
         if let Some(range) = vips.range_of(server.get_ref().ip()) {
             let problem =
                 format!("{} lies within the VIP range {range}; write a resolver outside it", server.get_ref());
+            table.fault_at(server, "upstream", problem);
+        }
+        // A resolver of this host asks as the host does, and would be answered by itself.
+        if host && server.get_ref().ip().is_loopback() {
+            let problem = format!(
+                "{} is of this host, whose queries come back to it with dns.host; write one of another host",
+                server.get_ref()
+            );
             table.fault_at(server, "upstream", problem);
         }
     }

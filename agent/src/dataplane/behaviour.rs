@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 
+use super::LEASE;
 use super::backend::{Backend, Found};
 use super::memory::{Client, Fate, Memory, Store};
 use super::plan::Plan;
-use super::{LEASE, RESOLVER_PORT};
-use crate::model::{Frontend, IfName, L4, Ruleset, Slots, VipRanges};
+use crate::model::{Frontend, IfName, L4, MAX_CAPTURED, RESOLVER_PORT, Ruleset, Slots, VipRanges};
 
 /// A lease that outlasts every test, however slow the machine is.
 const LONG: Duration = Duration::from_secs(600);
@@ -44,6 +44,11 @@ pub(super) fn served(v6: bool, n: u8) -> SocketAddr {
     SocketAddr::new(ip, 8080)
 }
 
+/// The resolver's port for what containers ask of the name server outside: not the first, so that it counts.
+pub(super) const CONTAINERS_PORT: u16 = RESOLVER_PORT + 1;
+/// The same for the host's own queries.
+pub(super) const HOST_PORT: u16 = RESOLVER_PORT + MAX_CAPTURED;
+
 /// The name server outside.
 pub(super) fn outside(v6: bool) -> IpAddr {
     if v6 { [0xfd00, 9, 0, 0, 0, 0, 0, 2].into() } else { [10, 9, 0, 2].into() }
@@ -69,7 +74,9 @@ fn sample() -> Ruleset {
         frontends: both.collect(),
         locals: [IpAddr::from([172, 30, 0, 10]), "fd00:30::10".parse().unwrap()].into_iter().collect(),
         bridges: IfName::new("br0").into_iter().collect(),
-        resolvers: [outside(false), outside(true)].into_iter().collect(),
+        resolvers: [false, true].map(|v6| (outside(v6), CONTAINERS_PORT)).into_iter().collect(),
+        host_resolvers: [false, true].map(|v6| (outside(v6), HOST_PORT)).into_iter().collect(),
+        uncaptured: [IpAddr::from([172, 30, 0, 11]), "fd00:30::11".parse().unwrap()].into_iter().collect(),
         ..Ruleset::default()
     }
 }
@@ -83,7 +90,9 @@ fn other() -> Ruleset {
         other.frontends.insert(frontend(v6, 4, L4::Tcp, 443), slots(v6, [9]));
     }
     other.bridges = ["br0", "br1"].into_iter().filter_map(IfName::new).collect();
-    other.resolvers = Default::default();
+    other.resolvers = [(outside(false), RESOLVER_PORT)].into_iter().collect();
+    other.host_resolvers = Default::default();
+    other.uncaptured = Default::default();
     other
 }
 
@@ -184,15 +193,21 @@ pub(super) fn who_serves_nobody_is_refused_and_who_is_not_ours_is_left_alone<P: 
 
 pub(super) fn dns_is_captured_while_the_lease_lasts<P: Place>() {
     let place = P::new();
-    let query = |v6| Frontend { vip: outside(v6), l4: L4::Udp, port: 53.try_into().unwrap() };
+    let query = |server| Frontend { vip: server, l4: L4::Udp, port: 53.try_into().unwrap() };
     let reaches = |captured: bool| {
         for v6 in [false, true] {
             let range = ranges().iter().find(|range| range.contains(frontend(v6, 0, L4::Udp, 53).vip)).unwrap();
-            let here = SocketAddr::new(range.resolver(), RESOLVER_PORT);
             let there = SocketAddr::new(outside(v6), 53);
-            for client in [Client::Container, Client::Host] {
-                let fate = place.dial(client, query(v6));
+            for (client, port) in [(Client::Container, CONTAINERS_PORT), (Client::Host, HOST_PORT)] {
+                let here = SocketAddr::new(range.resolver(), port);
+                let fate = place.dial(client, query(outside(v6)));
                 assert_eq!(fate, Fate::Reaches(if captured { here } else { there }), "{client:?} v6={v6}");
+            }
+            assert_eq!(place.dial(Client::OwnDns, query(outside(v6))), Fate::Reaches(there), "servers of its own");
+            let other = served(v6, 1).ip();
+            for client in [Client::Container, Client::OwnDns, Client::Host] {
+                let fate = place.dial(client, query(other));
+                assert_eq!(fate, Fate::Reaches(SocketAddr::new(other, 53)), "{client:?} asks another server");
             }
         }
     };

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::model::{Frontend, IfName, L4, Ruleset, Slots, VipCidr, VipRanges};
+use crate::model::{Frontend, IfName, L4, RESOLVER_PORT, Ruleset, Slots, VipCidr, VipRanges};
 
 mod behaviour;
 mod capture;
@@ -37,7 +37,7 @@ fn ruleset(frontends: impl IntoIterator<Item = (Frontend, Slots)>) -> Ruleset {
         frontends: frontends.into_iter().collect(),
         locals: (0..node::CONTAINERS).map(node::address).collect(),
         bridges: [IfName::new("br0").unwrap()].into_iter().collect(),
-        resolvers: [node::OUTSIDE].into_iter().collect(),
+        resolvers: [(node::OUTSIDE, RESOLVER_PORT)].into_iter().collect(),
         ..Ruleset::default()
     }
 }

@@ -1,14 +1,13 @@
 //! A backend in memory: holds what the kernel would hold, refuses what it would refuse, and walks packets.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use imbl::OrdSet;
+use imbl::{OrdMap, OrdSet};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::RESOLVER_PORT;
 use super::backend::{Backend, ForeignChange, Found};
 use super::plan::{Change, Member, Plan};
 use crate::model::{DNS_PORT, Family, Frontend, Ruleset, VipRanges};
@@ -32,6 +31,8 @@ pub(super) enum MemoryError {
 pub(super) enum Client {
     /// A container, whose packets come from a bridge that has clients.
     Container,
+    /// One that has name servers of its own.
+    OwnDns,
     /// The host itself.
     Host,
 }
@@ -97,13 +98,15 @@ impl Store {
     ) -> Fate {
         let held = self.held();
         let Some(Held { ruleset, lease_ends }) = &*held else { return Fate::Reaches(to.address()) };
-        let captured = lease_ends.is_some_and(|end| end > Instant::now())
-            && to.port.get() == DNS_PORT
-            && !ranges.contains(to.vip)
-            && (client == Client::Container || ruleset.resolvers.contains(&to.vip));
-        match ranges.get(Family::of(to.vip)) {
-            Some(range) if captured => Fate::Reaches(SocketAddr::new(range.resolver(), RESOLVER_PORT)),
-            Some(range) if range.contains(to.vip) => {
+        let leased = lease_ends.is_some_and(|end| end > Instant::now()) && to.port.get() == DNS_PORT;
+        let captured = match client {
+            Client::Container => ruleset.resolvers.get(&to.vip),
+            Client::OwnDns => None,
+            Client::Host => ruleset.host_resolvers.get(&to.vip),
+        };
+        match (ranges.get(Family::of(to.vip)), captured.filter(|_| leased)) {
+            (Some(range), Some(port)) => Fate::Reaches(SocketAddr::new(range.resolver(), *port)),
+            (Some(range), None) if range.contains(to.vip) => {
                 let slots = ruleset.frontends.get(&to);
                 slots.map_or(Fate::IsRefused, |slots| Fate::Reaches(slots[draw(slots.len())]))
             }
@@ -195,9 +198,15 @@ fn set(ruleset: &mut Ruleset, member: &Member, there: bool) -> bool {
     fn put<T: Ord + Clone>(set: &mut OrdSet<T>, item: &T, there: bool) -> bool {
         if there { set.insert(item.clone()).is_some() } else { set.remove(item).is_some() }
     }
+    fn map(map: &mut OrdMap<IpAddr, u16>, address: IpAddr, port: u16, there: bool) -> bool {
+        let before = if there { map.insert(address, port) } else { map.remove(&address) };
+        before.is_some_and(|before| there || before == port)
+    }
     match member {
         Member::Bridge(name) => put(&mut ruleset.bridges, name, there),
         Member::Local(address) => put(&mut ruleset.locals, address, there),
-        Member::Resolver(address) => put(&mut ruleset.resolvers, address, there),
+        Member::Resolver(address, port) => map(&mut ruleset.resolvers, *address, *port, there),
+        Member::HostResolver(address, port) => map(&mut ruleset.host_resolvers, *address, *port, there),
+        Member::Uncaptured(address) => put(&mut ruleset.uncaptured, address, there),
     }
 }

@@ -5,9 +5,9 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use imbl::OrdSet;
 use imbl::ordmap::DiffItem as MapChange;
 use imbl::ordset::DiffItem as SetChange;
+use imbl::{OrdMap, OrdSet};
 
 use crate::model::{Frontend, IfName, Ruleset, Slots};
 
@@ -36,8 +36,12 @@ pub(super) enum Member {
     Bridge(IfName),
     /// An endpoint of this node's bridges, which may dial itself.
     Local(IpAddr),
-    /// Queries to this name server are answered here.
-    Resolver(IpAddr),
+    /// Containers' queries to this name server are answered here, at this port of the resolver.
+    Resolver(IpAddr, u16),
+    /// The same for the host's own queries.
+    HostResolver(IpAddr, u16),
+    /// Queries from this address are not captured.
+    Uncaptured(IpAddr),
 }
 
 /// Changes to be made together, in this order.
@@ -57,7 +61,9 @@ impl Plan {
         let mut plan = Self { changes: Vec::new(), drained };
         plan.members(&applied.bridges, &desired.bridges, |name| Member::Bridge(name.clone()));
         plan.members(&applied.locals, &desired.locals, |address| Member::Local(*address));
-        plan.members(&applied.resolvers, &desired.resolvers, |address| Member::Resolver(*address));
+        plan.ports(&applied.resolvers, &desired.resolvers, Member::Resolver);
+        plan.ports(&applied.host_resolvers, &desired.host_resolvers, Member::HostResolver);
+        plan.members(&applied.uncaptured, &desired.uncaptured, |address| Member::Uncaptured(*address));
         plan.changes.extend(applied.frontends.diff(&desired.frontends).map(|change| match change {
             MapChange::Add(frontend, new) => Change::Serve { frontend: *frontend, old: None, new: Some(new.clone()) },
             MapChange::Update { old: (frontend, old), new: (_, new) } => {
@@ -76,6 +82,23 @@ impl Plan {
             SetChange::Add(new) => Change::Add(member(new)),
             SetChange::Remove(old) => Change::Remove(member(old)),
         }));
+    }
+
+    fn ports(
+        &mut self,
+        applied: &OrdMap<IpAddr, u16>,
+        desired: &OrdMap<IpAddr, u16>,
+        member: impl Fn(IpAddr, u16) -> Member,
+    ) {
+        for change in applied.diff(desired) {
+            let (gone, come) = match change {
+                MapChange::Add(address, port) => (None, Some((address, port))),
+                MapChange::Update { old, new } => (Some(old), Some(new)),
+                MapChange::Remove(address, port) => (Some((address, port)), None),
+            };
+            self.changes.extend(gone.map(|(address, port)| Change::Remove(member(*address, *port))));
+            self.changes.extend(come.map(|(address, port)| Change::Add(member(*address, *port))));
+        }
     }
 
     /// Whether there is nothing to change.
@@ -103,7 +126,9 @@ impl fmt::Display for Member {
         match self {
             Self::Bridge(name) => write!(f, "bridge {name}"),
             Self::Local(address) => write!(f, "local endpoint {address}"),
-            Self::Resolver(address) => write!(f, "name server {address}"),
+            Self::Resolver(address, port) => write!(f, "name server {address} at port {port}"),
+            Self::HostResolver(address, port) => write!(f, "the host's name server {address} at port {port}"),
+            Self::Uncaptured(address) => write!(f, "container {address} with name servers of its own"),
         }
     }
 }

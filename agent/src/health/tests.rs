@@ -40,6 +40,8 @@ fn container(n: u8, labels: &[(&str, &str)]) -> Container {
         health: DockerHealth::None,
         started_ms: 1,
         stopping: false,
+        addresses: Arc::default(),
+        own_dns: false,
         paused: false,
     }
 }

@@ -14,10 +14,12 @@ pub(super) struct Claim {
     pub(super) ports: Box<[(L4, NonZeroU16)]>,
 }
 
-/// Who has a name that several services claim; the least has it. First the service whose qualified name it is, then by
+/// Who has a name that several services claim; the least has it. First those that have endpoints; then the service whose qualified name it is, then by
 /// order of namespaces, then the one whose discovery name it is, then the one that has claimed it longest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank {
+    /// Whether its service has no endpoint any more: it gives way to whoever has.
+    pub(super) departed: bool,
     unqualified: bool,
     namespace: usize,
     borrowed: bool,
@@ -46,6 +48,7 @@ pub(super) fn claims(id: &ServiceId, namespace: usize, endpoints: &[Arc<Endpoint
     }
     let claim = |(name, ports): (AliasName, BTreeSet<_>)| {
         let rank = Rank {
+            departed: false,
             unqualified: qualified.as_ref() != Some(&name),
             namespace,
             borrowed: id.name.as_str() != name.as_str(),

@@ -8,8 +8,8 @@ use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use imbl::OrdSet;
 use imbl::ordmap::DiffItem;
+use imbl::{OrdMap, OrdSet};
 
 use super::claims::{Claim, claims};
 use super::drains::Drains;
@@ -25,6 +25,11 @@ use crate::model::{
 
 /// The most claims that are remembered.
 const MAX_CLAIMS: usize = 65_536;
+/// For how many seconds a service is known after its last endpoint has gone: its names and its VIP stay, and the VIP
+/// refuses.
+pub const KNOWN_FOR: u64 = 3600;
+/// The most services without endpoints that are known; a further one is forgotten at once.
+const MAX_GONE: usize = 4096;
 
 /// What the desired state is computed from.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,9 +44,13 @@ pub struct MeshSnapshot {
     pub views: BTreeSet<View>,
     /// Docker's bridges.
     pub bridges: OrdSet<IfName>,
-    /// Name servers whose queries are captured from the host's own processes.
-    pub resolvers: OrdSet<IpAddr>,
-    /// The time, in seconds since the Unix epoch: for how long VIPs have not been used.
+    /// Name servers whose queries from containers are captured, and the resolver's port for each.
+    pub resolvers: OrdMap<IpAddr, u16>,
+    /// The same for the host's own processes.
+    pub host_resolvers: OrdMap<IpAddr, u16>,
+    /// Addresses of containers whose queries are not captured.
+    pub uncaptured: OrdSet<IpAddr>,
+    /// The time, in seconds since the Unix epoch: for how long VIPs have not been used, and services had no endpoint.
     pub now: u64,
 }
 
@@ -54,7 +63,9 @@ impl Default for MeshSnapshot {
             zone: None,
             views: BTreeSet::from([View::Node]),
             bridges: OrdSet::default(),
-            resolvers: OrdSet::default(),
+            resolvers: OrdMap::default(),
+            host_resolvers: OrdMap::default(),
+            uncaptured: OrdSet::default(),
             now: 0,
         }
     }
@@ -83,6 +94,8 @@ pub struct Mesh {
     locals: BTreeMap<IpAddr, usize>,
     drains: Drains,
     conflicts: BTreeMap<ServiceId, Vec<Conflict>>,
+    /// Services that are known without endpoints, and since when.
+    gone: BTreeMap<ServiceId, u64>,
 }
 
 /// What was derived from one service's endpoints. Slices are sorted and hold nothing twice.
@@ -128,6 +141,7 @@ impl Mesh {
             locals: BTreeMap::new(),
             drains: Drains::default(),
             conflicts: BTreeMap::new(),
+            gone: BTreeMap::new(),
         }
     }
 
@@ -141,7 +155,7 @@ impl Mesh {
     #[must_use]
     pub fn remembered(&self) -> Remembered {
         let mut remembered = self.vips.remembered();
-        let contestable = self.claims.iter().filter(|(_, claim)| claim.rank.is_contestable());
+        let contestable = self.claims.iter().filter(|(_, claim)| claim.rank.is_contestable() && !claim.rank.departed);
         for ((name, service), claim) in contestable.take(MAX_CLAIMS) {
             let of_name = remembered.claims.entry(name.to_string()).or_default();
             of_name.insert(service.to_string(), claim.rank.since_ms);
@@ -155,6 +169,12 @@ impl Mesh {
         self.vips.generation() + self.claimed
     }
 
+    /// When the next service is to be forgotten, by the clock of the snapshots.
+    #[must_use]
+    pub fn next_forgotten(&self) -> Option<u64> {
+        self.gone.values().min().map(|since| *since + KNOWN_FOR)
+    }
+
     /// Takes the newest snapshot and gives the desired state for it.
     pub fn advance(&mut self, snapshot: MeshSnapshot) -> Desired {
         let changed = self.changed(&snapshot);
@@ -162,8 +182,10 @@ impl Mesh {
 
         let (mut names, mut touched) = (BTreeSet::new(), BTreeSet::new());
         for service in &changed {
-            self.index(service, &before.catalog, &mut touched);
-            self.derive(service, &mut names);
+            let of = |catalog| of_service(catalog, service).cloned().collect::<Vec<_>>();
+            let (old, new) = (of(&before.catalog), of(&self.snapshot.catalog));
+            self.index(service, &old, &new, &mut touched);
+            self.derive(service, &new, &mut names);
         }
         if !self.begun {
             self.begun = true;
@@ -202,6 +224,8 @@ impl Mesh {
             }
             ruleset.bridges = self.snapshot.bridges.clone();
             ruleset.resolvers = self.snapshot.resolvers.clone();
+            ruleset.host_resolvers = self.snapshot.host_resolvers.clone();
+            ruleset.uncaptured = self.snapshot.uncaptured.clone();
         }
         ruleset.draining = self.drains.addresses().clone();
         match self.desired.ruleset(view) {
@@ -212,8 +236,11 @@ impl Mesh {
 
     /// The services that a difference between the last snapshot and this one touches.
     fn changed(&self, snapshot: &MeshSnapshot) -> BTreeSet<ServiceId> {
+        let forgotten = self.gone.iter().filter(|(_, since)| snapshot.now >= **since + KNOWN_FOR);
+        let forgotten = forgotten.map(|(id, _)| id.clone());
         if snapshot.zone != self.snapshot.zone || snapshot.views != self.snapshot.views {
-            return snapshot.catalog.keys().chain(self.snapshot.catalog.keys()).map(|(id, _)| id.clone()).collect();
+            let all = snapshot.catalog.keys().chain(self.snapshot.catalog.keys()).map(|(id, _)| id.clone());
+            return all.chain(forgotten).collect();
         }
         let of_catalog = self.snapshot.catalog.diff(&snapshot.catalog).map(|item| match item {
             DiffItem::Add((id, _), _) | DiffItem::Remove((id, _), _) | DiffItem::Update { new: ((id, _), _), .. } => {
@@ -226,7 +253,7 @@ impl Mesh {
             };
             self.serving(target).cloned()
         });
-        of_catalog.chain(of_ejections).collect()
+        of_catalog.chain(of_ejections).chain(forgotten).collect()
     }
 
     /// The services that have endpoints at a target.
@@ -244,13 +271,19 @@ impl Mesh {
 
     /// Brings up to date by which addresses a service's endpoints are found. Adds the local addresses that may have come
     /// or gone.
-    fn index(&mut self, id: &ServiceId, before: &Endpoints, touched: &mut BTreeSet<IpAddr>) {
-        let ((old, old_locals), (new, new_locals)) = (addresses(before, id), addresses(&self.snapshot.catalog, id));
+    fn index(
+        &mut self,
+        id: &ServiceId,
+        before: &[Arc<Endpoint>],
+        now: &[Arc<Endpoint>],
+        touched: &mut BTreeSet<IpAddr>,
+    ) {
+        let ((old, old_locals), (new, new_locals)) = (addresses(before), addresses(now));
         for gone in missing(&old, &new) {
             self.at.remove(&(*gone, id.clone()));
         }
         self.at.extend(missing(&new, &old).map(|target| (*target, id.clone())));
-        self.drains.follow(of_service(before, id), of_service(&self.snapshot.catalog, id));
+        self.drains.follow(before.iter(), now.iter());
 
         for gone in missing(&old_locals, &new_locals) {
             touched.insert(*gone);
@@ -268,14 +301,17 @@ impl Mesh {
     }
 
     /// Brings one service's slots, description and claims up to date. Adds the names whose claims may have changed.
-    fn derive(&mut self, id: &ServiceId, names: &mut BTreeSet<AliasName>) {
+    fn derive(&mut self, id: &ServiceId, endpoints: &[Arc<Endpoint>], names: &mut BTreeSet<AliasName>) {
         let old = self.services.remove(id).unwrap_or_default();
-        let endpoints: Vec<Arc<Endpoint>> = of_service(&self.snapshot.catalog, id).cloned().collect();
+        if endpoints.is_empty() && self.stays_known(id, &old) {
+            return self.depart(id, old, names);
+        }
+        self.gone.remove(id);
         let namespace = self.settings.dialled().position(|namespace| *namespace == id.namespace);
 
         let mut new = Service { frontends: old.frontends, ..Service::default() };
         if namespace.is_some() {
-            new.vips = self.assign_vips(id, &endpoints);
+            new.vips = self.assign_vips(id, endpoints);
         }
         let mut all_slots = Vec::new();
         for l4 in [L4::Tcp, L4::Udp] {
@@ -291,7 +327,7 @@ impl Mesh {
         }
         new.slots = all_slots.into();
         let claims = match (new.vips, namespace) {
-            (Some(_), Some(namespace)) => claims(id, namespace, &endpoints),
+            (Some(_), Some(namespace)) => claims(id, namespace, endpoints),
             _ => BTreeMap::new(),
         };
         new.names = claims.keys().cloned().collect();
@@ -307,19 +343,71 @@ impl Mesh {
         if endpoints.is_empty() {
             self.vips.leave(id, self.snapshot.now);
         }
+        self.hold(id, old.vips, new.vips);
         self.services.insert(id.clone(), new);
     }
 
     /// A service claims a name, for the first time or still.
     fn claim(&mut self, key: (AliasName, ServiceId), mut claim: Claim) {
-        let before = self.claims.get(&key).map(|old| old.rank.since_ms);
+        let known = self.claims.get(&key);
+        let before = known.filter(|old| !old.rank.departed).map(|old| old.rank.since_ms);
         // A rolling deployment replaces the oldest task, and so may one while the agent is away; the claim is as old as
         // ever.
-        if let Some(since_ms) = before.or_else(|| self.recalled.get(&key).copied()) {
+        let recalled = || self.recalled.get(&key).filter(|_| known.is_none()).copied();
+        if let Some(since_ms) = before.or_else(recalled) {
             claim.rank.since_ms = claim.rank.since_ms.min(since_ms);
         }
         self.claimed += u64::from(before != Some(claim.rank.since_ms) && claim.rank.is_contestable());
         self.claims.insert(key, claim);
+    }
+
+    /// Whether a service without endpoints is to be known for now.
+    fn stays_known(&mut self, id: &ServiceId, service: &Service) -> bool {
+        let now = self.snapshot.now;
+        match self.gone.get(id) {
+            _ if service.vips.is_none() => false,
+            Some(since) => now < *since + KNOWN_FOR,
+            None if self.gone.len() >= MAX_GONE => false,
+            None => {
+                self.gone.insert(id.clone(), now);
+                true
+            }
+        }
+    }
+
+    /// Leaves a service its names, unless others claim them, and its VIP, without anybody to serve.
+    fn depart(&mut self, id: &ServiceId, service: Service, names: &mut BTreeSet<AliasName>) {
+        for l4 in [L4::Tcp, L4::Udp] {
+            if let Some(described) = self.desired.services.get_mut(&(id.clone(), l4)) {
+                let described = Arc::make_mut(described);
+                described.endpoints.clear();
+                described.slots = 0;
+                described.why = Some("it has no endpoint any more: its VIP refuses".into());
+            }
+        }
+        for name in &service.names {
+            if let Some(claim) = self.claims.get_mut(&(name.clone(), id.clone())) {
+                claim.rank.departed = true;
+            }
+        }
+        names.extend(service.names.iter().cloned());
+        self.services.insert(id.clone(), Service { slots: Box::default(), ..service });
+    }
+
+    /// Brings up to date which VIPs stand for a service.
+    fn hold(&mut self, id: &ServiceId, before: Option<DualStack>, after: Option<DualStack>) {
+        let [before, after] =
+            [before, after].map(|vips| vips.into_iter().flat_map(DualStack::iter).collect::<Vec<_>>());
+        for gone in before.into_iter().filter(|vip| !after.contains(vip)) {
+            if self.desired.holders.get(&gone) == Some(id) {
+                self.desired.holders.remove(&gone);
+            }
+        }
+        for vip in after {
+            if self.desired.holders.get(&vip) != Some(id) {
+                self.desired.holders.insert(vip, id.clone());
+            }
+        }
     }
 
     /// A VIP of each family that any of the endpoints has an address of. `None` where there is no endpoint, or no VIP
@@ -327,9 +415,8 @@ impl Mesh {
     fn assign_vips(&mut self, id: &ServiceId, endpoints: &[Arc<Endpoint>]) -> Option<DualStack> {
         let families =
             Family::ALL.into_iter().filter(|family| endpoints.iter().any(|endpoint| endpoint.addresses.has(*family)));
-        let catalog = &self.snapshot.catalog;
-        let now = self.snapshot.now;
-        let live = |service: &ServiceId| of_service(catalog, service).next().is_some();
+        let (catalog, gone, now) = (&self.snapshot.catalog, &self.gone, self.snapshot.now);
+        let live = |service: &ServiceId| gone.contains_key(service) || of_service(catalog, service).next().is_some();
         DualStack::collect(families.filter_map(|family| self.vips.assign(id, family, now, live)).collect::<Vec<_>>())
     }
 
@@ -457,7 +544,8 @@ impl Mesh {
         }
         let owned = |name: &&AliasName| self.desired.names.get(*name) == Some(&vips);
         for name in service.names.iter().filter(owned) {
-            let mut guests: Vec<_> = self.claims(name).filter(|(guest, _)| *guest != id).collect();
+            let rivals = self.claims(name).filter(|(guest, claim)| *guest != id && !claim.rank.departed);
+            let mut guests: Vec<_> = rivals.collect();
             guests.sort_by_key(|(service, claim)| (&claim.rank, *service));
             for (guest, claim) in guests {
                 for port in &claim.ports {
@@ -489,9 +577,9 @@ fn is_on_bridge(endpoint: &Endpoint) -> bool {
 
 /// Where connections to a service's endpoints go, and which addresses of their own the endpoints have on this node's
 /// bridges; both in order, each once.
-fn addresses(endpoints: &Endpoints, id: &ServiceId) -> (Vec<Target>, Vec<IpAddr>) {
+fn addresses(endpoints: &[Arc<Endpoint>]) -> (Vec<Target>, Vec<IpAddr>) {
     let (mut targets, mut locals) = (Vec::new(), Vec::new());
-    for endpoint in of_service(endpoints, id) {
+    for endpoint in endpoints {
         targets.extend(endpoint.targets());
         if is_on_bridge(endpoint) {
             locals.extend(endpoint.addresses.local().map(|address| address.ip()));

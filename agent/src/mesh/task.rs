@@ -5,10 +5,9 @@
 //! never programs half a world over a whole one.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -18,7 +17,7 @@ use super::desired::{Mesh, MeshSnapshot};
 use super::vip::Remembered;
 use crate::config::MeshSettings;
 use crate::model::publish::{if_given, publish};
-use crate::model::{Containers, DNS_PORT, Desired, Ejections, Endpoints, NameServers, Node, Rulesets, error_chain};
+use crate::model::{CapturedServers, Containers, Desired, Ejections, Endpoints, Node, Rulesets, error_chain};
 use crate::state_file::{Saver, StateFile};
 
 /// The file in the state directory that remembers VIPs, and who claims which alias.
@@ -37,8 +36,8 @@ pub struct MeshInputs {
     pub node: watch::Receiver<Option<Node>>,
     /// What Docker runs.
     pub containers: watch::Receiver<Option<Containers>>,
-    /// The name servers that the host itself uses.
-    pub resolvers: watch::Receiver<NameServers>,
+    /// The name servers whose queries are captured.
+    pub resolvers: watch::Receiver<CapturedServers>,
 }
 
 impl MeshInputs {
@@ -46,15 +45,19 @@ impl MeshInputs {
     fn snapshot(&mut self, now: u64) -> Option<MeshSnapshot> {
         let catalog = self.catalog.borrow_and_update().clone()?;
         let containers = self.containers.borrow_and_update();
-        let bridges = containers.as_ref()?.bridges.clone();
+        let containers = containers.as_ref()?;
+        let with_own_dns = containers.running.values().filter(|container| container.own_dns);
+        let resolvers = self.resolvers.borrow_and_update();
         let node = self.node.borrow_and_update();
         let node = node.as_ref()?;
         Some(MeshSnapshot {
             catalog,
             ejections: self.ejections.borrow_and_update().clone(),
             zone: node.zone.clone(),
-            bridges,
-            resolvers: self.resolvers.borrow_and_update().iter().filter_map(plain_dns).collect(),
+            bridges: containers.bridges.clone(),
+            resolvers: resolvers.ports_of_containers(),
+            host_resolvers: resolvers.ports_of_host(),
+            uncaptured: with_own_dns.flat_map(|container| container.addresses.iter().copied()).collect(),
             now,
             ..MeshSnapshot::default()
         })
@@ -93,12 +96,6 @@ fn same(a: &Rulesets, b: &Rulesets) -> bool {
     a.len() == b.len() && a.iter().zip(b).all(|((a, one), (b, other))| a == b && Arc::ptr_eq(one, other))
 }
 
-/// A name server that ordinary resolvers can be pointed at, on the usual port, and whose queries are answered here: our
-/// own resolver listens on IPv4 alone.
-fn plain_dns(server: &SocketAddr) -> Option<IpAddr> {
-    (server.is_ipv4() && server.port() == DNS_PORT).then_some(server.ip())
-}
-
 /// Seconds since the Unix epoch that only ever count up, whatever becomes of the clock after the start.
 #[derive(Debug, Clone, Copy)]
 struct Seconds {
@@ -114,6 +111,18 @@ impl Seconds {
 
     fn now(self) -> u64 {
         self.start + self.started.elapsed().as_secs()
+    }
+
+    /// When it is that time.
+    fn at(self, seconds: u64) -> Instant {
+        self.started + Duration::from_secs(seconds.saturating_sub(self.start))
+    }
+}
+
+async fn until(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -145,8 +154,10 @@ pub async fn run(
             saved = mesh.generation();
             saver.changed();
         }
+        let forget = mesh.next_forgotten().map(|at| seconds.at(at));
         tokio::select! {
             () = stop.cancelled() => break,
+            () = until(forget) => {}
             more = inputs.changed() => if !more { break },
             () = saver.due() => saver.write(writing(&mesh)),
         }

@@ -40,6 +40,10 @@ pub struct Container {
     pub labels: Arc<BTreeMap<String, String>>,
     /// How it is attached to the network.
     pub network: Network,
+    /// All its addresses on bridge networks, sorted: where its queries come from.
+    pub addresses: Arc<[IpAddr]>,
+    /// Whether it was given name servers of its own (`--dns`), so that Docker did not give it the default ones.
+    pub own_dns: bool,
     /// Its Docker health check's word.
     pub health: DockerHealth,
     /// When it started, in milliseconds since the Unix epoch.

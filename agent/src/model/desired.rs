@@ -1,5 +1,6 @@
 //! The desired state: what the mesh wants of this node, for the kernel, for names and for people.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use imbl::OrdMap;
@@ -22,6 +23,8 @@ pub struct Desired {
     pub names: Names,
     /// Every known service; one that is offered over both transports stands here twice.
     pub services: OrdMap<(ServiceId, L4), Arc<DesiredService>>,
+    /// Which known service has each VIP.
+    pub holders: OrdMap<IpAddr, ServiceId>,
     /// Which service stands behind each frontend of the rulesets.
     pub served: OrdMap<Frontend, ServiceId>,
     /// Aliases that more than one service claims.

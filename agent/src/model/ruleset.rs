@@ -76,8 +76,12 @@ pub struct Ruleset {
     pub locals: OrdSet<IpAddr>,
     /// Interfaces that clients' packets come from: Docker's bridges.
     pub bridges: OrdSet<IfName>,
-    /// Name servers whose queries from the host's own processes and host-network containers are answered here.
-    pub resolvers: OrdSet<IpAddr>,
+    /// Name servers whose queries from containers are answered here, and the resolver's port for each.
+    pub resolvers: OrdMap<IpAddr, u16>,
+    /// The same for queries of the host's own processes and host-network containers.
+    pub host_resolvers: OrdMap<IpAddr, u16>,
+    /// Addresses of containers that have name servers of their own: none of their queries is captured.
+    pub uncaptured: OrdSet<IpAddr>,
     /// UDP endpoints that have left the slots, or are about to, and still answer: their flows stay with them. Nothing
     /// that the kernel's tables hold; whoever cleans conntrack goes by it.
     pub draining: OrdSet<SocketAddr>,

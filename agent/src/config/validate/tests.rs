@@ -33,7 +33,7 @@ fn a_version_is_a_whole_configuration() {
     assert_eq!(settings.mesh.namespace.as_str(), "default");
     let ranges = ["240.240.0.0/16", "fd6d:6573:6864::/108"].map(|range| range.parse().unwrap());
     assert_eq!(settings.mesh.vip_ranges.iter().collect::<Vec<_>>(), ranges);
-    assert_eq!(settings.dns, DnsSettings { capture: true, upstream: Auto::Auto });
+    assert_eq!(settings.dns, DnsSettings { capture: true, host: false, authoritative: false, upstream: Auto::Auto });
     assert_eq!(settings.telemetry.metrics, Some("127.0.0.1:9464".parse().unwrap()));
     assert_eq!(settings.update.mode, UpdateMode::Off);
     assert_eq!(settings.update.verify.deadline, Duration::from_secs(600));
@@ -226,6 +226,12 @@ fn wrong_values() {
         ("node.advertise = \"240.240.4.4\"", "2:18: `advertise` in [node]: 240.240.4.4 lies within the VIP range"),
         ("node.zone = \"a b\"", "2:13: `zone` in [node]: \"a b\" is not a zone; write"),
         ("dns.upstream = \"atuo\"", "2:16: `upstream` in [dns]: \"atuo\" is unknown; write \"auto\" or a list such as"),
+        ("dns.host = 1", "2:12: `host` in [dns]: found"),
+        ("dns.authoritative = 1", "2:21: `authoritative` in [dns]: found"),
+        (
+            "dns = { host = true, upstream = [\"127.0.0.1\"] }",
+            "2:34: `upstream` in [dns]: 127.0.0.1:53 is of this host",
+        ),
         ("dns.upstream = []", "2:16: `upstream` in [dns]: is empty; write at least one, or leave the key out"),
         ("dns.upstream = [\"10.0.0.2:0\"]", "2:17: `upstream` in [dns]: \"10.0.0.2:0\" is not a name server; write"),
         ("dns.upstream = [\"240.240.0.1\"]", "2:17: `upstream` in [dns]: 240.240.0.1:53 lies within the VIP range"),

@@ -3,8 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use super::node::{Node, answer_tcp, answer_udp, dial};
-use crate::dataplane::RESOLVER_PORT;
-use crate::dataplane::behaviour::{Place, outside, ranges, served, tests_over};
+use crate::dataplane::behaviour::{CONTAINERS_PORT, HOST_PORT, Place, outside, ranges, served, tests_over};
 use crate::dataplane::kernel_tests::netns::Netns;
 use crate::dataplane::memory::{Client, Fate};
 use crate::dataplane::nft::Nft;
@@ -27,12 +26,15 @@ impl Place for InKernel {
             add(&node.outside, one.ip());
             say_where_udp(&node.outside, one);
             say_where_udp(&node.outside, SocketAddr::new(outside(v6), 53));
+            say_where_udp(&node.outside, SocketAddr::new(one.ip(), 53));
         }
         for range in ranges().iter() {
             add(&node.host, range.resolver());
-            let resolver = SocketAddr::new(range.resolver(), RESOLVER_PORT);
-            say_where_tcp(&node.host, resolver);
-            say_where_udp(&node.host, resolver);
+            for port in [CONTAINERS_PORT, HOST_PORT] {
+                let resolver = SocketAddr::new(range.resolver(), port);
+                say_where_tcp(&node.host, resolver);
+                say_where_udp(&node.host, resolver);
+            }
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         Self(node, runtime)
@@ -52,6 +54,7 @@ impl Place for InKernel {
     fn dial(&self, client: Client, to: Frontend) -> Fate {
         let from = match client {
             Client::Container => self.0.container(0),
+            Client::OwnDns => self.0.container(1),
             Client::Host => &self.0.host,
         };
         match dial(from, to) {

@@ -8,8 +8,8 @@ use socket2::SockRef;
 use super::netns::{Netns, until};
 use super::node::{Node, OUTSIDE, Plane, address, ask, ask_within, block_on, dial, dial_within, serve, serve_on};
 use super::{frontend, range, ruleset, slots};
-use crate::dataplane::{AGENT_MARK, LEASE, RESOLVER_PORT};
-use crate::model::{Frontend, L4};
+use crate::dataplane::{AGENT_MARK, LEASE};
+use crate::model::{Frontend, L4, MAX_CAPTURED, RESOLVER_PORT, Ruleset};
 
 fn dns(l4: L4) -> Frontend {
     Frontend { vip: OUTSIDE, l4, port: NonZeroU16::new(53).unwrap() }
@@ -18,11 +18,19 @@ fn dns(l4: L4) -> Frontend {
 /// A node whose name server is outside, and whose agent answers while it lives.
 fn captured(bridge_nf: bool) -> (Node, Plane) {
     let node = Node::new(bridge_nf);
-    serve(&node.outside, "real", 53);
+    serve_on(&node.outside, "real", SocketAddr::new(OUTSIDE, 53));
     let plane = Plane::start(&node.host);
     serve_on(&node.host, "mesh", SocketAddr::new(range().resolver(), RESOLVER_PORT));
     plane.apply(ruleset([]));
     (node, plane)
+}
+
+/// The resolver's port for the host's own queries.
+const HOST_PORT: u16 = RESOLVER_PORT + MAX_CAPTURED;
+
+/// The host's own queries to a name server are captured, too.
+fn with_host(server: IpAddr) -> Ruleset {
+    Ruleset { host_resolvers: [(server, HOST_PORT)].into_iter().collect(), ..ruleset([]) }
 }
 
 fn name(text: &str) -> &str {
@@ -42,6 +50,8 @@ fn queries_are_answered_here_while_the_lease_is_renewed_and_no_longer() {
             socket
         })
     };
+    serve_on(&node.host, "mesh", SocketAddr::new(range().resolver(), HOST_PORT));
+    plane.apply(with_host(OUTSIDE));
     let clients = [kept(node.container(0)), kept(&node.host)];
     let asked = || clients.each_ref().map(|client| name(&ask(client).unwrap()).to_owned());
     assert_eq!(asked(), ["real"; 2]);
@@ -56,7 +66,8 @@ fn queries_are_answered_here_while_the_lease_is_renewed_and_no_longer() {
     until("the lease is over", || {
         let answers = asked();
         let over = answers.iter().any(|who| who == "real");
-        assert!(!over || renewed.elapsed() >= LEASE, "the lease was cut short");
+        // The kernel counts from the last tick on.
+        assert!(!over || renewed.elapsed() + Duration::from_millis(20) >= LEASE, "the lease was cut short");
         over
     });
     assert_eq!(asked(), ["real"; 2], "the same ports, at once");
@@ -68,31 +79,54 @@ fn queries_are_answered_here_while_the_lease_is_renewed_and_no_longer() {
 }
 
 #[test]
-fn name_servers_on_the_same_bridge_are_captured_where_netfilter_sees_bridged_packets() {
+fn only_queries_to_default_name_servers_of_containers_that_have_them_are_captured() {
     for bridge_nf in [false, true] {
         let (node, plane) = captured(bridge_nf);
+        let other = IpAddr::from([10, 80, 0, 9]);
+        serve_on(&node.outside, "other", SocketAddr::new(other, 53));
         serve(node.container(1), "neighbour", 53);
+        plane.apply(Ruleset { uncaptured: [address(2)].into_iter().collect(), ..ruleset([]) });
         plane.capture();
+        let asks = |from: &Netns, server, l4| dial(from, Frontend { vip: server, ..dns(l4) }).unwrap().name;
         for l4 in [L4::Tcp, L4::Udp] {
-            assert_eq!(dial(node.container(0), dns(l4)).unwrap().name, "mesh");
-            let answer = dial(node.container(0), Frontend { vip: address(1), ..dns(l4) }).unwrap();
-            assert_eq!(answer.name, if bridge_nf { "mesh" } else { "neighbour" }, "{l4}");
+            assert_eq!(asks(node.container(0), OUTSIDE, l4), "mesh");
+            assert_eq!(asks(node.container(0), other, l4), "other", "another server");
+            assert_eq!(asks(node.container(0), address(1), l4), "neighbour", "one in a container");
+            assert_eq!(asks(node.container(2), OUTSIDE, l4), "real", "a container with servers of its own");
+            assert_eq!(asks(&node.host, OUTSIDE, l4), "real", "the host");
         }
     }
 }
 
 #[test]
-fn a_stub_resolver_on_the_hosts_loopback_is_captured() {
+fn each_name_server_has_a_port_of_its_own() {
+    let (node, plane) = captured(false);
+    let second = IpAddr::from([10, 80, 0, 9]);
+    serve_on(&node.host, "second", SocketAddr::new(range().resolver(), RESOLVER_PORT + 1));
+    let mut two = ruleset([]);
+    two.resolvers.insert(second, RESOLVER_PORT + 1);
+    plane.apply(two.clone());
+    plane.capture();
+    let asks = |server, l4| dial(node.container(0), Frontend { vip: server, ..dns(l4) }).unwrap().name;
+    for l4 in [L4::Tcp, L4::Udp] {
+        assert_eq!([asks(OUTSIDE, l4), asks(second, l4)], ["mesh", "second"]);
+    }
+    two.resolvers.insert(second, RESOLVER_PORT);
+    plane.apply(two);
+    assert_eq!(asks(second, L4::Tcp), "mesh", "at another port from now on");
+}
+
+#[test]
+fn a_stub_resolver_on_the_hosts_loopback_is_captured_for_the_host() {
     let (node, plane) = captured(false);
     let stub: IpAddr = [127, 0, 0, 53].into();
     serve_on(&node.host, "stub", SocketAddr::new(stub, 53));
-    let mut with_stub = ruleset([]);
-    with_stub.resolvers.insert(stub);
-    plane.apply(with_stub);
+    serve_on(&node.host, "mesh", SocketAddr::new(range().resolver(), HOST_PORT));
+    plane.capture();
     for l4 in [L4::Tcp, L4::Udp] {
         assert_eq!(dial(&node.host, Frontend { vip: stub, ..dns(l4) }).unwrap().name, "stub");
     }
-    plane.capture();
+    plane.apply(with_host(stub));
     for l4 in [L4::Tcp, L4::Udp] {
         assert_eq!(dial(&node.host, Frontend { vip: stub, ..dns(l4) }).unwrap().name, "mesh");
     }
@@ -116,6 +150,7 @@ fn a_lease_from_before_the_table_comes_with_it() {
 fn the_agents_own_queries_are_not_captured() {
     let (node, plane) = captured(false);
     plane.capture();
+    plane.apply(with_host(OUTSIDE));
     let marked = node.host.run(|| {
         let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
         SockRef::from(&socket).set_mark(AGENT_MARK).unwrap();

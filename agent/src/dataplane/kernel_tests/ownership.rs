@@ -116,7 +116,7 @@ fn foreign_changes_are_undone() {
         "nft delete table ip meshdog",
         "nft flush map ip meshdog slots",
         "nft flush chain ip meshdog output",
-        "nft add element ip meshdog resolvers '{ 9.9.9.9 }'",
+        "nft add element ip meshdog uncaptured '{ 9.9.9.9 }'",
     ];
     for (repairs, change) in (1..).zip(changes) {
         node.host.sh(change);
@@ -155,7 +155,7 @@ fn a_storm_of_foreign_changes_is_not_answered_one_by_one() {
         }
     });
     let begun = Instant::now();
-    let element = "element ip meshdog resolvers '{ 9.9.9.9 }'";
+    let element = "element ip meshdog uncaptured '{ 9.9.9.9 }'";
     for _ in 0..100 {
         node.host.sh(&format!("nft add {element}; nft delete {element} || true"));
     }

@@ -34,7 +34,9 @@ impl Contents {
             Element::Bridge(name) => drop(bridges.insert(name)),
             Element::SameBridge(name) => drop(same_bridge.insert(name)),
             Element::Hairpin(address) => drop(self.ruleset.locals.insert(address)),
-            Element::Resolver(address) => drop(self.ruleset.resolvers.insert(address)),
+            Element::Resolver(address, port) => drop(self.ruleset.resolvers.insert(address, port)),
+            Element::HostResolver(address, port) => drop(self.ruleset.host_resolvers.insert(address, port)),
+            Element::Uncaptured(address) => drop(self.ruleset.uncaptured.insert(address)),
         }
     }
 

@@ -31,8 +31,12 @@ pub(in crate::dataplane) enum Element {
     SameBridge(IfName),
     /// Set `hairpin`: an endpoint that may have dialled itself.
     Hairpin(IpAddr),
-    /// Set `resolvers`: queries to this name server are answered here.
-    Resolver(IpAddr),
+    /// Map `resolvers`: the resolver's port for containers' queries to this name server.
+    Resolver(IpAddr, u16),
+    /// Map `hostresolvers`: the same for the host's own queries.
+    HostResolver(IpAddr, u16),
+    /// Set `uncaptured`: a container with name servers of its own.
+    Uncaptured(IpAddr),
 }
 
 /// One change of one element.
@@ -53,7 +57,9 @@ impl Element {
             Self::Bridge(_) => "bridges",
             Self::SameBridge(_) => "samebridge",
             Self::Hairpin(_) => "hairpin",
-            Self::Resolver(_) => "resolvers",
+            Self::Resolver(..) => "resolvers",
+            Self::HostResolver(..) => "hostresolvers",
+            Self::Uncaptured(_) => "uncaptured",
         }
     }
 
@@ -61,7 +67,10 @@ impl Element {
     pub(in crate::dataplane) fn family(&self) -> Option<Family> {
         match self {
             Self::Service(frontend, _) | Self::Slot(frontend, ..) => Some(frontend.family()),
-            Self::Hairpin(address) | Self::Resolver(address) => Some(Family::of(*address)),
+            Self::Hairpin(address)
+            | Self::Resolver(address, _)
+            | Self::HostResolver(address, _)
+            | Self::Uncaptured(address) => Some(Family::of(*address)),
             Self::Bridge(_) | Self::SameBridge(_) => None,
         }
     }
@@ -77,7 +86,8 @@ impl Op {
 }
 
 /// The sets and maps that a ruleset is kept in.
-pub(super) const RULESET: [&str; 6] = ["services", "slots", "bridges", "samebridge", "hairpin", "resolvers"];
+pub(super) const RULESET: [&str; 8] =
+    ["services", "slots", "bridges", "samebridge", "hairpin", "resolvers", "hostresolvers", "uncaptured"];
 
 /// Adds one change of the table of a family to a batch.
 pub(in crate::dataplane) fn write(batch: &mut Batch, family: Family, op: &Op) {
@@ -88,7 +98,10 @@ pub(in crate::dataplane) fn write(batch: &mut Batch, family: Family, op: &Op) {
             match element {
                 Element::Service(_, size) => value(w, elem::DATA, &size.get().to_ne_bytes()),
                 Element::Slot(_, _, to) => value(w, elem::DATA, &endpoint(*to)),
-                Element::Bridge(_) | Element::SameBridge(_) | Element::Hairpin(_) | Element::Resolver(_) => {}
+                Element::Resolver(_, port) | Element::HostResolver(_, port) => {
+                    value(w, elem::DATA, &port.to_be_bytes());
+                }
+                Element::Bridge(_) | Element::SameBridge(_) | Element::Hairpin(_) | Element::Uncaptured(_) => {}
             }
         }),
         Op::Delete(element) => list(batch, family, msg::DELSETELEM, 0, set, |w| write_key(w, element)),
@@ -131,7 +144,9 @@ fn write_key(w: &mut Writer, element: &Element) {
         Element::Bridge(name) => value(w, elem::KEY, &ifname(name)),
         Element::SameBridge(name) => value(w, elem::KEY, &[ifname(name), ifname(name)].concat()),
         Element::Hairpin(address) => value(w, elem::KEY, &octets(*address).repeat(2)),
-        Element::Resolver(address) => value(w, elem::KEY, &octets(*address)),
+        Element::Resolver(address, _) | Element::HostResolver(address, _) | Element::Uncaptured(address) => {
+            value(w, elem::KEY, &octets(*address));
+        }
     }
 }
 
@@ -185,7 +200,9 @@ fn read_one(set: &[u8], element: &[u8]) -> Option<Element> {
             let (from, to) = key.split_at_checked(key.len() / 2)?;
             (from == to).then(|| read_address(from).map(Element::Hairpin)).flatten()
         }
-        b"resolvers" => read_address(key).map(Element::Resolver),
+        b"resolvers" => Some(Element::Resolver(read_address(key)?, read_port(part(elem::DATA)?)?)),
+        b"hostresolvers" => Some(Element::HostResolver(read_address(key)?, read_port(part(elem::DATA)?)?)),
+        b"uncaptured" => read_address(key).map(Element::Uncaptured),
         _ => None,
     }
 }
@@ -196,6 +213,10 @@ fn read_address(bytes: &[u8]) -> Option<IpAddr> {
         16 => Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?)),
         _ => None,
     }
+}
+
+fn read_port(bytes: &[u8]) -> Option<u16> {
+    bytes.try_into().ok().map(u16::from_be_bytes)
 }
 
 fn read_frontend(key: &[u8]) -> Option<Frontend> {
@@ -237,7 +258,9 @@ impl fmt::Display for Element {
             Self::Bridge(name) => write!(f, "bridges {{ {name} }}"),
             Self::SameBridge(name) => write!(f, "samebridge {{ {name} . {name} }}"),
             Self::Hairpin(address) => write!(f, "hairpin {{ {address} . {address} }}"),
-            Self::Resolver(address) => write!(f, "resolvers {{ {address} }}"),
+            Self::Resolver(address, port) => write!(f, "resolvers {{ {address} : {port} }}"),
+            Self::HostResolver(address, port) => write!(f, "hostresolvers {{ {address} : {port} }}"),
+            Self::Uncaptured(address) => write!(f, "uncaptured {{ {address} }}"),
         }
     }
 }

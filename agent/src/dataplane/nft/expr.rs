@@ -48,12 +48,20 @@ pub(crate) enum Expr {
     SetTimeout(&'static str),
     /// Ends the rule unless the register begins with these bytes.
     Equals(Reg, Bytes),
+    /// Ends the rule if the register begins with these bytes.
+    Differs(Reg, Bytes),
+    /// Ends the rule unless the register is at least this, byte by byte.
+    AtLeast(Reg, Bytes),
+    /// Ends the rule unless the register is at most this, byte by byte.
+    AtMost(Reg, Bytes),
     /// Keeps these bits of what begins in the register.
     Mask(Reg, Bytes),
     /// Puts these bytes into a register.
     Load(Reg, Bytes),
     /// Ends the rule unless the key is in the set.
     In(&'static str, Reg),
+    /// Ends the rule if the key is in the set.
+    NotIn(&'static str, Reg),
     /// Puts what the map holds for the key into a register; ends the rule if it holds nothing.
     Map { map: &'static str, key: Reg, to: Reg },
     /// Goes where the map says for the key; ends the rule if it says nothing.
@@ -120,10 +128,10 @@ impl Expr {
             Self::Meta(..) | Self::SetPriority(_) => "meta",
             Self::OriginalDestination(..) | Self::Zone(_) | Self::SetZone(_) => "ct",
             Self::SetTimeout(_) => "objref",
-            Self::Equals(..) => "cmp",
+            Self::Equals(..) | Self::Differs(..) | Self::AtLeast(..) | Self::AtMost(..) => "cmp",
             Self::Mask(..) => "bitwise",
             Self::Load(..) | Self::Goto(_) | Self::Return => "immediate",
-            Self::In(..) | Self::Map { .. } | Self::VerdictMap(..) => "lookup",
+            Self::In(..) | Self::NotIn(..) | Self::Map { .. } | Self::VerdictMap(..) => "lookup",
             Self::Draw { .. } => "numgen",
             Self::Dnat { .. } => "nat",
             Self::Masquerade => "masq",
@@ -173,11 +181,11 @@ impl Expr {
                 pairs(w, &[(1, object::CT_TIMEOUT)]);
                 w.text(2, name);
             }
-            // NFTA_CMP_SREG, NFTA_CMP_OP: NFT_CMP_EQ, NFTA_CMP_DATA
-            Self::Equals(from, bytes) => {
-                pairs(w, &[(1, from.0), (2, 0)]);
-                value(w, 3, bytes.get());
-            }
+            // enum nft_cmp_ops
+            Self::Equals(from, bytes) => compare(w, from, 0, bytes),
+            Self::Differs(from, bytes) => compare(w, from, 1, bytes),
+            Self::AtMost(from, bytes) => compare(w, from, 3, bytes),
+            Self::AtLeast(from, bytes) => compare(w, from, 5, bytes),
             // NFTA_BITWISE_SREG, _DREG, _LEN, _MASK, _XOR
             Self::Mask(reg, mask) => {
                 let mask = mask.get();
@@ -202,6 +210,11 @@ impl Expr {
             Self::In(set, key) => {
                 w.text(1, set);
                 pairs(w, &[(2, key.0)]);
+            }
+            // NFTA_LOOKUP_FLAGS: NFT_LOOKUP_F_INV
+            Self::NotIn(set, key) => {
+                w.text(1, set);
+                pairs(w, &[(2, key.0), (5, 1)]);
             }
             Self::Map { map, key, to } => {
                 w.text(1, map);
@@ -237,6 +250,12 @@ const TRANSPORT_HEADER: u32 = 2;
 /// `NFTA_PAYLOAD_DREG`, `_BASE`, `_OFFSET`, `_LEN`.
 fn payload(w: &mut Writer, base: u32, offset: u32, length: u32, to: Reg) {
     pairs(w, &[(1, to.0), (2, base), (3, offset), (4, length)]);
+}
+
+/// `NFTA_CMP_SREG`, `_OP`, `_DATA`.
+fn compare(w: &mut Writer, from: Reg, op: u32, bytes: Bytes) {
+    pairs(w, &[(1, from.0), (2, op)]);
+    value(w, 3, bytes.get());
 }
 
 fn pairs(w: &mut Writer, pairs: &[(u16, u32)]) {

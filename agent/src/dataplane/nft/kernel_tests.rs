@@ -36,7 +36,9 @@ fn sample() -> Ruleset {
         .collect(),
         locals: [IpAddr::from([172, 17, 0, 3]), [172, 17, 0, 4].into()].into_iter().collect(),
         bridges: ["docker0", "br-0123456789ab"].into_iter().filter_map(IfName::new).collect(),
-        resolvers: [IpAddr::from([10, 0, 0, 2])].into_iter().collect(),
+        resolvers: [(IpAddr::from([10, 0, 0, 2]), 15053_u16)].into_iter().collect(),
+        host_resolvers: [(IpAddr::from([127, 0, 0, 53]), 15061_u16)].into_iter().collect(),
+        uncaptured: [IpAddr::from([172, 17, 0, 9])].into_iter().collect(),
         ..Ruleset::default()
     }
 }
@@ -99,7 +101,9 @@ fn nft_lists_elements() {
         "set bridges: \"br-0123456789ab\"",
         "set samebridge: \"docker0\" . \"docker0\"",
         "set hairpin: 172.17.0.3 . 172.17.0.3",
-        "set resolvers: 10.0.0.2",
+        "map resolvers: 10.0.0.2 : 15053",
+        "map hostresolvers: 127.0.0.53 : 15061",
+        "set uncaptured: 172.17.0.9",
     ] {
         let (set, element) = element.split_once(": ").unwrap();
         let listing = ns.sh(&format!("nft list {} ip meshdog {}", &set[..3], &set[4..]));
@@ -151,7 +155,7 @@ fn a_refused_change_names_its_element_and_takes_its_transaction_along() {
         let mut believed = sample();
         believed.frontends.insert(frontend(5, L4::Tcp, 80), endpoints(4));
         let mut desired = sample();
-        desired.resolvers.insert([9, 9, 9, 9].into());
+        desired.resolvers.insert([9, 9, 9, 9].into(), 15054);
         let error = nft.apply(&Plan::new(&desired, &believed)).unwrap_err();
         let NftError::Refused { what, errno, .. } = &error else { panic!("{error}") };
         assert_eq!(*errno, nix::errno::Errno::ENOENT);
@@ -160,7 +164,7 @@ fn a_refused_change_names_its_element_and_takes_its_transaction_along() {
         let error = nft.apply(&Plan::new(&sample(), &Ruleset::default())).unwrap_err();
         let NftError::Refused { what, errno, others, .. } = &error else { panic!("{error}") };
         assert_eq!((*errno, what.as_str()), (nix::errno::Errno::EEXIST, "add element bridges { br-0123456789ab }"));
-        assert_eq!(*others, 4 + 2 + 1 + 3 + 104 - 1, "all but the first");
+        assert_eq!(*others, 4 + 2 + 3 + 3 + 104 - 1, "all but the first");
     });
 }
 

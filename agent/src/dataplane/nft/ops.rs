@@ -31,7 +31,9 @@ fn elements(member: &Member, family: Family) -> impl Iterator<Item = Element> {
     let elements = match member {
         Member::Bridge(name) => vec![Element::Bridge(name.clone()), Element::SameBridge(name.clone())],
         Member::Local(address) => vec![Element::Hairpin(*address)],
-        Member::Resolver(address) => vec![Element::Resolver(*address)],
+        Member::Resolver(address, port) => vec![Element::Resolver(*address, *port)],
+        Member::HostResolver(address, port) => vec![Element::HostResolver(*address, *port)],
+        Member::Uncaptured(address) => vec![Element::Uncaptured(*address)],
     };
     elements.into_iter().filter(move |element| element.family().is_none_or(|of| of == family))
 }

@@ -15,9 +15,9 @@ use super::set::datatype::{self, IFNAME, MARK, PORT, PROTOCOL, concat};
 use super::size::ChainSize;
 use super::table::{self, push};
 use crate::dataplane::netlink::{Batch, nfproto, wire};
-use crate::dataplane::{AGENT_MARK, DNS_ZONE, RESOLVER_PORT};
+use crate::dataplane::{AGENT_MARK, DNS_ZONE};
 use crate::model::address::octets;
-use crate::model::{DNS_PORT, Family, L4, VipCidr};
+use crate::model::{DNS_PORT, Family, L4, MAX_CAPTURED, RESOLVER_PORT, VipCidr};
 
 /// Hooks (`NF_INET_*`, linux/netfilter.h) and priorities (`NF_IP_PRI_*`, linux/netfilter_ipv4.h).
 const PREROUTING: u32 = 0;
@@ -41,9 +41,11 @@ const TIMEOUT: &str = "connecting";
 const SYN_TIMEOUT: u32 = 1;
 
 /// The sets and maps of a family's table. Elements come and go but for those of `sizes`, which are part of the skeleton.
-fn sets(family: Family) -> [Set; 8] {
+fn sets(family: Family) -> [Set; 10] {
     let (address, length) = (datatype::address(family), address_length(family));
     let set = |name, comment, key| Set { name, comment, flags: 0, key, data: None };
+    let ports =
+        |name, comment| Set { flags: set::FLAG_MAP, data: Some((PORT, 2)), ..set(name, comment, (address, length)) };
     [
         Set {
             flags: set::FLAG_MAP,
@@ -67,7 +69,9 @@ fn sets(family: Family) -> [Set; 8] {
         set("bridges", "clients come from here", (IFNAME, 16)),
         set("samebridge", "in . out: the reply would not pass here", (concat(&[IFNAME, IFNAME]), 32)),
         set("hairpin", "client . endpoint: one and the same", (concat(&[address, address]), 2 * length)),
-        set("resolvers", "name servers of the host", (address, length)),
+        ports("resolvers", "name server of containers : port of the agent's"),
+        ports("hostresolvers", "name server of the host : port of the agent's"),
+        set("uncaptured", "containers with name servers of their own", (address, length)),
         Set { flags: set::FLAG_TIMEOUT, ..set("alive", "the agent answers DNS; expires with it", (PROTOCOL, 1)) },
     ]
 }
@@ -167,8 +171,9 @@ impl Skeleton {
             let (before_prerouting, before_output) = self.capture();
             chains.push(Chain::entrance("capture_prerouting", ("filter", PREROUTING, RAW), before_prerouting));
             chains.push(Chain::entrance("capture_output", ("filter", OUTPUT, RAW), before_output));
-            prerouting.push(self.answer());
-            output.push(self.answer());
+            prerouting.push(self.answer("resolvers"));
+            output.push(self.ask());
+            output.push(self.answer("hostresolvers"));
         }
         for rules in [&mut prerouting, &mut output] {
             rules.push(self.redraw());
@@ -199,29 +204,28 @@ impl Skeleton {
     /// without any translation: nothing has to age out.
     fn capture(&self) -> (Vec<Rule>, Vec<Rule>) {
         let family = self.family;
-        let into_zone = [Expr::Load(R0, Bytes::new(&DNS_ZONE.to_ne_bytes())), Expr::SetZone(R0)];
+        let into_zone = [Expr::Load(R0, zone()), Expr::SetZone(R0)];
         // What most packets fail comes first: these rules see all of them.
         let query = [
             Expr::DestinationPort(R0),
-            Expr::Equals(R0, Bytes::new(&DNS_PORT.to_be_bytes())),
+            Expr::Equals(R0, port(DNS_PORT)),
             Expr::Meta(Meta::L4Proto, R0),
             Expr::In("alive", R0),
         ];
         let from_bridge = [Expr::Meta(Meta::IifName, R0), Expr::In("bridges", R0)];
-        let to_resolver = [Expr::DestinationAddress(family, R0), Expr::In("resolvers", R0)];
+        let with_defaults = [Expr::SourceAddress(family, R0), Expr::NotIn("uncaptured", R0)];
+        let asks = |map| {
+            [Expr::DestinationAddress(family, R0), Expr::Map { map, key: R0, to: R0 }, Expr::Differs(R0, port(0))]
+        };
         let from_server = [Expr::SourceAddress(family, R0), Expr::Equals(R0, address(self.range.resolver()))];
-        let to_server = [Expr::DestinationAddress(family, R0), Expr::Equals(R0, address(self.range.resolver()))];
-        let answer = [Expr::SourcePort(R0), Expr::Equals(R0, Bytes::new(&RESOLVER_PORT.to_be_bytes()))];
+        let last = RESOLVER_PORT + 2 * MAX_CAPTURED - 1;
+        let answer = [Expr::SourcePort(R0), Expr::AtLeast(R0, port(RESOLVER_PORT)), Expr::AtMost(R0, port(last))];
         let error = [Expr::Meta(Meta::L4Proto, R0), Expr::Equals(R0, Bytes::new(&[icmp(family)]))];
         let of_agent = [Expr::Meta(Meta::Mark, R0), Expr::Equals(R0, Bytes::new(&AGENT_MARK.to_ne_bytes()))];
-        let to_service = self.in_range(Expr::DestinationAddress(self.family, R0));
-        let prerouting = vec![
-            Rule {
-                comment: "a service may use the port of DNS",
-                expressions: [&query[..], &to_service, &[Expr::Return]].concat(),
-            },
-            Rule { comment: "containers' DNS queries", expressions: [&query[..], &from_bridge, &into_zone].concat() },
-        ];
+        let prerouting = vec![Rule {
+            comment: "containers' queries to their default name servers",
+            expressions: [&query[..], &from_bridge, &with_defaults, &asks("resolvers"), &into_zone].concat(),
+        }];
         let output = vec![
             Rule { comment: "answers to DNS queries", expressions: [&from_server[..], &answer, &into_zone].concat() },
             Rule {
@@ -230,24 +234,41 @@ impl Skeleton {
             },
             Rule {
                 comment: "the agent asks itself whether it answers",
-                expressions: [&of_agent[..], &to_server, &into_zone, &[Expr::Return]].concat(),
+                expressions: [&of_agent[..], &self.to_server(), &into_zone, &[Expr::Return]].concat(),
             },
             Rule { comment: "the agent's own queries", expressions: [&of_agent[..], &[Expr::Return]].concat() },
-            Rule { comment: "the host's DNS queries", expressions: [&query[..], &to_resolver, &into_zone].concat() },
+            Rule {
+                comment: "the host's DNS queries",
+                expressions: [&query[..], &asks("hostresolvers"), &into_zone].concat(),
+            },
         ];
         (prerouting, output)
     }
 
-    /// Captured queries go to the agent's server.
-    fn answer(&self) -> Rule {
-        let captured = [Expr::Zone(R0), Expr::Equals(R0, Bytes::new(&DNS_ZONE.to_ne_bytes()))];
+    fn to_server(&self) -> [Expr; 2] {
+        [Expr::DestinationAddress(self.family, R0), Expr::Equals(R0, address(self.range.resolver()))]
+    }
+
+    /// Captured queries go to the agent's server, at the port of the name server that was asked.
+    fn answer(&self, ports: &'static str) -> Rule {
+        let captured = [Expr::Zone(R0), Expr::Equals(R0, zone())];
         let port = R0.after(address_length(self.family));
         let server = [
+            Expr::DestinationAddress(self.family, R0),
+            Expr::Map { map: ports, key: R0, to: port },
             Expr::Load(R0, address(self.range.resolver())),
-            Expr::Load(port, Bytes::new(&RESOLVER_PORT.to_be_bytes())),
             Expr::Dnat { family: self.family, address: R0, port },
         ];
         Rule { comment: "captured DNS queries", expressions: [&captured[..], &server].concat() }
+    }
+
+    /// The agent's queries to its own server are where they belong.
+    fn ask(&self) -> Rule {
+        let captured = [Expr::Zone(R0), Expr::Equals(R0, zone())];
+        Rule {
+            comment: "the agent asks its own server",
+            expressions: [&captured[..], &self.to_server(), &[Expr::Return]].concat(),
+        }
     }
 
     /// A SYN that is not answered within the second before it is sent again is a connection to be drawn anew: it need
@@ -372,6 +393,14 @@ fn trial_of(chain: &Chain, family: Family) -> Batch {
     chain.write(&mut batch, family);
     chain.write_rules(&mut batch, family);
     batch
+}
+
+fn zone() -> Bytes {
+    Bytes::new(&DNS_ZONE.to_ne_bytes())
+}
+
+fn port(port: u16) -> Bytes {
+    Bytes::new(&port.to_be_bytes())
 }
 
 fn address(address: IpAddr) -> Bytes {

@@ -40,12 +40,16 @@ pub(in crate::dataplane) fn rulesets() -> impl Strategy<Value = Ruleset> {
     let address = (any::<bool>(), 0..6_u32).prop_map(|(v6, index)| endpoint(v6, index).ip());
     let addresses = prop::collection::btree_set(address, 0..4);
     let bridges = prop::collection::btree_set("br-[a-c]", 0..3);
-    (prop::collection::vec(served, 0..8), addresses.clone(), bridges, addresses).prop_map(
-        |(frontends, locals, bridges, resolvers)| Ruleset {
+    let address = (any::<bool>(), 0..6_u32).prop_map(|(v6, index)| endpoint(v6, index).ip());
+    let ports = prop::collection::btree_map(address, 15053..15056_u16, 0..4);
+    (prop::collection::vec(served, 0..8), addresses.clone(), bridges, [ports.clone(), ports], addresses).prop_map(
+        |(frontends, locals, bridges, [resolvers, host_resolvers], uncaptured)| Ruleset {
             frontends: frontends.into_iter().collect(),
             locals: locals.into_iter().collect(),
             bridges: bridges.iter().filter_map(|name| IfName::new(name)).collect(),
             resolvers: resolvers.into_iter().collect(),
+            host_resolvers: host_resolvers.into_iter().collect(),
+            uncaptured: uncaptured.into_iter().collect(),
             ..Ruleset::default()
         },
     )

@@ -11,6 +11,8 @@ fn container(health: DockerHealth) -> Container {
         health,
         started_ms: 1,
         stopping: false,
+        addresses: Arc::default(),
+        own_dns: false,
         paused: false,
     }
 }

@@ -57,6 +57,8 @@ impl Task {
                 started_ms: 0,
                 stopping: false,
                 paused: false,
+                addresses: Default::default(),
+                own_dns: false,
             };
             (id, std::sync::Arc::new(container))
         };

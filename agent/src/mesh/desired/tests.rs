@@ -394,14 +394,56 @@ proptest! {
             let views = [View::Node, View::Elsewhere].into_iter().take(if *elsewhere { 2 } else { 1 });
              MeshSnapshot { views: views.collect(), ..inputs(endpoints) }
         };
-        for step in &steps {
-            last = mesh.advance(inputs(step));
+        // An hour lies between two steps, and one behind the last: whoever has gone is forgotten by then.
+        for (step, hour) in steps.iter().chain(steps.last()).zip(0..) {
+            last = mesh.advance(MeshSnapshot { now: KNOWN_FOR * hour, ..inputs(step) });
         }
         let once = compute(&settings(), &mesh.vips().remembered(), inputs(steps.last().unwrap()));
         prop_assert_eq!(&last.rulesets, &once.rulesets);
         prop_assert_eq!(&last.names, &once.names);
         prop_assert_eq!(&last.served, &once.served);
+        prop_assert_eq!(&last.holders, &once.holders);
+        prop_assert_eq!(mesh.next_forgotten(), None);
         prop_assert_eq!(&last.services, &once.services);
         prop_assert_eq!(&last.conflicts, &once.conflicts);
     }
+}
+
+#[test]
+fn a_service_is_known_for_an_hour_after_its_last_endpoint_and_refuses() {
+    let mut mesh = Mesh::new(settings(), &Remembered::default());
+    let orders = endpoint("prod/orders", 1, "tcp", &["orders:80"], 10);
+    let at = |now: u64, endpoints: &[Endpoint]| MeshSnapshot { now, ..inputs(endpoints) };
+    let before = mesh.advance(at(0, std::slice::from_ref(&orders)));
+    let gone = mesh.advance(at(60, &[]));
+    assert_eq!((&gone.names, &gone.holders), (&before.names, &before.holders));
+    assert!(frontends(&gone, View::Node).is_empty() && gone.served.is_empty(), "its VIP refuses");
+    let known = gone.services.values().next().expect("its series stay");
+    assert_eq!((known.endpoints.len(), known.slots, known.aliases.len()), (0, 0, 1));
+    assert!(known.why.as_ref().is_some_and(|why| why.contains("no endpoint")));
+    assert_eq!(mesh.next_forgotten(), Some(60 + KNOWN_FOR));
+
+    let back = mesh.advance(at(120, std::slice::from_ref(&orders)));
+    assert_eq!((&back.names, mesh.next_forgotten()), (&before.names, None));
+    assert_eq!(dial(&back, "orders:80", L4::Tcp), [1]);
+
+    mesh.advance(at(180, &[]));
+    let late = mesh.advance(at(179 + KNOWN_FOR, &[]));
+    assert_eq!(late.names, before.names);
+    let forgotten = mesh.advance(at(180 + KNOWN_FOR, &[]));
+    assert!(forgotten.names.is_empty() && forgotten.services.is_empty() && forgotten.holders.is_empty());
+}
+
+#[test]
+fn a_service_without_endpoints_gives_way_to_one_that_has_some() {
+    let mut mesh = Mesh::new(settings(), &Remembered::default());
+    let (blue, green) =
+        (endpoint("prod/blue", 1, "tcp", &["web:80"], 10), endpoint("prod/green", 2, "tcp", &["web:80"], 20));
+    mesh.advance(inputs(&[blue.clone(), green.clone()]));
+    let desired = mesh.advance(inputs(std::slice::from_ref(&green)));
+    assert_eq!(dial(&desired, "web:80", L4::Tcp), [2]);
+    assert!(desired.conflicts.is_empty(), "{:?}", desired.conflicts);
+    assert!(desired.names.contains_key(&"blue.prod".parse::<AliasName>().unwrap()), "its own name stays");
+    let again = mesh.advance(inputs(&[Endpoint { started_ms: 30, ..blue }, green]));
+    assert_eq!(dial(&again, "web:80", L4::Tcp), [2], "who has it keeps it");
 }

@@ -50,7 +50,10 @@ async fn nothing_is_published_before_every_source_has_spoken_and_vips_outlive_a_
     let (_ejections, ejections) = watch::channel(Ejections::default());
     let (node_tx, node_rx) = watch::channel(None);
     let (containers, containers_rx) = watch::channel(None);
-    let (_resolvers, resolvers) = watch::channel(["10.0.0.2:53".parse().unwrap(), "[::1]:53".parse().unwrap()].into());
+    let (_resolvers, resolvers) = watch::channel(CapturedServers {
+        containers: ["10.0.0.2:53".parse().unwrap()].into(),
+        host: ["127.0.0.53:53".parse().unwrap()].into(),
+    });
     let inputs = MeshInputs { catalog: catalog_rx, ejections, node: node_rx, containers: containers_rx, resolvers };
     let (desired, mut desired_rx) = watch::channel(None);
     let (rulesets, rulesets_rx) = watch::channel(None);
@@ -70,7 +73,8 @@ async fn nothing_is_published_before_every_source_has_spoken_and_vips_outlive_a_
     let ruleset = &rulesets[&View::Node];
     assert!(Arc::ptr_eq(ruleset, desired_rx.borrow().as_ref().unwrap().ruleset(View::Node).unwrap()));
     assert_eq!(ruleset.frontends.len(), 1);
-    assert_eq!(ruleset.resolvers.iter().map(ToString::to_string).collect::<Vec<_>>(), ["10.0.0.2"]);
+    assert_eq!(ruleset.resolvers, imbl::OrdMap::unit([10, 0, 0, 2].into(), 15053));
+    assert_eq!(ruleset.host_resolvers, imbl::OrdMap::unit([127, 0, 0, 53].into(), 15061));
 
     stop.cancel();
     task.await.unwrap();

@@ -158,7 +158,7 @@ impl SelfQuery {
             Transport::Tcp => {
                 let socket = if self.address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
                 self.mark(SockRef::from(&socket))?;
-                let mut frames = framing(512).new_framed(socket.connect(self.address).await?);
+                let mut frames = framing().new_framed(socket.connect(self.address).await?);
                 frames.send(bytes.as_slice()).await?;
                 frames.next().await.ok_or(io::ErrorKind::UnexpectedEof)??.into()
             }

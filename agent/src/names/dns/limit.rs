@@ -1,17 +1,31 @@
-//! A limit on things under way, with a smaller one for each client, so that no container takes them all.
+//! Each client's share of what may be under way. Whoever has too much loses the oldest of it; the others lose nothing.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::{HashMap, VecDeque};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::asker::Client;
+
+/// How many may be under way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Shares {
+    /// Of everybody together.
+    pub(super) total: usize,
+    /// Of one known client.
+    pub(super) each: usize,
+    /// Of unknown ones, all together.
+    pub(super) unknown: usize,
+}
 
 /// Counts what is under way. Clones count together.
 #[derive(Debug, Clone)]
 pub(super) struct ClientLimit {
-    total: usize,
-    each: usize,
+    shares: Shares,
     held: Arc<Mutex<InUse>>,
     emptied: Arc<Notify>,
 }
@@ -19,37 +33,56 @@ pub(super) struct ClientLimit {
 #[derive(Debug, Default)]
 struct InUse {
     all: usize,
-    by: HashMap<IpAddr, usize>,
+    next: u64,
+    /// Of each client the oldest first. Never empty.
+    by: HashMap<Client, VecDeque<(u64, CancellationToken)>>,
 }
 
 impl ClientLimit {
-    /// At most `total` at a time, of which at most `each` for one client.
-    pub(super) fn new(total: usize, each: usize) -> Self {
-        Self { total, each, held: Arc::default(), emptied: Arc::default() }
+    pub(super) fn new(shares: Shares) -> Self {
+        Self { shares, held: Arc::default(), emptied: Arc::default() }
     }
 
-    /// Room for one more until the permit is dropped, or `None` when there is none.
-    pub(super) fn enter(&self, client: IpAddr) -> Option<Permit> {
+    /// Room for one more until the permit is dropped, at the cost of the oldest of whoever has most where all is taken;
+    /// `None` where nobody has more than this client. Unknown ones never cost others anything.
+    pub(super) fn enter(&self, client: Client) -> Option<Permit> {
         let mut held = self.held();
-        let own = held.by.get(&client).copied().unwrap_or(0);
-        if held.all >= self.total || own >= self.each {
-            return None;
+        let own = held.of(client);
+        match client {
+            Client::Unknown if own >= self.shares.unknown || held.all >= self.shares.total => return None,
+            _ if own >= self.shares.each => held.evict(client),
+            _ if held.all >= self.shares.total => {
+                let greediest = held.by.iter().max_by_key(|(_, all)| all.len()).map(|(who, all)| (*who, all.len()))?;
+                match greediest {
+                    (who, most) if most > own => held.evict(who),
+                    _ if own > 0 => held.evict(client),
+                    _ => return None,
+                }
+            }
+            _ => {}
         }
+        let (id, evicted) = (held.next, CancellationToken::new());
+        held.next += 1;
         held.all += 1;
-        held.by.insert(client, own + 1);
-        Some(Permit { limit: self.clone(), client })
+        held.by.entry(client).or_default().push_back((id, evicted.clone()));
+        drop(held);
+        Some(Permit { limit: self.clone(), client, id, evicted })
     }
 
-    fn leave(&self, client: IpAddr) {
+    fn leave(&self, client: Client, id: u64) {
         let mut held = self.held();
-        held.all = held.all.saturating_sub(1);
-        match held.by.get_mut(&client) {
-            Some(own) if *own > 1 => *own -= 1,
-            _ => drop(held.by.remove(&client)),
+        if let Some(place) = held.by.get(&client).and_then(|own| own.iter().position(|(of, _)| *of == id)) {
+            held.remove(client, place);
         }
         if held.all == 0 {
             self.emptied.notify_waiters();
         }
+    }
+
+    /// How many are under way.
+    #[cfg(test)]
+    pub(super) fn under_way(&self) -> usize {
+        self.held().all
     }
 
     /// Waits until nothing is under way.
@@ -72,16 +105,76 @@ impl ClientLimit {
     }
 }
 
+impl InUse {
+    fn of(&self, client: Client) -> usize {
+        self.by.get(&client).map_or(0, VecDeque::len)
+    }
+
+    /// Ends the oldest of a client's.
+    fn evict(&mut self, client: Client) {
+        if let Some(evicted) = self.remove(client, 0) {
+            evicted.cancel();
+        }
+    }
+
+    fn remove(&mut self, client: Client, place: usize) -> Option<CancellationToken> {
+        let own = self.by.get_mut(&client)?;
+        let (_, removed) = own.remove(place)?;
+        if own.is_empty() {
+            self.by.remove(&client);
+        }
+        self.all = self.all.saturating_sub(1);
+        Some(removed)
+    }
+}
+
 /// One of the things under way.
 #[derive(Debug)]
 pub(super) struct Permit {
     limit: ClientLimit,
-    client: IpAddr,
+    client: Client,
+    id: u64,
+    evicted: CancellationToken,
+}
+
+impl Permit {
+    /// Waits until it has to make room.
+    pub(super) async fn evicted(&self) {
+        self.evicted.cancelled().await;
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.limit.leave(self.client);
+        self.limit.leave(self.client, self.id);
+    }
+}
+
+/// How many datagrams of unknown senders are read: an answer to an address that nobody has lies in the kernel for
+/// seconds, at the cost of the socket that all answers go out by.
+#[derive(Debug)]
+pub(super) struct Trickle(Mutex<(f64, Option<Instant>)>);
+
+impl Trickle {
+    /// At a time, and a second.
+    const MOST: f64 = 16.0;
+
+    /// Full.
+    pub(super) fn new() -> Self {
+        Self(Mutex::new((Self::MOST, None)))
+    }
+
+    /// Whether one more is read now.
+    pub(super) fn admits(&self, now: Instant) -> bool {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (left, last) = &mut *state;
+        let since = last.replace(now).map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
+        *left = (*left + Self::MOST * since.as_secs_f64()).min(Self::MOST);
+        let admits = *left >= 1.0;
+        if admits {
+            *left -= 1.0;
+        }
+        admits
     }
 }
 

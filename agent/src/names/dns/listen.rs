@@ -1,48 +1,49 @@
-//! The sockets that queries come in on, UDP and TCP. Mesh answers go out at once; a relayed query gets a task, or over
-//! TCP a place in its connection's task.
+//! The sockets that queries come in on, UDP and TCP, one of each for every captured name server. Mesh answers go out at
+//! once; a relayed datagram gets a task.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::FuturesUnordered;
-use futures_util::{SinkExt, StreamExt};
-use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use socket2::SockRef;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
-use super::forward::{MAX_TCP, framing};
-use super::message::MAX_QUERY;
+use super::asker::{Asker, Place};
+use super::conversation::converse;
+use super::forward::MAX_MESSAGE;
+use super::resolver_config::ResolverConfig;
 use super::resolver_state::ResolverState;
 use super::responder::{QueryOutcome, Responder};
-use super::transport::Transport;
 use crate::clients::backoff::Backoff;
-use crate::model::publish;
+use crate::model::{MAX_CAPTURED, publish};
 
-/// How long a TCP client may keep a connection without a query, or leave an answer unread.
-const IDLE: Duration = Duration::from_secs(5);
-/// How many queries of one TCP connection are under way at a time; further ones wait in the socket.
-const PIPELINED: usize = 16;
 /// How long to wait after a socket error that would otherwise come again at once (no memory, no descriptors).
 const BREATH: Duration = Duration::from_millis(50);
 /// Between two attempts to bind.
 const BIND_AGAIN: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
+/// What a UDP socket may hold each way, in bytes: as much as anybody may ask for (`net.core.wmem_max`).
+const BUFFER: usize = 212_992;
 
-/// Both listeners, on one address and port.
+/// Both listeners of one place, on one address and port.
 #[derive(Debug)]
 pub(super) struct Sockets {
-    pub(super) udp: UdpSocket,
-    pub(super) tcp: TcpListener,
+    place: Place,
+    udp: UdpSocket,
+    tcp: TcpListener,
 }
 
-/// Binds, as often as it takes: the address appears only when the dataplane has made it.
-pub(super) async fn bind(listen: SocketAddr, state: &watch::Sender<ResolverState>) -> (Sockets, SocketAddr) {
+/// Binds, as often as it takes: the address appears only when the dataplane has made it. Gives the listeners and the
+/// first one's address.
+pub(super) async fn bind(config: &ResolverConfig, state: &watch::Sender<ResolverState>) -> (Vec<Sockets>, SocketAddr) {
+    let listen = config.listen;
     let mut delays = BIND_AGAIN.delays();
     loop {
-        let error = match bind_both(listen).await {
+        let error = match bind_all(config).await {
             Ok((sockets, address)) => {
                 info!(%address, "resolver listens for DNS queries");
                 state.send_replace(ResolverState::Listening { address, leased: false });
@@ -58,67 +59,96 @@ pub(super) async fn bind(listen: SocketAddr, state: &watch::Sender<ResolverState
     }
 }
 
-async fn bind_both(listen: SocketAddr) -> io::Result<(Sockets, SocketAddr)> {
-    let tcp = TcpListener::bind(listen).await?;
-    // The port is the kernel's choice where the address says 0.
-    let address = SocketAddr::new(listen.ip(), tcp.local_addr()?.port());
-    let udp = UdpSocket::bind(address).await?;
-    Ok((Sockets { udp, tcp }, address))
+async fn bind_all(config: &ResolverConfig) -> io::Result<(Vec<Sockets>, SocketAddr)> {
+    let askers = [Asker::Container, Asker::Host];
+    let of = |asker| (0..usize::from(MAX_CAPTURED)).map(move |index| Place { asker, index });
+    let places = askers.into_iter().take(if config.host { 2 } else { 1 }).flat_map(of);
+    let (mut all, mut first) = (Vec::new(), config.listen);
+    for (place, offset) in places.zip(0_u16..) {
+        // The port is the kernel's choice where the address says 0.
+        let port = if config.listen.port() == 0 { 0 } else { config.listen.port().saturating_add(offset) };
+        let tcp = TcpListener::bind((config.listen.ip(), port)).await?;
+        let address = tcp.local_addr()?;
+        let udp = UdpSocket::bind(address).await?;
+        let buffers = SockRef::from(&udp);
+        buffers.set_recv_buffer_size(BUFFER)?;
+        buffers.set_send_buffer_size(BUFFER)?;
+        if offset == 0 {
+            first = address;
+        }
+        all.push(Sockets { place, udp, tcp });
+    }
+    Ok((all, first))
 }
 
-/// Serves datagrams.
-pub(super) async fn udp(socket: UdpSocket, responder: &Arc<Responder>) {
+/// Serves at every place. Never returns; all ends with it.
+pub(super) async fn serve(all: Vec<Sockets>, responder: &Arc<Responder>) {
+    let mut listeners = JoinSet::new();
+    for Sockets { place, udp, tcp } in all {
+        listeners.spawn(serve_udp(udp, place, Arc::clone(responder)));
+        listeners.spawn(serve_tcp(tcp, place, Arc::clone(responder)));
+    }
+    while listeners.join_next().await.is_some() {}
+}
+
+async fn serve_udp(socket: UdpSocket, place: Place, responder: Arc<Responder>) {
     let socket = Arc::new(socket);
     let mut relays = JoinSet::new();
-    // A byte more than is read shows what is too large.
-    let mut query = Vec::with_capacity(MAX_QUERY + 1);
+    let mut query = Vec::with_capacity(MAX_MESSAGE);
     loop {
         while relays.try_join_next().is_some() {}
         query.clear();
-        let client = match socket.recv_buf_from(&mut query).await {
-            Ok((_, client)) => client,
+        let address = match socket.recv_buf_from(&mut query).await {
+            Ok((_, address)) => address,
             Err(error) => {
                 debug!(%error, "cannot receive a DNS query");
                 sleep(BREATH).await;
                 continue;
             }
         };
-        if query.len() > MAX_QUERY {
+        let client = responder.client(place, address.ip());
+        if !responder.reads(client) {
             continue;
         }
-        match responder.receive(Transport::Udp, &query, client.ip()) {
+        match responder.receive(place, &query) {
             QueryOutcome::Silence => {}
-            QueryOutcome::Reply(answer) => send(&socket, &answer, client).await,
-            QueryOutcome::Relay(relay) => {
-                let socket = Arc::clone(&socket);
-                relays.spawn(async move {
-                    if let Some(answer) = relay.run().await {
-                        send(&socket, &answer, client).await;
-                    }
-                });
+            QueryOutcome::Reply(answer) => send(&socket, &answer, address),
+            QueryOutcome::Relay => {
+                if let Some(relay) = responder.relay(place, client, &query) {
+                    let socket = Arc::clone(&socket);
+                    relays.spawn(async move {
+                        if let Some(answer) = relay.run().await {
+                            send(&socket, &answer, address);
+                        }
+                    });
+                }
             }
         }
     }
 }
 
-async fn send(socket: &UdpSocket, answer: &[u8], client: SocketAddr) {
-    if let Err(error) = socket.send_to(answer, client).await {
+/// Sends without waiting: nobody is held up by an address that does not take its answers.
+fn send(socket: &UdpSocket, answer: &[u8], client: SocketAddr) {
+    if let Err(error) = socket.try_send_to(answer, client) {
         debug!(%client, %error, "cannot send a DNS answer");
     }
 }
 
-/// Serves connections; one too many is closed at once.
-pub(super) async fn tcp(listener: TcpListener, responder: &Arc<Responder>) {
+/// Serves connections; where there is no room, one is closed at once.
+async fn serve_tcp(listener: TcpListener, place: Place, responder: Arc<Responder>) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
-            Ok((stream, client)) => {
-                if let Some(permit) = responder.connection(client.ip()) {
-                    let responder = Arc::clone(responder);
+            Ok((stream, address)) => {
+                let client = responder.client(place, address.ip());
+                if let Some(permit) = responder.connection(client) {
+                    let responder = Arc::clone(&responder);
                     connections.spawn(async move {
-                        converse(stream, client.ip(), &responder).await;
-                        drop(permit);
+                        tokio::select! {
+                            () = permit.evicted() => {}
+                            () = converse(stream, place, &responder) => {}
+                        }
                     });
                 }
             }
@@ -126,42 +156,6 @@ pub(super) async fn tcp(listener: TcpListener, responder: &Arc<Responder>) {
                 debug!(%error, "cannot accept a DNS connection");
                 sleep(BREATH).await;
             }
-        }
-    }
-}
-
-/// Answers a connection's queries, each as soon as it can be (RFC 7766 6.2.1.1), until the client has closed and has
-/// its answers, keeps silent, or breaks the framing.
-async fn converse(mut stream: TcpStream, client: IpAddr, responder: &Arc<Responder>) {
-    let (input, output) = stream.split();
-    let mut queries = framing(MAX_QUERY).new_read(input);
-    let mut answers = framing(MAX_TCP).new_write(output);
-    let mut relays = FuturesUnordered::new();
-    let mut open = true;
-    while open || !relays.is_empty() {
-        let answer = tokio::select! {
-            query = queries.next(), if open && relays.len() < PIPELINED => match query {
-                Some(Ok(query)) => match responder.receive(Transport::Tcp, &query, client) {
-                    QueryOutcome::Silence => return,
-                    QueryOutcome::Reply(answer) => Some(answer),
-                    QueryOutcome::Relay(relay) => {
-                        relays.push(relay.run());
-                        None
-                    }
-                },
-                Some(Err(_)) => return,
-                None => {
-                    open = false;
-                    None
-                }
-            },
-            Some(answer) = relays.next() => answer,
-            () = sleep(IDLE) => return,
-        };
-        if let Some(answer) = answer
-            && !matches!(timeout(IDLE, answers.send(answer.as_slice())).await, Ok(Ok(())))
-        {
-            return;
         }
     }
 }

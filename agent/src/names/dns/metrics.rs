@@ -12,13 +12,13 @@ use prometheus_client::registry::Registry;
 pub(super) enum AnswerKind {
     /// The mesh's names.
     Mesh,
-    /// An upstream server.
+    /// The server that was asked.
     Forwarded,
-    /// Nobody: no upstream server answered in time.
+    /// Nobody: the server that was asked cannot be reached, or kept silent.
     Unanswered,
-    /// The resolver itself: the query is malformed or of a kind it does not do.
+    /// The resolver itself: a query for a mesh name is malformed or of a kind it does not do.
     Refused,
-    /// The resolver itself: too many queries are being forwarded.
+    /// Nobody: the client, or unknown ones together, used up their share.
     Overload,
 }
 
@@ -54,6 +54,12 @@ impl From<ResponseCode> for Rcode {
     }
 }
 
+impl From<Option<ResponseCode>> for Rcode {
+    fn from(code: Option<ResponseCode>) -> Self {
+        code.map_or(Self("NONE"), Self::from)
+    }
+}
+
 impl EncodeLabelValue for Rcode {
     fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
         EncodeLabelValue::encode(&self.0, encoder)
@@ -80,12 +86,13 @@ impl ResolverMetrics {
         registry.register("dns_queries", help, self.queries.clone());
     }
 
-    pub(super) fn count(&self, kind: AnswerKind, code: ResponseCode) {
+    /// Counts a query; without a code where nothing was sent.
+    pub(super) fn count(&self, kind: AnswerKind, code: Option<ResponseCode>) {
         self.queries.get_or_create(&Labels { kind, rcode: code.into() }).inc();
     }
 
     #[cfg(test)]
-    pub(super) fn get(&self, kind: AnswerKind, code: ResponseCode) -> u64 {
+    pub(super) fn get(&self, kind: AnswerKind, code: Option<ResponseCode>) -> u64 {
         self.queries.get_or_create(&Labels { kind, rcode: code.into() }).get()
     }
 
@@ -93,7 +100,7 @@ impl ResolverMetrics {
     #[cfg(test)]
     pub(crate) fn counted() -> Self {
         let metrics = Self::default();
-        metrics.count(AnswerKind::Mesh, ResponseCode::NoError);
+        metrics.count(AnswerKind::Mesh, Some(ResponseCode::NoError));
         metrics
     }
 }

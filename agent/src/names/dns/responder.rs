@@ -1,31 +1,41 @@
-//! A query's way through the resolver: answered from the names, or relayed within limits, and counted.
+//! A query's way through the resolver: answered from the names, or relayed within its client's share, and counted.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
+use imbl::OrdSet;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+use tracing::debug;
 
+use super::asker::{Asker, Client, Place};
 use super::forward::Forwarder;
-use super::limit::{ClientLimit, Permit};
-use super::message::{self, ParsedQuery, QueryDecision};
+use super::limit::{ClientLimit, Permit, Shares, Trickle};
+use super::message::{self, QueryDecision};
 use super::metrics::{AnswerKind, ResolverMetrics};
-use super::transport::Transport;
-use crate::model::Names;
+use super::resolver_config::{ResolverConfig, ResolverInputs};
+use crate::config::Auto;
 
-/// How many queries are forwarded at a time, for everyone and for one client.
-const FORWARDED: (usize, usize) = (512, 128);
-/// How many TCP connections are held at a time, by everyone and by one client.
-const CONNECTIONS: (usize, usize) = (128, 32);
+/// How many datagrams are relayed at a time. Each has a socket.
+const RELAYED: Shares = Shares { total: 512, each: 64, unknown: 16 };
+/// How many TCP connections are held at a time. Each has up to two sockets.
+const CONNECTIONS: Shares = Shares { total: 128, each: 32, unknown: 8 };
+/// How long a name server's answer is waited for: longer than clients wait by themselves (5 s, resolv.conf(5)).
+const ANSWER: Duration = Duration::from_secs(10);
 
-/// What both listeners share.
+/// What all listeners share.
 #[derive(Debug)]
 pub(super) struct Responder {
-    names: watch::Receiver<Option<Names>>,
-    forwarder: Forwarder,
-    metrics: ResolverMetrics,
-    forwarded: ClientLimit,
+    config: ResolverConfig,
+    inputs: ResolverInputs,
+    clients: watch::Receiver<OrdSet<IpAddr>>,
+    pub(super) forwarder: Forwarder,
+    pub(super) metrics: ResolverMetrics,
+    relayed: ClientLimit,
     connections: ClientLimit,
+    unknown: Trickle,
 }
 
 /// What becomes of a query.
@@ -35,82 +45,139 @@ pub(super) enum QueryOutcome {
     Silence,
     /// This is sent at once.
     Reply(Vec<u8>),
-    /// An upstream server is asked.
-    Relay(Box<Relay>),
+    /// The server that was asked is to say.
+    Relay,
 }
 
 impl Responder {
-    pub(super) fn new(names: watch::Receiver<Option<Names>>, forwarder: Forwarder, metrics: ResolverMetrics) -> Self {
-        let limit = |(total, each)| ClientLimit::new(total, each);
-        Self { names, forwarder, metrics, forwarded: limit(FORWARDED), connections: limit(CONNECTIONS) }
-    }
-
-    /// Waits until every query that was forwarded has its answer.
-    pub(super) async fn idle(&self) {
-        self.forwarded.idle().await;
-    }
-
-    /// Room for one more TCP connection of this client.
-    pub(super) fn connection(&self, client: IpAddr) -> Option<Permit> {
-        self.connections.enter(client)
-    }
-
-    /// Takes a message that came.
-    pub(super) fn receive(self: &Arc<Self>, transport: Transport, bytes: &[u8], client: IpAddr) -> QueryOutcome {
-        let names = self.names.borrow().clone();
-        match message::decide(bytes, names.as_ref()) {
-            QueryDecision::Ignore => QueryOutcome::Silence,
-            QueryDecision::Reply(bytes, kind, code) => {
-                self.metrics.count(kind, code);
-                QueryOutcome::Reply(bytes)
-            }
-            QueryDecision::Lease(asked) => {
-                let good = names.is_some() && self.forwarder.able();
-                let code = if good { ResponseCode::NoError } else { ResponseCode::ServFail };
-                asked.bare(code).map_or(QueryOutcome::Silence, QueryOutcome::Reply)
-            }
-            QueryDecision::Forward(asked) => match self.forwarded.enter(client) {
-                Some(permit) => {
-                    let query = bytes.to_vec();
-                    QueryOutcome::Relay(Box::new(Relay {
-                        responder: Arc::clone(self),
-                        transport,
-                        asked,
-                        query,
-                        _permit: permit,
-                    }))
-                }
-                None => self.fail(&asked, AnswerKind::Overload).map_or(QueryOutcome::Silence, QueryOutcome::Reply),
-            },
+    /// `clients`: the addresses of containers that Docker knows.
+    pub(super) fn new(
+        config: ResolverConfig,
+        inputs: ResolverInputs,
+        clients: watch::Receiver<OrdSet<IpAddr>>,
+        metrics: ResolverMetrics,
+    ) -> Self {
+        Self {
+            forwarder: Forwarder::new(config.mark),
+            config,
+            inputs,
+            clients,
+            metrics,
+            relayed: ClientLimit::new(RELAYED),
+            connections: ClientLimit::new(CONNECTIONS),
+            unknown: Trickle::new(),
         }
     }
 
-    fn fail(&self, asked: &ParsedQuery, kind: AnswerKind) -> Option<Vec<u8>> {
-        self.metrics.count(kind, ResponseCode::ServFail);
-        asked.bare(ResponseCode::ServFail)
+    /// Waits until every datagram that was relayed has its answer, or is given up.
+    pub(super) async fn idle(&self) {
+        self.relayed.idle().await;
+    }
+
+    /// Who a message comes from.
+    pub(super) fn client(&self, place: Place, address: IpAddr) -> Client {
+        let itself = address == self.config.listen.ip();
+        match place.asker {
+            Asker::Host => Client::Host,
+            Asker::Container if itself || self.clients.borrow().contains(&address) => Client::Known(address),
+            Asker::Container => Client::Unknown,
+        }
+    }
+
+    /// Whether a datagram of this client is read.
+    pub(super) fn reads(&self, client: Client) -> bool {
+        let reads = client != Client::Unknown || self.unknown.admits(Instant::now());
+        if !reads {
+            self.metrics.count(AnswerKind::Overload, None);
+        }
+        reads
+    }
+
+    /// Room for one more TCP connection of this client.
+    pub(super) fn connection(&self, client: Client) -> Option<Permit> {
+        self.connections.enter(client)
+    }
+
+    /// The server whose queries come in at this place.
+    pub(super) fn server(&self, place: Place) -> Option<SocketAddr> {
+        let servers = self.inputs.servers.borrow();
+        match (place.asker, &self.config.upstream) {
+            (Asker::Container, _) => servers.containers.get(place.index).copied(),
+            (Asker::Host, Auto::Auto) => servers.host.get(place.index).copied(),
+            (Asker::Host, Auto::Set(given)) => given.iter().cycle().nth(place.index).copied(),
+        }
+    }
+
+    /// Takes a message that came.
+    pub(super) fn receive(&self, place: Place, bytes: &[u8]) -> QueryOutcome {
+        let served = self.inputs.served.borrow().clone();
+        match message::decide(bytes, place.asker, &self.config.zones, served.as_ref()) {
+            QueryDecision::Ignore => QueryOutcome::Silence,
+            QueryDecision::Reply(bytes, kind, code) => {
+                self.metrics.count(kind, Some(code));
+                QueryOutcome::Reply(bytes)
+            }
+            QueryDecision::Lease(asked) => {
+                let good = served.is_some() && self.forwarder.able();
+                let code = if good { ResponseCode::NoError } else { ResponseCode::ServFail };
+                asked.bare(code).map_or(QueryOutcome::Silence, QueryOutcome::Reply)
+            }
+            QueryDecision::Relay => QueryOutcome::Relay,
+        }
+    }
+
+    /// Room for a datagram to be relayed, and the server to ask; `None` where there is none.
+    pub(super) fn relay(self: &Arc<Self>, place: Place, client: Client, query: &[u8]) -> Option<Relay> {
+        let server = self.server(place)?;
+        let Some(permit) = self.relayed.enter(client) else {
+            self.metrics.count(AnswerKind::Overload, None);
+            return None;
+        };
+        Some(Relay { responder: Arc::clone(self), server, query: query.to_vec(), permit })
+    }
+
+    /// Counts an answer of a server that was asked.
+    pub(super) fn relayed(&self, answer: &[u8]) {
+        self.metrics.count(AnswerKind::Forwarded, Some(message::code(answer)));
     }
 }
 
-/// A query on its way to an upstream server.
+/// A datagram on its way to the server that was asked.
 #[derive(Debug)]
 pub(super) struct Relay {
     responder: Arc<Responder>,
-    transport: Transport,
-    asked: ParsedQuery,
+    server: SocketAddr,
     query: Vec<u8>,
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl Relay {
-    /// What to send to the client.
-    pub(super) async fn run(mut self) -> Option<Vec<u8>> {
-        let Self { responder, transport, asked, query, .. } = &mut self;
-        match responder.forwarder.ask(*transport, asked, query).await {
-            Some((answer, code)) => {
-                responder.metrics.count(AnswerKind::Forwarded, code);
-                asked.fit(*transport, answer, code)
+    /// What to send to the client: the server's word, or SERVFAIL where there is no server; nothing where it is silent.
+    pub(super) async fn run(self) -> Option<Vec<u8>> {
+        let Self { responder, server, query, permit } = self;
+        let head = query.clone();
+        let answer = tokio::select! {
+            biased;
+            () = permit.evicted() => {
+                responder.metrics.count(AnswerKind::Overload, None);
+                return None;
             }
-            None => responder.fail(asked, AnswerKind::Unanswered),
+            answer = timeout(ANSWER, responder.forwarder.ask(server, query)) => answer,
+        };
+        match answer {
+            Ok(Ok(answer)) => {
+                responder.relayed(&answer);
+                Some(answer)
+            }
+            Ok(Err(error)) => {
+                debug!(%server, %error, "name server cannot be reached");
+                responder.metrics.count(AnswerKind::Unanswered, Some(ResponseCode::ServFail));
+                message::unreachable(&head)
+            }
+            Err(_) => {
+                responder.metrics.count(AnswerKind::Unanswered, None);
+                None
+            }
         }
     }
 }

@@ -13,8 +13,10 @@ async fn a_name_is_known_once_its_vip_is_programmed() {
     let (dataplane, dataplane_in) = watch::channel(DataplaneState::default());
     let (names, mut names_out) = watch::channel(None);
     let task = tokio::spawn(follow(desired_in, dataplane_in, names));
-    let known = |names: &Option<Names>, name: &str| {
-        names.as_ref().is_some_and(|names| names.contains_key(&name.parse::<crate::model::AliasName>().unwrap()))
+    let known = |served: &Option<Served>, name: &str| {
+        served
+            .as_ref()
+            .is_some_and(|served| served.names.contains_key(&name.parse::<crate::model::AliasName>().unwrap()))
     };
 
     dataplane.send_modify(|state| state.change(|state| state.applied = first.ruleset(View::Node).cloned()));

@@ -21,6 +21,8 @@ const MAX_LABEL_BYTES: usize = 4 << 20;
 const MAX_NAME: usize = 512;
 /// The most ports of an image that are kept.
 const MAX_PORTS: usize = 1024;
+/// The most addresses of a container that are kept.
+const MAX_ADDRESSES: usize = 64;
 
 /// Ports that a container is known to use.
 pub(super) type Ports = Arc<[(NonZeroU16, L4)]>;
@@ -33,6 +35,8 @@ pub(super) struct Inspected {
     pub(super) image: Arc<str>,
     pub(super) labels: Arc<BTreeMap<String, String>>,
     pub(super) attachment: Attachment,
+    /// Whether it was given name servers of its own.
+    pub(super) own_dns: bool,
     pub(super) health: DockerHealth,
     pub(super) started_ms: u64,
     pub(super) paused: bool,
@@ -62,6 +66,15 @@ pub(super) struct Attached {
 }
 
 impl Attachment {
+    /// Its addresses on bridge networks, sorted, given these by id.
+    pub(super) fn addresses(&self, bridges: &BTreeMap<String, IfName>) -> Arc<[IpAddr]> {
+        let Self::Networks(networks, _) = self else { return Arc::default() };
+        let on_bridges = networks.iter().filter(|n| bridges.contains_key(&n.network));
+        let mut addresses: Vec<IpAddr> = on_bridges.filter_map(|n| n.address).take(MAX_ADDRESSES).collect();
+        addresses.sort_unstable();
+        addresses.into()
+    }
+
     /// How the mesh sees it, given the bridge networks by id.
     pub(super) fn resolve(&self, bridges: &BTreeMap<String, IfName>) -> Network {
         let (networks, published) = match self {
@@ -96,9 +109,10 @@ pub(super) fn digest(response: ContainerInspectResponse) -> Option<Inspected> {
     }
     let id: ContainerId = response.id?.into();
     let config = response.config.unwrap_or_default();
+    let host_config = response.host_config.unwrap_or_default();
     let (labels, attachment) = match bounded(config.labels.unwrap_or_default()) {
         Some(labels) => {
-            let mode = response.host_config.unwrap_or_default().network_mode.unwrap_or_default();
+            let mode = host_config.network_mode.unwrap_or_default();
             let network = response.network_settings.unwrap_or_default();
             let published = published_ports(&network.ports.unwrap_or_default());
             let networks = network.networks.unwrap_or_default();
@@ -116,6 +130,7 @@ pub(super) fn digest(response: ContainerInspectResponse) -> Option<Inspected> {
         image: cut(config.image.as_deref().unwrap_or_default(), MAX_NAME).into(),
         labels: Arc::new(labels),
         attachment,
+        own_dns: host_config.dns.is_some_and(|servers| !servers.is_empty()),
         health: match state.health.and_then(|health| health.status) {
             Some(HealthStatusEnum::STARTING) => DockerHealth::Starting,
             Some(HealthStatusEnum::HEALTHY) => DockerHealth::Healthy,

@@ -274,6 +274,8 @@ impl DockerState {
             image: inspected.image.clone(),
             labels: inspected.labels.clone(),
             network,
+            addresses: inspected.attachment.addresses(&self.bridges),
+            own_dns: inspected.own_dns,
             health: entry.health.unwrap_or(inspected.health),
             started_ms: inspected.started_ms,
             stopping: until.is_some(),

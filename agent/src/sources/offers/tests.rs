@@ -14,6 +14,8 @@ fn container<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Contai
         health: DockerHealth::None,
         started_ms: 7,
         stopping: false,
+        addresses: Arc::default(),
+        own_dns: false,
         paused: false,
     }
 }

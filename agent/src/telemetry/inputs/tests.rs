@@ -183,6 +183,7 @@ fn desired() -> Desired {
             .iter()
             .map(|(name, vip)| (name.parse().unwrap(), DualStack::V4([198, 19, 0, *vip].into())))
             .collect(),
+        holders: Default::default(),
         served: Default::default(),
         services: services.into_iter().map(|((name, l4), service)| ((id(name), l4), service)).collect(),
         conflicts: [Conflict {
@@ -205,6 +206,8 @@ fn containers() -> (Containers, Offered) {
             health: DockerHealth::None,
             started_ms: 0,
             stopping: false,
+            addresses: Arc::default(),
+            own_dns: false,
             paused: false,
         })
     };

@@ -11,9 +11,11 @@ use super::report::MAX_FOUND;
 use super::*;
 use crate::config::Auto;
 use crate::model::{
-    Endpoint, EndpointAddresses, EndpointId, EndpointState, Frontend, L4, LocalNetwork, Names, Ruleset, ServiceId, View,
+    CapturedServers, Endpoint, EndpointAddresses, EndpointId, EndpointState, Frontend, L4, LocalNetwork, Names,
+    Ruleset, ServiceId, View,
 };
 use crate::names::dns::{self, Lease};
+use crate::names::served::Served;
 
 /// Of an endpoint of this node.
 pub(super) fn own(local: SocketAddr) -> EndpointAddresses {
@@ -110,25 +112,25 @@ impl Lease for Kept {
 /// Where nobody listens.
 pub(super) const NOBODY: &str = "127.77.0.1:9";
 
+/// What may be told where these names are known.
+pub(super) fn told(names: Names) -> Served {
+    Served { names, ..Served::default() }
+}
+
 /// The agent's own resolver on loopback, and what it knows; it asks the server at `upstream` for anything else.
-pub(super) async fn resolver(names: Option<Names>, upstream: SocketAddr) -> (SelfQuery, watch::Sender<Option<Names>>) {
+pub(super) async fn resolver(names: Option<Names>, upstream: SocketAddr) -> (SelfQuery, watch::Sender<Option<Served>>) {
     let config = dns::ResolverConfig {
         listen: "127.0.0.1:0".parse().unwrap(),
-        upstream: Auto::Set(vec![upstream]),
-        vips: Default::default(),
+        host: false,
+        upstream: Auto::Auto,
+        zones: dns::Zones::default(),
         mark: None,
     };
-    let (names, known) = watch::channel(names);
+    let (names, served) = watch::channel(names.map(told));
+    let servers = CapturedServers { containers: [upstream].into(), ..CapturedServers::default() };
+    let inputs = dns::ResolverInputs { served, servers: watch::channel(servers).1, containers: watch::channel(None).1 };
     let (state, mut seen) = watch::channel(dns::ResolverState::Starting);
-    tokio::spawn(dns::run(
-        config,
-        known,
-        Kept,
-        dns::ResolverMetrics::default(),
-        state,
-        watch::channel(Default::default()).1,
-        Default::default(),
-    ));
+    tokio::spawn(dns::run(config, inputs, Kept, dns::ResolverMetrics::default(), state, Default::default()));
     let listening = |state: &dns::ResolverState| matches!(state, dns::ResolverState::Listening { .. });
     let state = seen.wait_for(listening).await.unwrap().clone();
     let dns::ResolverState::Listening { address, .. } = state else { panic!("{state:?}") };

@@ -21,7 +21,9 @@ fn key(element: &Element) -> Key {
         Element::Bridge(name) => ("bridges", None, Some(name.to_string())),
         Element::SameBridge(name) => ("samebridge", None, Some(name.to_string())),
         Element::Hairpin(address) => ("hairpin", None, Some(address.to_string())),
-        Element::Resolver(address) => ("resolvers", None, Some(address.to_string())),
+        Element::Resolver(address, _) => ("resolvers", None, Some(address.to_string())),
+        Element::HostResolver(address, _) => ("hostresolvers", None, Some(address.to_string())),
+        Element::Uncaptured(address) => ("uncaptured", None, Some(address.to_string())),
     }
 }
 

@@ -50,6 +50,22 @@ fn a_plain_container() {
 }
 
 #[test]
+fn where_its_queries_come_from_and_whether_docker_gave_it_the_default_name_servers() {
+    let networks = json!({"Networks": {
+        "bridge": {"NetworkID": "n0", "IPAddress": "172.17.0.3"},
+        "app": {"NetworkID": "n1", "IPAddress": "172.16.0.9"},
+        "macvlan": {"NetworkID": "n9", "IPAddress": "10.0.0.9"},
+    }});
+    let two = seen(|v| v["NetworkSettings"] = networks);
+    let addresses: Vec<IpAddr> = [[172, 16, 0, 9], [172, 17, 0, 3]].map(IpAddr::from).to_vec();
+    assert_eq!(two.attachment.addresses(&bridges())[..], addresses);
+    assert!(!two.own_dns);
+    assert!(!seen(|v| v["HostConfig"]["Dns"] = json!([])).own_dns);
+    assert!(seen(|v| v["HostConfig"]["Dns"] = json!(["10.0.0.53"])).own_dns);
+    assert!(seen(|v| v["HostConfig"]["NetworkMode"] = json!("host")).attachment.addresses(&bridges()).is_empty());
+}
+
+#[test]
 fn what_does_not_run_is_none() {
     assert_eq!(digest(response(|v| v["State"]["Running"] = json!(false))), None);
     assert_eq!(digest(response(|v| v["State"]["Restarting"] = json!(true))), None);

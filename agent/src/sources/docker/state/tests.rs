@@ -22,6 +22,7 @@ fn seen(n: u8, life: u64) -> Inspected {
         attachment: Attachment::Networks(vec![attached], Arc::default()),
         health: DockerHealth::None,
         started_ms: life,
+        own_dns: false,
         paused: false,
         stop_signal: Signal::TERM,
     }

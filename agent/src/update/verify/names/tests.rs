@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 
 use tokio::net::UdpSocket;
 
-use super::super::tests::{NOBODY, resolver, served};
+use super::super::tests::{NOBODY, resolver, served, told};
 use super::*;
 use crate::model::{DualStack, Names};
 
@@ -20,9 +20,8 @@ async fn a_name_is_asked_for_and_must_mean_its_vip() {
     let (resolver, names) = resolver(Some(mesh.names.clone()), NOBODY.parse().unwrap()).await;
     assert_eq!(look(&resolver, &known(&mesh)).await.unwrap(), "the resolver works; orders.prod is 198.19.0.7");
 
-    names.send_replace(Some(
-        mesh.names.keys().map(|name| (name.clone(), DualStack::V4([198, 19, 0, 9].into()))).collect(),
-    ));
+    let elsewhere = mesh.names.keys().map(|name| (name.clone(), DualStack::V4([198, 19, 0, 9].into())));
+    names.send_replace(Some(told(elsewhere.collect())));
     let found = look(&resolver, &known(&mesh)).await.unwrap_err();
     assert_eq!(found, "the resolver works, but orders.prod is 198.19.0.9, not 198.19.0.7");
 
@@ -57,7 +56,7 @@ async fn a_name_may_come_a_moment_later() {
     // The first time the name is unknown, so that the upstream server is asked, and refuses.
     let mut query = [0; 512];
     let (length, asker) = upstream.recv_from(&mut query).await.unwrap();
-    names.send_replace(Some(mesh.names.clone()));
+    names.send_replace(Some(told(mesh.names.clone())));
     query[2] |= 0x80;
     query[3] = 5;
     upstream.send_to(&query[..length], asker).await.unwrap();

@@ -11,20 +11,17 @@ use std::sync::Arc;
 use imbl::OrdSet;
 use imbl::ordmap::DiffItem;
 
-use super::claims::{Claim, claims};
+use super::claims::{Claim, MAX_CLAIMS, claims, recalled};
 use super::drains::Drains;
 use super::reach::{Reach, share_out};
 use super::select::judge;
-use super::vip::{Remembered, Vips, service_id};
+use super::vip::{Remembered, Vips};
 use crate::config::MeshSettings;
 use crate::model::endpoint::of_service;
 use crate::model::{
     Alias, AliasName, Conflict, Desired, DesiredService, DualStack, Ejections, Endpoint, EndpointAddresses, Endpoints,
     Family, Frontend, IfName, L4, LocalNetwork, Ruleset, ServiceId, Slots, Target, View,
 };
-
-/// The most claims that are remembered.
-const MAX_CLAIMS: usize = 65_536;
 
 /// What the desired state is computed from.
 #[derive(Debug, Clone, PartialEq)]
@@ -473,15 +470,6 @@ impl Mesh {
         }
         (servers, conflicts)
     }
-}
-
-/// Since when names were claimed. What is no name, or no service's, is dropped.
-fn recalled(remembered: &Remembered) -> BTreeMap<(AliasName, ServiceId), u64> {
-    let all = remembered.claims.iter().flat_map(|(name, services)| services.iter().map(move |claim| (name, claim)));
-    let claim = |(name, (service, since_ms)): (&String, (&String, &u64))| {
-        Some(((name.parse().ok()?, service_id(service)?), *since_ms))
-    };
-    all.take(MAX_CLAIMS).filter_map(claim).collect()
 }
 
 /// Whether an endpoint has an address of its own on one of this node's bridges, from which it may dial itself.

@@ -1,9 +1,10 @@
 //! The life of this node's endpoints.
 //!
-//! Owns the probes and what they found. Receives containers, settings and the node; emits [`Endpoints`] with state and
-//! reason, and for each container what it offers and what is wrong with its labels. The work for a change follows what
-//! changed, not what there is. Never touches Docker or the kernel's tables; ejection by failed connections is only
-//! counted here ([`outlier`]) and applied where all of a service's endpoints are known.
+//! Owns the probes and what they found, and the file that remembers it over a restart. Receives containers, settings and
+//! the node; emits [`Endpoints`] with state and reason, and for each container what it offers and what is wrong with its
+//! labels. The work for a change follows what changed, not what there is. Never touches Docker or the kernel's tables;
+//! ejection by failed connections is only counted here ([`outlier`]) and applied where all of a service's endpoints are
+//! known.
 
 mod confirm;
 mod ledger;
@@ -13,11 +14,13 @@ pub mod passive;
 mod probe;
 mod probe_state;
 mod recall;
+mod stops;
 
 use std::io;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -66,7 +69,7 @@ impl Health {
     /// Runs until it is told to stop, or until there are no more containers to come.
     pub async fn run(mut self, stop: CancellationToken) {
         let file = StateFile::new(&self.settings.paths.state_dir, recall::FILE, recall::MAX_BYTES);
-        self.ledger.recall(recalled(&file).await);
+        self.ledger.recall(recalled(&file).await, Instant::now());
         let mut saver = Saver::new(file);
         tokio::select! {
             () = stop.cancelled() => {}
@@ -91,6 +94,11 @@ impl Health {
                 () = changed(&mut self.node) => true,
                 _ = self.reports.recv_many(&mut batch, BATCH) => {
                     batch.drain(..).for_each(|report| self.ledger.probed(report));
+                    self.publish();
+                    continue;
+                }
+                () = until(self.ledger.stop_due()) => {
+                    self.ledger.end_stops(Instant::now());
                     self.publish();
                     continue;
                 }
@@ -136,6 +144,14 @@ async fn recalled(file: &StateFile) -> Recalled {
             "cannot use what is saved of endpoints' health; each is asked before it serves");
         Recalled::default()
     })
+}
+
+/// Waits until then; for ever where that is never.
+async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits for news; for ever where none will come any more, since what was last said stands.

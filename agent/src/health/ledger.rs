@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use imbl::ordmap::DiffItem;
 use imbl::ordset::DiffItem as SetChange;
 use imbl::{OrdMap, OrdSet};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
@@ -15,6 +17,7 @@ use super::life::{DockerLife, Evidence, same_offers, state_of};
 use super::probe::{self, ProbeReport, Probing, Turns};
 use super::probe_state::ProbeState;
 use super::recall::{self, Recalled};
+use super::stops::Stops;
 use crate::config::Settings;
 use crate::model::{
     Container, ContainerId, Containers, Endpoint, EndpointKey, EndpointState, Endpoints, HealthCheck, Node, Offer,
@@ -35,6 +38,7 @@ pub(super) struct Ledger {
     probed: HashMap<EndpointKey, Probed>,
     /// What Docker's health checks have said of containers.
     docker: HashMap<ContainerId, DockerLife>,
+    stops: Stops,
     pub(super) endpoints: Endpoints,
     /// The reason that was given last: most are given many times over.
     reason: Arc<str>,
@@ -70,6 +74,7 @@ impl Ledger {
             offered: Offered::new(),
             probed: HashMap::new(),
             docker: HashMap::new(),
+            stops: Stops::default(),
             endpoints: Endpoints::new(),
             reason: Arc::default(),
             changes: Vec::new(),
@@ -82,21 +87,41 @@ impl Ledger {
     }
 
     /// Goes by what the last start of the agent left, until there is something newer. To be called first.
-    pub(super) fn recall(&mut self, mut recalled: Recalled) {
+    pub(super) fn recall(&mut self, mut recalled: Recalled, now: Instant) {
         self.docker = std::mem::take(&mut recalled.docker);
+        self.stops = Stops::recalled(std::mem::take(&mut recalled.stops), wall(), now);
         self.recalled = recalled;
     }
 
     /// Writes down what the next start of the agent is to know.
     pub(super) fn written(&self) -> impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + use<> {
-        let (endpoints, docker) = (self.endpoints.clone(), self.docker.clone());
-        move |out| recall::write(out, &endpoints, &docker)
+        let (endpoints, docker, stops) = (self.endpoints.clone(), self.docker.clone(), self.stops.begun());
+        move |out| recall::write(out, &endpoints, &docker, &stops)
+    }
+
+    /// When [`Self::end_stops`] has something to do next.
+    pub(super) fn stop_due(&self) -> Option<Instant> {
+        self.stops.due()
+    }
+
+    /// Stops that only the last start of the agent saw, and that have not come about by now, are believed in no longer.
+    pub(super) fn end_stops(&mut self, now: Instant) {
+        for id in self.stops.expired(now) {
+            self.unsaved = true;
+            let (Some(container), Some(offers)) = (self.running.get(&id).cloned(), self.offered.get(&id).cloned())
+            else {
+                continue;
+            };
+            for offer in &offers.endpoints {
+                self.live(offer, &container, &[]);
+            }
+        }
     }
 
     /// Follows the containers; `again`: their offers have to be read anew, whether they changed or not.
     pub(super) fn update(&mut self, containers: Containers, settings: &Settings, node: &Node, again: bool) {
         let Containers { running, unseen, .. } = containers;
-        self.stand(unseen);
+        let of_unseen = self.stand(unseen);
         let before = std::mem::replace(&mut self.running, running.clone());
         for change in before.diff(&running) {
             match change {
@@ -118,13 +143,17 @@ impl Ledger {
         if !self.recalled.endpoints.is_empty() {
             self.recalled.endpoints.retain(|id, _| self.unseen.contains(id));
         }
-        if before.is_empty() {
-            self.docker.retain(|id, _| running.contains_key(id) || self.unseen.contains(id));
+        if of_unseen {
+            let runs = |id: &ContainerId| running.contains_key(id) || self.unseen.contains(id);
+            self.docker.retain(|id, _| runs(id));
+            self.stops.retain(runs);
         }
     }
 
-    /// What is not known is not bad: endpoints of a container that runs and cannot be looked at stay as they were.
-    fn stand(&mut self, unseen: OrdSet<ContainerId>) {
+    /// What is not known is not bad: endpoints of a container that runs and cannot be looked at stay as they were. True
+    /// where there may be things remembered of containers that are gone.
+    fn stand(&mut self, unseen: OrdSet<ContainerId>) -> bool {
+        let is_first = self.running.is_empty();
         let before = std::mem::replace(&mut self.unseen, unseen.clone());
         for change in before.diff(&unseen) {
             let (SetChange::Add(id) | SetChange::Remove(id)) = change;
@@ -141,6 +170,7 @@ impl Ledger {
             }
             self.unsaved = true;
         }
+        is_first || !before.ptr_eq(&unseen)
     }
 
     /// A container is new or not what it was; `same`: what it offers is what it offered.
@@ -163,6 +193,7 @@ impl Ledger {
                 None => self.docker.remove(&container.id),
             };
         }
+        self.unsaved |= self.stops.follow(container, wall());
         let recalled = self.recalled.endpoints.remove(&container.id).unwrap_or_default();
         for offer in &now.endpoints {
             self.live(offer, container, &recalled);
@@ -211,6 +242,7 @@ impl Ledger {
         let evidence = Evidence {
             probed: probed.and_then(|probed| probed.found.as_ref()),
             silent: probed.is_some_and(|probed| probed.silent),
+            stopping: self.stops.is_recalled(container),
             docker: self.docker.get(&container.id).copied(),
         };
         let (state, reason, last_resort) = state_of(container, check, evidence);
@@ -236,6 +268,7 @@ impl Ledger {
 
     fn gone(&mut self, id: &ContainerId, container: &Container) {
         self.docker.remove(id);
+        self.stops.retain(|stops| stops != id);
         self.turns.remove(id);
         self.unsaved = true;
         let Some(offers) = self.offered.remove(id) else { return };
@@ -292,6 +325,11 @@ impl Ledger {
                 "container has a label that cannot be used; run meshdog explain CONTAINER");
         }
     }
+}
+
+/// The time in seconds since the Unix epoch.
+fn wall() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 /// Whether an endpoint is offered in the same life as an earlier one of the same key: what its health was found to be

@@ -11,6 +11,8 @@ use crate::model::{Container, DockerHealth, EndpointState, HealthCheck};
 pub(super) struct Evidence<'a> {
     /// What its probes say; `None` before the first.
     pub(super) probed: Option<&'a (EndpointState, Arc<str>)>,
+    /// Whether its container's stop had begun when the agent last ran.
+    pub(super) stopping: bool,
     /// Whether its last probe failed, whatever came of that so far.
     pub(super) silent: bool,
     /// What Docker's health check has said so far.
@@ -55,7 +57,7 @@ pub(super) fn state_of<'a>(
         return (EndpointState::Draining, "its container is paused", false);
     }
     let (state, reason) = found(container, check, evidence);
-    if container.stopping {
+    if container.stopping || evidence.stopping {
         let answers = state == EndpointState::Healthy && !evidence.silent;
         return (EndpointState::Draining, "its container is being stopped", answers);
     }

@@ -21,6 +21,8 @@ const WINDOW: Duration = Duration::from_secs(30);
 const FIRST_EJECTION: Duration = Duration::from_secs(30);
 /// How long any ejection holds at most.
 const LONGEST_EJECTION: Duration = Duration::from_secs(300);
+/// How long one by proof holds at least after it was proven again.
+const RENEWED: Duration = Duration::from_secs(15);
 /// Each such time without an ejection halves the next one.
 const DECAY: Duration = Duration::from_secs(60);
 /// The most endpoints that are remembered; failures of further ones are not counted.
@@ -106,9 +108,11 @@ impl OutlierTracker {
     }
 
     /// Takes note of connects of the agent's own that failed. True when that ejected the endpoint; one that was suspected
-    /// is avoided without a limit from now on.
+    /// is avoided without a limit from now on, and one that was proven to fail goes on being avoided.
     pub fn prove(&mut self, now: Instant, target: Target, failure: ConnectFailure) -> bool {
-        if self.ejected.get(&target).is_some_and(|ejection| ejection.proven) {
+        if let Some(ejection) = self.ejected.get_mut(&target).filter(|ejection| ejection.proven) {
+            ejection.until = ejection.until.max(now + RENEWED);
+            self.records.entry(target).or_default().since = Some(ejection.until);
             return false;
         }
         let why = format!("a client's connection failed, and the agent's own was {}", failure.how());

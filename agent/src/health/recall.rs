@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use serde::{Deserialize, Serialize};
 
 use super::life::DockerLife;
+use super::stops::Begun;
 use crate::model::address::SocketAddrs;
 use crate::model::{
     ContainerId, DualStack, Endpoint, EndpointAddresses, EndpointId, EndpointState, Endpoints, LocalNetwork, ServiceId,
@@ -45,6 +46,8 @@ pub(super) struct Recalled {
     pub(super) endpoints: HashMap<ContainerId, Vec<Endpoint>>,
     /// What Docker's health checks said.
     pub(super) docker: HashMap<ContainerId, DockerLife>,
+    /// Stops that had begun.
+    pub(super) stops: HashMap<ContainerId, Begun>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -52,7 +55,8 @@ pub(super) struct Recalled {
 enum Line {
     Version(u32),
     Endpoint(Box<EndpointLine>),
-    Container { id: ContainerId, docker: DockerLife },
+    Docker { id: ContainerId, said: DockerLife },
+    Stop { id: ContainerId, begun: Begun },
     Crc32(u32),
 }
 
@@ -93,8 +97,8 @@ impl From<AddressLine> for SocketAddrs {
     }
 }
 
-/// Whether an endpoint is remembered, and then whether as a healthy one. One that drains and still answers is: who is
-/// young does not know of its drain, and its probe does not either.
+/// Whether an endpoint is remembered, and then whether as a healthy one. One that drains and still answers is: that its
+/// container stops is remembered of the container.
 fn stands(endpoint: &Endpoint) -> Option<bool> {
     match endpoint.state {
         EndpointState::Healthy => Some(true),
@@ -109,6 +113,7 @@ pub(super) fn write(
     out: &mut dyn Write,
     endpoints: &Endpoints,
     docker: &HashMap<ContainerId, DockerLife>,
+    stops: &HashMap<ContainerId, Begun>,
 ) -> io::Result<()> {
     let mut crc = crc32fast::Hasher::new();
     let mut buffer = Vec::new();
@@ -123,8 +128,11 @@ pub(super) fn write(
     for endpoint in endpoints.values().filter_map(|endpoint| EndpointLine::new(endpoint)).take(MAX_LINES) {
         line(&Line::Endpoint(Box::new(endpoint)), &mut crc)?;
     }
-    for (id, docker) in docker.iter().take(MAX_LINES) {
-        line(&Line::Container { id: id.clone(), docker: *docker }, &mut crc)?;
+    for (id, said) in docker.iter().take(MAX_LINES) {
+        line(&Line::Docker { id: id.clone(), said: *said }, &mut crc)?;
+    }
+    for (id, begun) in stops.iter().take(MAX_LINES) {
+        line(&Line::Stop { id: id.clone(), begun: *begun }, &mut crc)?;
     }
     let sum = crc.clone().finalize();
     line(&Line::Crc32(sum), &mut crc)
@@ -145,7 +153,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Recalled, RecallError> {
     let mut recalled = Recalled::default();
     let lines = body.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty());
     for (at, line) in lines {
-        if at > 2 * MAX_LINES {
+        if at > 3 * MAX_LINES {
             return Err(RecallError::TooLong);
         }
         match serde_json::from_slice(line) {
@@ -155,7 +163,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Recalled, RecallError> {
                 let endpoint = line.endpoint().ok_or(RecallError::Endpoint(at + 1))?;
                 recalled.endpoints.entry(endpoint.container.clone()).or_default().push(endpoint);
             }
-            Ok(Line::Container { id, docker }) => drop(recalled.docker.insert(id, docker)),
+            Ok(Line::Docker { id, said }) => drop(recalled.docker.insert(id, said)),
+            Ok(Line::Stop { id, begun }) => drop(recalled.stops.insert(id, begun)),
             Ok(Line::Version(_) | Line::Crc32(_)) => return Err(RecallError::Version),
             Err(error) => return Err(RecallError::Line(at + 1, error)),
         }

@@ -290,3 +290,20 @@ async fn where_nothing_usable_is_saved_probes_decide() {
     bench.put(probed);
     assert!(bench.until_state(EndpointState::Healthy).await.reason.contains("answers"));
 }
+
+#[tokio::test]
+async fn a_restart_of_the_agent_in_the_middle_of_a_stop_does_not_forget_it() {
+    let (probed, _listener) = answering();
+    let mut bench = Bench::new();
+    bench.put(probed.clone());
+    bench.until_state(EndpointState::Healthy).await;
+    bench.put(Container { stopping: true, ..probed.clone() });
+    bench.until_state(EndpointState::Draining).await;
+    let mut bench = bench.restart().await;
+    // Docker does not say that it stops.
+    bench.put(probed.clone());
+    assert!(bench.until("it drains", |all| all.len() == 1).await[0].last_resort);
+    // It has restarted.
+    bench.put(Container { started_ms: 2, ..probed });
+    bench.until_state(EndpointState::Healthy).await;
+}

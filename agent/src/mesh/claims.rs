@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
+use super::vip::{Remembered, service_id};
 use crate::model::{AliasName, Endpoint, L4, ServiceId};
+
+/// The most claims that are remembered over a restart.
+pub(super) const MAX_CLAIMS: usize = 65_536;
 
 /// A service's claim to an alias name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,4 +61,13 @@ pub(super) fn claims(id: &ServiceId, namespace: usize, endpoints: &[Arc<Endpoint
         (name, Claim { rank, ports: ports.into_iter().collect() })
     };
     ports.into_iter().map(claim).collect()
+}
+
+/// Since when names were claimed, as remembered. What is no name, or no service's, is dropped.
+pub(super) fn recalled(remembered: &Remembered) -> BTreeMap<(AliasName, ServiceId), u64> {
+    let all = remembered.claims.iter().flat_map(|(name, services)| services.iter().map(move |claim| (name, claim)));
+    let claim = |(name, (service, since_ms)): (&String, (&String, &u64))| {
+        Some(((name.parse().ok()?, service_id(service)?), *since_ms))
+    };
+    all.take(MAX_CLAIMS).filter_map(claim).collect()
 }

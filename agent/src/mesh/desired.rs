@@ -11,11 +11,11 @@ use std::sync::Arc;
 use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 
-use super::claims::{Claim, claims};
+use super::claims::{Claim, MAX_CLAIMS, claims, recalled};
 use super::drains::Drains;
 use super::reach::{Reach, share_out};
 use super::select::judge;
-use super::vip::{Remembered, Vips, service_id};
+use super::vip::{Remembered, Vips};
 use crate::config::MeshSettings;
 use crate::model::endpoint::of_service;
 use crate::model::{
@@ -23,8 +23,6 @@ use crate::model::{
     Family, Frontend, IfName, L4, LocalNetwork, Ruleset, ServiceId, Slots, Target, View,
 };
 
-/// The most claims that are remembered.
-const MAX_CLAIMS: usize = 65_536;
 /// For how many seconds a service is known after its last endpoint has gone: its names and its VIP stay, and the VIP
 /// refuses.
 pub const KNOWN_FOR: u64 = 3600;
@@ -559,15 +557,6 @@ impl Mesh {
         }
         (servers, conflicts)
     }
-}
-
-/// Since when names were claimed. What is no name, or no service's, is dropped.
-fn recalled(remembered: &Remembered) -> BTreeMap<(AliasName, ServiceId), u64> {
-    let all = remembered.claims.iter().flat_map(|(name, services)| services.iter().map(move |claim| (name, claim)));
-    let claim = |(name, (service, since_ms)): (&String, (&String, &u64))| {
-        Some(((name.parse().ok()?, service_id(service)?), *since_ms))
-    };
-    all.take(MAX_CLAIMS).filter_map(claim).collect()
 }
 
 /// Whether an endpoint has an address of its own on one of this node's bridges, from which it may dial itself.

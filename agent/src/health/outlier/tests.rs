@@ -62,6 +62,11 @@ fn proof_ejects_at_once_until_it_is_refuted() {
     assert!(!tracker.acquit(now, &target(1)));
     assert!(tracker.prove(now, target(1), ConnectFailure::Refused));
     assert!(!tracker.prove(now, target(1), ConnectFailure::Refused), "it is avoided already");
+    let end = tracker.ejected()[&target(1)].until;
+    assert_eq!(end, now + FIRST_EJECTION);
+    // Who is asked and fails again and again does not come back in between.
+    assert!(!tracker.prove(end, target(1), ConnectFailure::Refused));
+    assert!(!tracker.expired(end) && tracker.due() == Some(end + RENEWED));
     assert_eq!(tracker.proven().collect::<Vec<_>>(), [target(1)]);
     assert!(tracker.acquit(now, &target(1)));
     assert!(tracker.ejected().is_empty());

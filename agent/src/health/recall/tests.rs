@@ -29,7 +29,8 @@ fn all(endpoints: &[Endpoint]) -> Endpoints {
 
 fn written(endpoints: &[Endpoint], docker: &HashMap<ContainerId, DockerLife>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    write(&mut bytes, &all(endpoints), docker).unwrap();
+    let stops = HashMap::from([("s".into(), Begun { started_ms: 7, since: 8 })]);
+    write(&mut bytes, &all(endpoints), docker, &stops).unwrap();
     bytes
 }
 
@@ -48,9 +49,10 @@ fn what_stood_is_recalled_with_all_that_a_client_needs_of_it() {
     let recalled = read(&written(&endpoints, &docker)).unwrap();
     let of = |endpoint: &Endpoint| recalled.endpoints[&endpoint.container][0].clone();
     assert_eq!((recalled.endpoints.len(), &recalled.docker), (3, &docker));
+    assert_eq!(recalled.stops["s"], Begun { started_ms: 7, since: 8 });
     assert_eq!(of(&healthy), Endpoint { reason: WAS_HEALTHY.into(), ..healthy });
     assert_eq!(of(&unhealthy), Endpoint { reason: WAS_UNHEALTHY.into(), ..unhealthy });
-    assert_eq!(of(&drains).state, EndpointState::Healthy, "its drain is not known to who is young");
+    assert_eq!(of(&drains).state, EndpointState::Healthy, "its drain is its container's");
 }
 
 #[test]

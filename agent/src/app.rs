@@ -112,6 +112,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
         desired: mesh.desired,
         dataplane: dataplane.handle.state(),
         resolver: resolver.state,
+        name_servers: sources.name_servers,
         update: update.state.clone(),
     };
     telemetry(&mut parts, &settings, admin, inputs, handles, update);

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::inputs::Snapshot;
 use super::status::{self, ConflictStatus, ServiceStatus};
-use crate::model::{Conflict, Container, DesiredService, L4, Offer, OfferOrigin, Offers, ServiceId};
+use crate::model::{Conflict, Container, DesiredService, L4, Network, Offer, OfferOrigin, Offers, ServiceId};
+use crate::names::dns::ResolverState;
 
 /// Longest question, in bytes: longer than any name, address or container id.
 pub const MAX_QUERY: usize = 256;
@@ -71,6 +72,9 @@ pub struct ContainerExplained {
     pub endpoints: Vec<EndpointExplained>,
     /// Labels and rules that could not be used.
     pub faults: Vec<FaultExplained>,
+    /// Whether its DNS queries are answered here, and why not.
+    #[serde(default)]
+    pub dns: String,
     /// What it would take to make it an endpoint, where it is none.
     pub missing: Option<String>,
 }
@@ -210,7 +214,24 @@ fn container(now: &Snapshot, container: &Container) -> ContainerExplained {
         offers: offers.endpoints.iter().map(offer).collect(),
         endpoints: endpoints.collect(),
         faults: faults.map(|f| FaultExplained { label: f.label.to_string(), problem: f.problem.to_string() }).collect(),
+        dns: dns(now, container),
         missing: offers.why_not.as_deref().map(str::to_owned),
+    }
+}
+
+/// What becomes of a container's DNS queries.
+fn dns(now: &Snapshot, container: &Container) -> String {
+    let servers: Vec<_> = now.name_servers.containers.iter().map(|server| server.ip().to_string()).collect();
+    let servers = servers.join(", ");
+    match &container.network {
+        _ if matches!(now.resolver, ResolverState::Off) => "left alone: dns.capture is off".to_owned(),
+        _ if container.own_dns => "left alone: it was given name servers of its own (--dns)".to_owned(),
+        Network::Host { .. } => "as the host's: see dns.host".to_owned(),
+        Network::Unsupported(_) => "as those of whoever has its network, if it has one".to_owned(),
+        Network::Bridge { .. } if now.resolver.is_answering() => format!("queries to {servers} are answered here"),
+        Network::Bridge { .. } => {
+            format!("queries to {servers} go there: the resolver is {}", now.resolver.as_str())
+        }
     }
 }
 

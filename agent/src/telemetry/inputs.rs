@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::dataplane::DataplaneState;
-use crate::model::{Container, Containers, Desired, Endpoints, Node, Offered, Source};
+use crate::model::{CapturedServers, Container, Containers, Desired, Endpoints, Node, Offered, Source};
 use crate::names::dns::ResolverState;
 use crate::update;
 use crate::update::machine::{Now, State};
@@ -55,6 +55,8 @@ pub struct TelemetryInputs {
     pub dataplane: watch::Receiver<DataplaneState>,
     /// How the resolver is doing.
     pub resolver: watch::Receiver<ResolverState>,
+    /// The name servers whose queries are captured.
+    pub name_servers: watch::Receiver<CapturedServers>,
     /// Where the node's update stands.
     pub update: watch::Receiver<Arc<State>>,
 }
@@ -72,6 +74,7 @@ impl TelemetryInputs {
             desired: self.desired.borrow().clone().unwrap_or_default(),
             dataplane: self.dataplane.borrow().clone(),
             resolver: self.resolver.borrow().clone(),
+            name_servers: self.name_servers.borrow().clone(),
             update: Arc::clone(&self.update.borrow()),
             now: update::now(),
         }
@@ -97,6 +100,8 @@ pub struct Snapshot {
     pub dataplane: DataplaneState,
     /// How the resolver is doing.
     pub resolver: ResolverState,
+    /// The name servers whose queries are captured.
+    pub name_servers: CapturedServers,
     /// Where the node's update stands.
     pub update: Arc<State>,
     /// The moment.
@@ -117,6 +122,7 @@ impl Snapshot {
             (self.containers.is_some(), "Docker's first list"),
             (self.catalog_given, "the registry's first snapshot"),
             (self.dataplane.in_sync(), "the dataplane"),
+            (matches!(self.resolver, ResolverState::Off) || self.resolver.is_answering(), "the resolver"),
         ];
         parts.into_iter().filter(|(given, _)| !given).map(|(_, what)| what).collect()
     }

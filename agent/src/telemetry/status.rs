@@ -169,6 +169,9 @@ pub struct NamesStatus {
     /// Why, when it is failing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Arc<str>>,
+    /// The name servers whose queries from containers are answered here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<IpAddr>,
 }
 
 /// The status of one moment.
@@ -195,7 +198,11 @@ pub fn build(now: &Snapshot) -> Status<Services<'_>> {
             last_apply_ms: now.dataplane.last_apply().unwrap_or_default().as_secs_f64() * 1000.0,
             repairs: now.dataplane.repairs(),
         },
-        names: NamesStatus { dns: now.resolver.as_str().into(), why: now.resolver.why().map(Arc::from) },
+        names: NamesStatus {
+            dns: now.resolver.as_str().into(),
+            why: now.resolver.why().map(Arc::from),
+            servers: now.name_servers.containers.iter().map(SocketAddr::ip).collect(),
+        },
         update: update(now),
     }
 }

@@ -40,6 +40,7 @@ fn a_container_shows_what_made_it_an_endpoint_and_what_is_wrong() {
     container web-1 (3f1c0ffee012)
       image      shop/web:3
       network    bridge, 172.17.0.3
+      dns        queries to 10.0.0.2 are answered here
       offers     prod/orders by label meshdog.orders.port=8080
       fault      meshdog.orders.weight: weight "�[2J900" is out of range; write a number from 1 to 100
       endpoints
@@ -51,6 +52,7 @@ fn a_container_shows_what_made_it_an_endpoint_and_what_is_wrong() {
     container cron (77aa77aa77aa)
       image      shop/cron:1
       network    bridge, 172.17.0.9
+      dns        left alone: it was given name servers of its own (--dns)
       no endpoint: it has no meshdog label and no [[service]] rule matches
     "#);
 }

@@ -16,7 +16,7 @@ fn a_node_at_a_glance() {
     meshdog VERSION on node-a 10.0.1.5 in us-west-2a: ready
     sources    docker up 3m, host_api down 3m: connection refused, registry up 3m, ecs off 3m
     dataplane  nftables, in sync, namespaces 1, last apply 0.4 ms, repairs 2
-    names      dns answering
+    names      dns answering, for queries to 10.0.0.2
     update     running 1.50.0, off: update.mode is off
     conflict   shared/orders asked for orders:80, which prod/orders has
 
@@ -39,7 +39,8 @@ fn a_node_at_a_glance() {
 fn a_node_that_has_just_started() {
     insta::assert_snapshot!(glance(&Fixture::starting()), @r#"
     meshdog VERSION on a node not known yet: not ready
-    waiting    the node's settings, Docker's first list, the registry's first snapshot, the dataplane
+    waiting    the node's settings, Docker's first list, the registry's first snapshot, the dataplane,
+               the resolver
     sources    docker starting 3m, host_api starting 3m, registry starting 3m, ecs starting 3m
     dataplane  nftables, not in sync, namespaces 1, last apply 0.0 ms, repairs 0
     names      dns starting

@@ -79,7 +79,7 @@ async fn a_node_that_is_not_ready_is_alive_and_says_what_it_waits_for() {
     assert_eq!(code, 503);
     assert_eq!(
         body,
-        "waiting for the node's settings, Docker's first list, the registry's first snapshot, the dataplane\n"
+        "waiting for the node's settings, Docker's first list, the registry's first snapshot, the dataplane, the resolver\n"
     );
 }
 

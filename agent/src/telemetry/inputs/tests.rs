@@ -7,8 +7,8 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::model::{
-    self, AppProtocol, Conflict, DesiredEndpoint, DesiredService, DockerHealth, DualStack, Endpoint, EndpointAddresses,
-    EndpointId, L4, LabelFault, Network, Offer, OfferOrigin, Offers, ServiceId, SourceState,
+    self, AppProtocol, CapturedServers, Conflict, DesiredEndpoint, DesiredService, DockerHealth, DualStack, Endpoint,
+    EndpointAddresses, EndpointId, L4, LabelFault, Network, Offer, OfferOrigin, Offers, ServiceId, SourceState,
 };
 use crate::telemetry::status::{self, Status};
 use crate::update::Handle;
@@ -26,6 +26,7 @@ pub(crate) struct Fixture {
     pub(crate) desired: watch::Sender<Option<Arc<Desired>>>,
     pub(crate) dataplane: watch::Sender<DataplaneState>,
     pub(crate) resolver: watch::Sender<ResolverState>,
+    pub(crate) name_servers: watch::Sender<CapturedServers>,
     pub(crate) update: Handle,
 }
 
@@ -42,6 +43,7 @@ impl Fixture {
             desired: watch::Sender::default(),
             dataplane: watch::Sender::new(DataplaneState::of_one(|_| ())),
             resolver: watch::Sender::new(ResolverState::Starting),
+            name_servers: watch::Sender::default(),
             update: handle(off()).0,
         }
     }
@@ -72,6 +74,8 @@ impl Fixture {
             state.last_apply = Some(Duration::from_micros(400));
             state.repairs = 2;
         }));
+        let containers = ["10.0.0.2:53".parse().unwrap()].into();
+        all.name_servers.send_replace(CapturedServers { containers, host: Default::default() });
         all.resolver.send_replace(ResolverState::Listening { address: resolver(), leased: true });
         all
     }
@@ -86,6 +90,7 @@ impl Fixture {
             desired: self.desired.subscribe(),
             dataplane: self.dataplane.subscribe(),
             resolver: self.resolver.subscribe(),
+            name_servers: self.name_servers.subscribe(),
             update: self.update.state.clone(),
         }
     }
@@ -212,7 +217,8 @@ fn containers() -> (Containers, Offered) {
         })
     };
     let web = container(WEB, "web-1", "shop/web:3", [172, 17, 0, 3]);
-    let cron = container(&"77aa".repeat(16), "cron", "shop/cron:1", [172, 17, 0, 9]);
+    let mut cron = container(&"77aa".repeat(16), "cron", "shop/cron:1", [172, 17, 0, 9]);
+    Arc::make_mut(&mut cron).own_dns = true;
     let web_endpoint = endpoint("prod/orders", "172.17.0.3:8080", WEB, model::EndpointState::Healthy, "", 0.5);
     let web_offers = Offers {
         endpoints: vec![Offer { endpoint: web_endpoint.endpoint, health: None, origin: OfferOrigin::Labels }],
@@ -234,10 +240,14 @@ fn containers() -> (Containers, Offered) {
 #[test]
 fn readiness_names_each_part_that_has_not_spoken() {
     let all = Fixture::starting();
-    assert_eq!(all.snapshot().waiting_for().len(), 4);
+    assert_eq!(all.snapshot().waiting_for().len(), 5);
     let all = Fixture::working();
     assert_eq!(all.snapshot().waiting_for(), [""; 0]);
     all.containers.send_replace(None);
     all.dataplane.send_modify(|state| state.change(|state| state.in_sync = false));
     assert_eq!(all.snapshot().waiting_for(), ["Docker's first list", "the dataplane"]);
+    all.resolver.send_replace(ResolverState::Listening { address: resolver(), leased: false });
+    assert_eq!(all.snapshot().waiting_for().last(), Some(&"the resolver"), "containers find no name yet");
+    all.resolver.send_replace(ResolverState::Off);
+    assert!(!all.snapshot().waiting_for().contains(&"the resolver"));
 }

@@ -20,7 +20,7 @@ fn the_status_of_a_working_node_is_the_documented_object() {
         "services": status["services"],
         "conflicts": [{"alias": "orders:80", "owner": "prod/orders", "loser": "shared/orders"}],
         "dataplane": {"backend": "nftables", "namespaces": 1, "in_sync": true, "last_apply_ms": 0.4, "repairs": 2},
-        "names": {"dns": "answering"},
+        "names": {"dns": "answering", "servers": ["10.0.0.2"]},
         "update": {
             "phase": "off", "running": "1.50.0", "chosen": null, "refused": [],
             "why": "update.mode is off",
@@ -60,7 +60,7 @@ fn a_node_that_knows_nothing_yet_says_so() {
     assert_eq!(status["ready"], false);
     assert_eq!(status["node"]["name"], Value::Null);
     assert_eq!(status["update"]["running"], Value::Null);
-    assert_eq!(status["waiting_for"].as_array().unwrap().len(), 4);
+    assert_eq!(status["waiting_for"].as_array().unwrap().len(), 5);
     assert_eq!(status["sources"]["docker"]["state"], "starting");
     assert_eq!(status["services"], json!([]));
 }
@@ -78,6 +78,7 @@ fn the_resolver_is_told_by_a_word_and_why_it_fails() {
         (ResolverState::Listening { address, leased: true }, json!({"dns": "answering"})),
     ] {
         all.resolver.send_replace(state);
+        all.name_servers.send_replace(Default::default());
         assert_eq!(serde_json::to_value(build(&all.snapshot())).unwrap()["names"], names);
     }
 }

@@ -17,6 +17,8 @@ fn container(stopping: bool, started_ms: u64) -> Container {
         started_ms,
         stopping,
         paused: false,
+        addresses: Default::default(),
+        own_dns: false,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
+use std::path::Path;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
@@ -22,6 +23,8 @@ pub struct Containers {
     pub running: OrdMap<ContainerId, Arc<Container>>,
     /// The interfaces of Docker's bridge networks.
     pub bridges: OrdSet<IfName>,
+    /// Where Docker keeps its files, as the host sees it; `None` until Docker has said so.
+    pub root: Option<Arc<Path>>,
 }
 
 /// What `docker inspect` says of a running container, as far as the mesh needs it.
@@ -37,6 +40,8 @@ pub struct Container {
     pub labels: Arc<BTreeMap<String, String>>,
     /// How it is attached to the network.
     pub network: Network,
+    /// What its `/etc/hosts` is.
+    pub hosts: HostsFile,
     /// Its Docker health check's word.
     pub health: DockerHealth,
     /// When it started, in milliseconds since the Unix epoch.
@@ -64,6 +69,17 @@ pub enum Network {
     },
     /// Anything else; why it cannot be an endpoint, for people.
     Unsupported(Arc<str>),
+}
+
+/// What a container's `/etc/hosts` is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostsFile {
+    /// The file that Docker keeps for this container: itself, or the one whose network it shares.
+    Docker(ContainerId),
+    /// The user's: something is mounted there, or the file stands elsewhere than Docker keeps its own.
+    Users,
+    /// None that Docker tells of.
+    None,
 }
 
 /// A container's port that Docker has published on the host.

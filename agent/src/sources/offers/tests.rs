@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::Glob;
-use crate::model::{DockerHealth, DualStack};
+use crate::model::{DockerHealth, DualStack, HostsFile};
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -11,6 +11,7 @@ fn container<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Contai
         image: "shop/web:1".into(),
         labels: Arc::new(labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()),
         network: Network::Bridge { address: DualStack::V4([172, 17, 0, 3].into()), published: Arc::default() },
+        hosts: HostsFile::None,
         health: DockerHealth::None,
         started_ms: 7,
         stopping: false,

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::model::{
     self, AppProtocol, Conflict, DesiredEndpoint, DesiredService, DockerHealth, DualStack, Endpoint, EndpointAddresses,
-    EndpointId, L4, LabelFault, Network, Offer, OfferOrigin, Offers, ServiceId, SourceState,
+    EndpointId, HostsFile, L4, LabelFault, Network, Offer, OfferOrigin, Offers, ServiceId, SourceState,
 };
 use crate::telemetry::status::{self, Status};
 use crate::update::Handle;
@@ -201,6 +201,7 @@ fn containers() -> (Containers, Offered) {
             image: image.into(),
             labels: Arc::default(),
             network: Network::Bridge { address: DualStack::V4(address.into()), published: Arc::default() },
+            hosts: HostsFile::None,
             health: DockerHealth::None,
             started_ms: 0,
             stopping: false,

@@ -18,10 +18,12 @@ use crate::dataplane::{self, DataplaneConfig, conntrack};
 use crate::health::{Health, passive};
 use crate::mesh;
 use crate::model::{
-    Containers, Desired, Ejections, Endpoints, FlowEvent, NameServers, Node, Offered, Rulesets, Source, View, VipRanges,
+    Containers, Desired, Ejections, Endpoints, FlowEvent, NameServers, Names, Node, Offered, Rulesets, Source, View,
+    VipRanges,
 };
 use crate::names::dns::ResolverState;
-use crate::names::{dns, served};
+use crate::names::hosts::{HostsConfig, HostsInputs, HostsState};
+use crate::names::{dns, hosts, served};
 use crate::registry::local::Local;
 use crate::registry::{Registry, RegistryOutputs};
 use crate::sources::docker::Docker;
@@ -86,7 +88,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
     let admin = Admin::bind(&settings.paths.admin_socket).await?;
     let dataplane = dataplane(&mut parts, &settings, &mesh, &handles).await?;
     passive_health(&mut parts, &endpoints, &mesh, dataplane.flows, &handles);
-    let resolver = names(&mut parts, &settings, &sources, &mesh, &dataplane.handle, &handles);
+    let NameOutputs { resolver, hosts } = names(&mut parts, &settings, &sources, &mesh, &dataplane.handle, &handles);
     let update = update(&mut parts, &settings, &sources, &mut endpoints, &mesh, &dataplane.handle, resolver.query);
     let inputs = TelemetryInputs {
         node: sources.node,
@@ -102,6 +104,7 @@ pub async fn run(settings: Settings) -> Result<(), Error> {
         desired: mesh.desired,
         dataplane: dataplane.handle.state(),
         resolver: resolver.state,
+        hosts,
         update: update.state.clone(),
     };
     telemetry(&mut parts, &settings, admin, inputs, handles, update);
@@ -234,6 +237,12 @@ fn passive_health(
     parts.add_until_stopped(Stage::Rest, "passive health", passive);
 }
 
+/// How clients find services.
+struct NameOutputs {
+    resolver: Resolver,
+    hosts: watch::Receiver<HostsState>,
+}
+
 /// The agent's own resolver.
 struct Resolver {
     state: watch::Receiver<ResolverState>,
@@ -248,10 +257,41 @@ fn names(
     mesh: &MeshOutputs,
     dataplane: &dataplane::Handle,
     handles: &Handles,
-) -> Resolver {
+) -> NameOutputs {
     let (names_out, names) = watch::channel(None);
     let served = served::follow(mesh.desired.clone(), dataplane.state(), names_out);
     parts.add_until_stopped(Stage::Rest, "names", served);
+    let hosts = hosts(parts, settings, sources, names.clone(), handles);
+    NameOutputs { resolver: resolver(parts, settings, sources, names, dataplane, handles), hosts }
+}
+
+fn hosts(
+    parts: &mut Parts,
+    settings: &Settings,
+    sources: &SourceOutputs,
+    names: watch::Receiver<Option<Names>>,
+    handles: &Handles,
+) -> watch::Receiver<HostsState> {
+    let config = HostsConfig {
+        enabled: settings.dns.hosts,
+        root: settings.paths.docker_root.clone(),
+        namespace: settings.mesh.namespace.clone(),
+        metrics: handles.hosts.clone(),
+    };
+    let inputs = HostsInputs { names, containers: sources.containers.clone(), docker: sources.docker.clone() };
+    let (state_out, state) = watch::channel(HostsState::default());
+    parts.add(Stage::Rest, "hosts files", |stop| hosts::run(config, inputs, state_out, stop));
+    state
+}
+
+fn resolver(
+    parts: &mut Parts,
+    settings: &Settings,
+    sources: &SourceOutputs,
+    names: watch::Receiver<Option<Names>>,
+    dataplane: &dataplane::Handle,
+    handles: &Handles,
+) -> Resolver {
     if !settings.dns.capture {
         return Resolver { state: watch::channel(ResolverState::Off).1, query: None };
     }

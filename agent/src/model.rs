@@ -10,6 +10,7 @@ mod ejection;
 pub mod endpoint;
 mod error_chain;
 mod flow;
+pub mod label;
 pub mod name;
 mod nearest;
 pub mod net;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::client;
+use crate::names::hosts::FileError;
 use crate::{app, config, dataplane};
 
 /// Why a command did not do its work.
@@ -44,6 +45,9 @@ pub(super) enum Error {
     /// The table cannot be removed.
     #[error("cannot remove what is in the kernel; run as root in the host's network namespace")]
     Uninstall(#[from] dataplane::Error),
+    /// Docker's files cannot be found.
+    #[error("cannot take mesh names out of hosts files; set paths.docker_root to where Docker keeps its files")]
+    HostsFiles(#[from] FileError),
     /// No event loop.
     #[error("cannot start the event loop")]
     Runtime(#[source] io::Error),

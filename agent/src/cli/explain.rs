@@ -104,6 +104,7 @@ fn container(out: &mut String, explained: &ContainerExplained) {
     line(out, &format!("container {} ({id})", explained.name));
     paragraph(out, "  image      ", &explained.image);
     paragraph(out, "  network    ", &explained.network);
+    paragraph(out, "  hosts file ", &explained.hosts_file);
     for offer in &explained.offers {
         paragraph(out, "  offers     ", offer);
     }

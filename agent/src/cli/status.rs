@@ -132,7 +132,7 @@ fn render(status: &Status, now: Timestamp) -> String {
     paragraph(&mut out, "dataplane  ", &part);
     let names = &status.names;
     let why = names.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
-    paragraph(&mut out, "names      ", &format!("dns {}{why}", names.dns));
+    paragraph(&mut out, "names      ", &format!("hosts files {}, dns {}{why}", names.hosts_files, names.dns));
     let update = &status.update;
     let running = update.running.as_deref().map(|version| format!("running {version}, ")).unwrap_or_default();
     let until = update.until.map(|until| format!(" until {until:.0}")).unwrap_or_default();

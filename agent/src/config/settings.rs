@@ -95,6 +95,8 @@ pub enum RegistryKind {
 /// `[dns]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DnsSettings {
+    /// Whether mesh names are written into containers' hosts files.
+    pub hosts: bool,
     /// Whether containers' port-53 queries are answered here.
     pub capture: bool,
     /// Where queries for other names go; `Auto`: the host's resolv.conf.
@@ -117,6 +119,8 @@ pub struct Paths {
     pub api_socket: PathBuf,
     /// dockerd's Unix socket.
     pub docker_socket: PathBuf,
+    /// Where Docker keeps its files, as seen from here; `Auto`: where it says, as the host sees it.
+    pub docker_root: Auto<PathBuf>,
     /// Where state that survives restarts is kept.
     pub state_dir: PathBuf,
     /// The agent's own admin socket.

@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::dataplane::DataplaneState;
 use crate::model::{Container, Containers, Desired, Endpoints, Node, Offered, Source};
 use crate::names::dns::ResolverState;
+use crate::names::hosts::HostsState;
 use crate::update;
 use crate::update::machine::{Now, State};
 
@@ -55,6 +56,8 @@ pub struct TelemetryInputs {
     pub dataplane: watch::Receiver<DataplaneState>,
     /// How the resolver is doing.
     pub resolver: watch::Receiver<ResolverState>,
+    /// How containers' hosts files are.
+    pub hosts: watch::Receiver<HostsState>,
     /// Where the node's update stands.
     pub update: watch::Receiver<Arc<State>>,
 }
@@ -72,6 +75,7 @@ impl TelemetryInputs {
             desired: self.desired.borrow().clone().unwrap_or_default(),
             dataplane: self.dataplane.borrow().clone(),
             resolver: self.resolver.borrow().clone(),
+            hosts: self.hosts.borrow().clone(),
             update: Arc::clone(&self.update.borrow()),
             now: update::now(),
         }
@@ -97,6 +101,8 @@ pub struct Snapshot {
     pub dataplane: DataplaneState,
     /// How the resolver is doing.
     pub resolver: ResolverState,
+    /// How containers' hosts files are.
+    pub hosts: HostsState,
     /// Where the node's update stands.
     pub update: Arc<State>,
     /// The moment.

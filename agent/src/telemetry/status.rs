@@ -163,6 +163,9 @@ pub struct DataplaneStatus {
 /// How names are answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamesStatus {
+    /// How many of containers' hosts files tell mesh names.
+    #[serde(default)]
+    pub hosts_files: usize,
     /// The agent's resolver: `off` (`dns.capture` is false), `starting`, `failing`, `listening` (containers' queries go
     /// to their own name servers) or `answering` (they come here).
     pub dns: Arc<str>,
@@ -195,7 +198,11 @@ pub fn build(now: &Snapshot) -> Status<Services<'_>> {
             last_apply_ms: now.dataplane.last_apply().unwrap_or_default().as_secs_f64() * 1000.0,
             repairs: now.dataplane.repairs(),
         },
-        names: NamesStatus { dns: now.resolver.as_str().into(), why: now.resolver.why().map(Arc::from) },
+        names: NamesStatus {
+            hosts_files: now.hosts.written(),
+            dns: now.resolver.as_str().into(),
+            why: now.resolver.why().map(Arc::from),
+        },
         update: update(now),
     }
 }

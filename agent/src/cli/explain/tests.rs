@@ -40,6 +40,7 @@ fn a_container_shows_what_made_it_an_endpoint_and_what_is_wrong() {
     container web-1 (3f1c0ffee012)
       image      shop/web:3
       network    bridge, 172.17.0.3
+      hosts file tells 5 mesh names
       offers     prod/orders by label meshdog.orders.port=8080
       fault      meshdog.orders.weight: weight "�[2J900" is out of range; write a number from 1 to 100
       endpoints
@@ -51,6 +52,8 @@ fn a_container_shows_what_made_it_an_endpoint_and_what_is_wrong() {
     container cron (77aa77aa77aa)
       image      shop/cron:1
       network    bridge, 172.17.0.9
+      hosts file left alone: its /etc/hosts is not the file that Docker keeps, but one of yours; its
+                 names come by DNS
       no endpoint: it has no meshdog label and no [[service]] rule matches
     "#);
 }

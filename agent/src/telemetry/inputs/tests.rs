@@ -10,6 +10,7 @@ use crate::model::{
     self, AppProtocol, Conflict, DesiredEndpoint, DesiredService, DockerHealth, DualStack, Endpoint, EndpointAddresses,
     EndpointId, HostsFile, L4, LabelFault, Network, Offer, OfferOrigin, Offers, ServiceId, SourceState,
 };
+use crate::names::hosts::FileState;
 use crate::telemetry::status::{self, Status};
 use crate::update::Handle;
 use crate::update::tests::{handle, off};
@@ -26,6 +27,7 @@ pub(crate) struct Fixture {
     pub(crate) desired: watch::Sender<Option<Arc<Desired>>>,
     pub(crate) dataplane: watch::Sender<DataplaneState>,
     pub(crate) resolver: watch::Sender<ResolverState>,
+    pub(crate) hosts: watch::Sender<HostsState>,
     pub(crate) update: Handle,
 }
 
@@ -42,6 +44,7 @@ impl Fixture {
             desired: watch::Sender::default(),
             dataplane: watch::Sender::new(DataplaneState::of_one(|_| ())),
             resolver: watch::Sender::new(ResolverState::Starting),
+            hosts: watch::Sender::default(),
             update: handle(off()).0,
         }
     }
@@ -72,6 +75,8 @@ impl Fixture {
             state.repairs = 2;
         }));
         all.resolver.send_replace(ResolverState::Listening { address: resolver(), leased: true });
+        let told = FileState::Told { names: 5, own: 0, of: None };
+        all.hosts.send_replace(HostsState { files: [(model::ContainerId::from(WEB), told)].into_iter().collect() });
         all
     }
 
@@ -85,6 +90,7 @@ impl Fixture {
             desired: self.desired.subscribe(),
             dataplane: self.dataplane.subscribe(),
             resolver: self.resolver.subscribe(),
+            hosts: self.hosts.subscribe(),
             update: self.update.state.clone(),
         }
     }
@@ -201,7 +207,7 @@ fn containers() -> (Containers, Offered) {
             image: image.into(),
             labels: Arc::default(),
             network: Network::Bridge { address: DualStack::V4(address.into()), published: Arc::default() },
-            hosts: HostsFile::None,
+            hosts: if id == WEB { HostsFile::Docker(WEB.into()) } else { HostsFile::Users },
             health: DockerHealth::None,
             started_ms: 0,
             stopping: false,

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
+use tokio::sync::watch::error::RecvError;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until, timeout};
@@ -39,6 +40,8 @@ use crate::config::Auto;
 use crate::model::label::DIAL;
 use crate::model::{Container, ContainerId, Containers, HostsFile, Names, Namespace, Source, SourceState, error_chain};
 
+/// Changes of names within so long are one: each may mean that all files are written.
+const GATHER: Duration = Duration::from_millis(50);
 /// How often every file is looked at, whatever is known.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// How long one file may take; a disk may hang.
@@ -78,6 +81,7 @@ pub struct HostsInputs {
 pub async fn run(config: HostsConfig, inputs: HostsInputs, state: watch::Sender<HostsState>, stop: CancellationToken) {
     let HostsInputs { mut names, mut containers, mut docker } = inputs;
     let mut keeper = Keeper::new(config, state);
+    let mut not_before = Instant::now();
     let mut look = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     names.mark_changed();
@@ -92,7 +96,10 @@ pub async fn run(config: HostsConfig, inputs: HostsInputs, state: watch::Sender<
                 }
                 Ok(())
             }
-            fed = names.changed() => fed.map(|()| keeper.names(names.borrow_and_update().clone())),
+            fed = changed(&mut names, not_before) => fed.map(|()| {
+                not_before = Instant::now() + GATHER;
+                keeper.names(names.borrow_and_update().clone());
+            }),
             fed = containers.changed() => fed.map(|()| keeper.containers(containers.borrow_and_update().as_ref())),
             fed = docker.changed() => fed.map(|()| {
                 if docker.borrow_and_update().state == SourceState::Up {
@@ -111,6 +118,12 @@ pub async fn run(config: HostsConfig, inputs: HostsInputs, state: watch::Sender<
     }
     // Cut short, a file keeps blank lines at its end. They do no harm.
     let _ = timeout(LAST, async { while keeper.jobs.join_next().await.is_some() {} }).await;
+}
+
+/// Waits for a change, but takes none before a moment. Cancelling loses nothing.
+async fn changed<T>(of: &mut watch::Receiver<T>, not_before: Instant) -> Result<(), RecvError> {
+    sleep_until(not_before).await;
+    of.changed().await
 }
 
 /// A file that was looked at.
@@ -132,6 +145,15 @@ enum Told {
 }
 
 impl Told {
+    /// Whether a file that tells this need not be written for the other's sake.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Block(this, _), Self::Block(that, _)) => Arc::ptr_eq(this, that) || this.is(that),
+            (Self::Nothing(_), Self::Nothing(_)) => true,
+            (Self::Block(..), Self::Nothing(_)) | (Self::Nothing(_), Self::Block(..)) => false,
+        }
+    }
+
     fn block(&self) -> Option<Arc<Block>> {
         match self {
             Self::Block(block, _) => Some(Arc::clone(block)),
@@ -146,6 +168,8 @@ struct HostsEntry {
     wishes: Wishes,
     /// It is being looked at.
     busy: bool,
+    /// What it tells since the last look, or will after this one; `None` where that failed.
+    told: Option<Told>,
     /// Failures since it was last well, and the last one.
     failures: u32,
     failure: Arc<str>,
@@ -192,10 +216,13 @@ impl Keeper {
     }
 
     fn names(&mut self, names: Option<Names>) {
-        if let Some(names) = names {
-            self.blocks = Some(Blocks::new(names, self.config.namespace.clone()));
-            self.look_at_all();
-        }
+        let Some(names) = names else { return };
+        self.blocks = Some(Blocks::new(names, self.config.namespace.clone()));
+        let stays = |(owner, entry): &(&ContainerId, &HostsEntry)| {
+            entry.told.as_ref().zip(self.told(owner)).is_some_and(|(before, now)| before.is(&now))
+        };
+        let due: Vec<_> = self.files.iter().filter(|file| !stays(file)).map(|(owner, _)| owner.clone()).collect();
+        self.due.extend(due);
     }
 
     /// What runs now. Only what changed is gone through.
@@ -264,7 +291,7 @@ impl Keeper {
         {
             self.due.remove(&owner);
             if let Some(entry) = self.files.get_mut(&owner) {
-                entry.busy = true;
+                (entry.busy, entry.told) = (true, Some(told.clone()));
             }
             let (container, block) = (owner.clone(), told.block());
             let work = spawn_blocking(move || {
@@ -339,6 +366,7 @@ impl Keeper {
                 warn!(container = %owner, error = %why, "cannot write mesh names into a hosts file; trying again");
             }
             let at = now + AGAIN.after(entry.failures);
+            entry.told = None;
             (entry.failure, entry.failures) = (why.clone(), entry.failures.saturating_add(1));
             if let Some(before) = entry.again.replace(at) {
                 self.later.remove(&(before, owner.clone()));

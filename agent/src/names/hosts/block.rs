@@ -43,6 +43,11 @@ impl Block {
         (block, true)
     }
 
+    /// Whether it tells the same as another.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.lines == other.lines
+    }
+
     /// The lines without some names.
     fn without(&self, own: &BTreeSet<AliasName>) -> String {
         let mut lines = String::with_capacity(self.lines.len());

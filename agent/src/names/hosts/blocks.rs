@@ -1,7 +1,7 @@
 //! Which block a container's hosts file is to tell. Pure.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use super::block::Block;
 use crate::model::label::Dial;
@@ -18,8 +18,8 @@ pub(super) struct Blocks {
 enum Whole {
     /// Everybody is told all names.
     Fits(Arc<Block>),
-    /// There are too many: each is told what it dials. The names, and those of each VIP.
-    TooLarge { names: Names, of_vip: HashMap<DualStack, Vec<AliasName>> },
+    /// There are too many: each is told what it dials. The names, and once somebody dials any, those of each VIP.
+    TooLarge { names: Names, of_vip: OnceLock<HashMap<DualStack, Vec<AliasName>>> },
 }
 
 impl Blocks {
@@ -27,13 +27,7 @@ impl Blocks {
     pub(super) fn new(names: Names, namespace: Namespace) -> Self {
         let whole = match Block::of(&names) {
             (block, true) => Whole::Fits(Arc::new(block)),
-            (_, false) => {
-                let mut of_vip = HashMap::<DualStack, Vec<AliasName>>::new();
-                for (name, vips) in &names {
-                    of_vip.entry(*vips).or_default().push(name.clone());
-                }
-                Whole::TooLarge { names, of_vip }
-            }
+            (_, false) => Whole::TooLarge { names, of_vip: OnceLock::new() },
         };
         Self { namespace, whole }
     }
@@ -50,13 +44,21 @@ impl Blocks {
                     names.get(&ServiceId { namespace, name: dial.name.clone() }.qualified().ok()?)
                 });
                 let told = vips.flat_map(|vips| {
-                    let names = of_vip.get(vips).into_iter().flatten();
+                    let names = of_vip.get_or_init(|| by_vip(names)).get(vips).into_iter().flatten();
                     names.map(|name| (name.clone(), *vips))
                 });
                 (Arc::new(Block::of(&told.collect()).0), Some(names.len()))
             }
         }
     }
+}
+
+fn by_vip(names: &Names) -> HashMap<DualStack, Vec<AliasName>> {
+    let mut of_vip = HashMap::<DualStack, Vec<AliasName>>::new();
+    for (name, vips) in names {
+        of_vip.entry(*vips).or_default().push(name.clone());
+    }
+    of_vip
 }
 
 #[cfg(test)]

@@ -24,7 +24,9 @@ use crate::model::{
     Source, View, VipRanges,
 };
 use crate::names::dns::ResolverState;
-use crate::names::{dns, served};
+use crate::names::hosts::{HostsConfig, HostsInputs, HostsState};
+use crate::names::served::{self, Served};
+use crate::names::{dns, hosts};
 use crate::registry::local::Local;
 use crate::registry::{Registry, RegistryOutputs};
 use crate::sources::docker::Docker;
@@ -96,7 +98,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let admin = Admin::bind(&settings.paths.admin_socket).await?;
     let dataplane = dataplane(&mut parts, &settings, &mesh, &handles).await?;
     passive_health(&mut parts, &sources, &endpoints, &mesh, dataplane.flows, &handles);
-    let resolver = names(&mut parts, &settings, &sources, &mesh, &dataplane.handle, &handles);
+    let NameOutputs { resolver, hosts } = names(&mut parts, &settings, &sources, &mesh, &dataplane.handle, &handles);
     let update = update(&mut parts, &settings, &sources, &mut endpoints, &mesh, &dataplane.handle, resolver.query);
     let inputs = TelemetryInputs {
         node: sources.node,
@@ -113,6 +115,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
         dataplane: dataplane.handle.state(),
         resolver: resolver.state,
         name_servers: sources.name_servers,
+        hosts,
         update: update.state.clone(),
     };
     telemetry(&mut parts, &settings, admin, inputs, handles, update);
@@ -262,6 +265,12 @@ fn passive_health(
     parts.add_until_stopped(Stage::Rest, "passive health", passive);
 }
 
+/// How clients find services.
+struct NameOutputs {
+    resolver: Resolver,
+    hosts: watch::Receiver<HostsState>,
+}
+
 /// The agent's own resolver.
 struct Resolver {
     state: watch::Receiver<ResolverState>,
@@ -276,10 +285,41 @@ fn names(
     mesh: &MeshOutputs,
     dataplane: &dataplane::Handle,
     handles: &Handles,
-) -> Resolver {
+) -> NameOutputs {
     let (served_out, served) = watch::channel(None);
     let follow = served::follow(mesh.desired.clone(), dataplane.state(), served_out);
     parts.add_until_stopped(Stage::Rest, "names", follow);
+    let hosts = hosts(parts, settings, sources, served.clone(), handles);
+    NameOutputs { resolver: resolver(parts, settings, sources, served, dataplane, handles), hosts }
+}
+
+fn hosts(
+    parts: &mut Parts,
+    settings: &Settings,
+    sources: &SourceOutputs,
+    served: watch::Receiver<Option<Served>>,
+    handles: &Handles,
+) -> watch::Receiver<HostsState> {
+    let config = HostsConfig {
+        enabled: settings.dns.hosts,
+        root: settings.paths.docker_root.clone(),
+        namespace: settings.mesh.namespace.clone(),
+        metrics: handles.hosts.clone(),
+    };
+    let inputs = HostsInputs { served, containers: sources.containers.clone(), docker: sources.docker.clone() };
+    let (state_out, state) = watch::channel(HostsState::default());
+    parts.add(Stage::Rest, "hosts files", |stop| hosts::run(config, inputs, state_out, stop));
+    state
+}
+
+fn resolver(
+    parts: &mut Parts,
+    settings: &Settings,
+    sources: &SourceOutputs,
+    served: watch::Receiver<Option<Served>>,
+    dataplane: &dataplane::Handle,
+    handles: &Handles,
+) -> Resolver {
     if !settings.dns.capture {
         return Resolver { state: watch::channel(ResolverState::Off).1, query: None };
     }

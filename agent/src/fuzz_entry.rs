@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 pub use crate::dataplane::fuzz::netlink;
-use crate::model::{Container, DockerHealth, DualStack, Network, Node, Offer, OfferOrigin, Offers};
+use crate::model::{Container, DockerHealth, DualStack, HostsFile, Network, Node, Offer, OfferOrigin, Offers};
 pub use crate::names::dns::fuzz::dns;
 use crate::sources::offers::offers;
 pub use crate::update::journal::fuzz::journal;
@@ -100,6 +100,7 @@ fn offered(labels: impl IntoIterator<Item = (String, String)>) -> Offers {
         image: "shop/web:1".into(),
         labels: Arc::new(labels.into_iter().collect()),
         network: Network::Bridge { address: DualStack::V4([172, 17, 0, 3].into()), published: Arc::default() },
+        hosts: HostsFile::None,
         health: DockerHealth::None,
         started_ms: 0,
         stopping: false,

@@ -10,6 +10,7 @@ mod ejection;
 pub mod endpoint;
 mod error_chain;
 mod flow;
+pub mod label;
 pub mod name;
 mod nearest;
 pub mod net;
@@ -23,7 +24,7 @@ pub mod untrusted;
 pub mod vip;
 
 pub use address::{DualStack, Family, SocketAddrs};
-pub use container::{Container, ContainerId, Containers, DockerHealth, Network, PublishedPort};
+pub use container::{Container, ContainerId, Containers, DockerHealth, HostsFile, Network, PublishedPort};
 pub use desired::{Conflict, Desired, DesiredEndpoint, DesiredService, Names};
 pub use ejection::{Ejection, Ejections, Target};
 pub use endpoint::{Endpoint, EndpointAddresses, EndpointId, EndpointKey, EndpointState, Endpoints, LocalNetwork};

@@ -23,12 +23,13 @@ use super::error::Error;
 use super::event_loop::block_on;
 use super::output::Output;
 use super::text::{paragraph, table};
-use crate::config::Settings;
+use crate::config::{Auto, Settings};
 use crate::dataplane::conntrack::accounting;
 use crate::dataplane::{self, Capability};
 use crate::mesh::range;
 use crate::model::{VipCidr, error_chain};
-use crate::sources::networks;
+use crate::names::hosts;
+use crate::sources::{docker, networks};
 
 mod check;
 mod updates;
@@ -98,6 +99,12 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<DoctorCheck> {
         .wanted(),
         DoctorCheck::new("disk", free(&paths.state_dir), "make room on that file system; no update is started without")
             .wanted(),
+        DoctorCheck::new(
+            "hosts files",
+            hosts_files(settings).await,
+            "give meshdog the host's processes (superpowered = true), or set paths.docker_root; or dns.hosts = false",
+        )
+        .wanted(),
         DoctorCheck::new("clock", clock(SystemTime::now(), built()), "set the clock; on EC2, chrony does").wanted(),
         DoctorCheck::new(
             "capabilities",
@@ -149,6 +156,23 @@ async fn connects(socket: &Path) -> Result<String, String> {
         Ok(Ok(_)) => Ok(format!("{} accepts", socket.display())),
         Ok(Err(error)) => Err(format!("{}: {error}", socket.display())),
         Err(_) => Err(format!("{} does not accept within {CONNECT:?}", socket.display())),
+    }
+}
+
+/// Whether the directory that Docker keeps hosts files in can be seen.
+async fn hosts_files(settings: &Settings) -> Result<String, String> {
+    if !settings.dns.hosts {
+        return Ok("left alone: dns.hosts is false".to_owned());
+    }
+    let named = match settings.paths.docker_root {
+        Auto::Set(_) => None,
+        Auto::Auto => Some(docker::root(&settings.paths.docker_socket).await.map_err(|error| error_chain(&error))?),
+    };
+    let root = hosts::seen(&settings.paths.docker_root, named.as_deref()).unwrap_or_default();
+    let containers = root.join("containers");
+    match fs::read_dir(&containers) {
+        Ok(_) => Ok(format!("{} is there", containers.display())),
+        Err(error) => Err(format!("{}: {error}", containers.display())),
     }
 }
 

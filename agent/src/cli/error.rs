@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::client;
+use crate::names::hosts::FileError;
 use crate::{app, config, dataplane};
 
 /// Why a command did not do its work.
@@ -47,6 +48,9 @@ pub(super) enum Error {
     /// The counting of bytes.
     #[error("what was in the kernel is removed, but net.netfilter.nf_conntrack_acct cannot be turned off again")]
     Accounting(#[source] io::Error),
+    /// Docker's files cannot be found.
+    #[error("cannot take mesh names out of hosts files; set paths.docker_root to where Docker keeps its files")]
+    HostsFiles(#[from] FileError),
     /// No event loop.
     #[error("cannot start the event loop")]
     Runtime(#[source] io::Error),

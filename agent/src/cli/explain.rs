@@ -105,6 +105,7 @@ fn container(out: &mut String, explained: &ContainerExplained) {
     paragraph(out, "  image      ", &explained.image);
     paragraph(out, "  network    ", &explained.network);
     paragraph(out, "  dns        ", &explained.dns);
+    paragraph(out, "  hosts file ", &explained.hosts_file);
     for offer in &explained.offers {
         paragraph(out, "  offers     ", offer);
     }

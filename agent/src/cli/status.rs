@@ -134,7 +134,8 @@ fn render(status: &Status, now: Timestamp) -> String {
     let why = names.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
     let servers: Vec<_> = names.servers.iter().map(ToString::to_string).collect();
     let of = if servers.is_empty() { String::new() } else { format!(", for queries to {}", servers.join(", ")) };
-    paragraph(&mut out, "names      ", &format!("dns {}{why}{of}", names.dns));
+    let part = format!("hosts files {}, dns {}{why}{of}", names.hosts_files, names.dns);
+    paragraph(&mut out, "names      ", &part);
     let update = &status.update;
     let running = update.running.as_deref().map(|version| format!("running {version}, ")).unwrap_or_default();
     let until = update.until.map(|until| format!(" until {until:.0}")).unwrap_or_default();

@@ -98,6 +98,8 @@ pub enum RegistryKind {
 /// `[dns]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DnsSettings {
+    /// Whether mesh names are written into containers' hosts files.
+    pub hosts: bool,
     /// Whether containers' port-53 queries are answered here.
     pub capture: bool,
     /// Whether the host's own processes get names in the mesh's namespaces, too.
@@ -126,6 +128,8 @@ pub struct Paths {
     pub api_socket: PathBuf,
     /// dockerd's Unix socket.
     pub docker_socket: PathBuf,
+    /// Where Docker keeps its files, as seen from here; `Auto`: where it says, as the host sees it.
+    pub docker_root: Auto<PathBuf>,
     /// Where state that survives restarts is kept.
     pub state_dir: PathBuf,
     /// The agent's own admin socket.

@@ -161,6 +161,7 @@ fn node(table: &mut TomlTable<'_, '_>, vips: VipRanges) -> NodeSettings {
 fn dns(table: &mut TomlTable<'_, '_>, vips: VipRanges) -> DnsSettings {
     let host = table.get("host", boolean).unwrap_or(false);
     DnsSettings {
+        hosts: table.get("hosts", boolean).unwrap_or(true),
         capture: table.get("capture", boolean).unwrap_or(true),
         host,
         authoritative: table.get("authoritative", boolean).unwrap_or(false),
@@ -209,10 +210,12 @@ fn paths(table: &mut TomlTable<'_, '_>) -> Option<Paths> {
     let api_socket = socket("api_socket", "/.bottlerocket/rootfs/run/api.sock");
     let docker_socket = socket("docker_socket", "/.bottlerocket/rootfs/run/docker.sock");
     let admin_socket = socket("admin_socket", "/run/meshdog/admin.sock");
+    let docker_root = table.get("docker_root", values::auto(values::path)).unwrap_or(Auto::Auto);
     let mut path = |key, default: &str| table.get(key, values::path).unwrap_or_else(|| default.into());
     Some(Paths {
         api_socket,
         docker_socket,
+        docker_root,
         state_dir: path("state_dir", "/.bottlerocket/host-containers/current/state"),
         admin_socket,
         ecs_introspection: ecs_introspection.or_else(|| DEFAULT_ECS_INTROSPECTION.parse().ok())?,

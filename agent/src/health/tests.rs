@@ -7,7 +7,7 @@ use tokio::net::TcpSocket;
 use tokio::time::timeout;
 
 use super::*;
-use crate::model::{Container, DockerHealth, DualStack, Endpoint, EndpointState, Network};
+use crate::model::{Container, DockerHealth, DualStack, Endpoint, EndpointState, HostsFile, Network};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -37,6 +37,7 @@ fn container(n: u8, labels: &[(&str, &str)]) -> Container {
         image: "web".into(),
         labels: Arc::new(labels.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()),
         network: Network::Bridge { address: DualStack::V4(Ipv4Addr::LOCALHOST), published: Arc::default() },
+        hosts: HostsFile::None,
         health: DockerHealth::None,
         started_ms: 1,
         stopping: false,

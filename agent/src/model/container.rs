@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
+use std::path::Path;
 use std::sync::Arc;
 
 use imbl::{OrdMap, OrdSet};
@@ -25,6 +26,8 @@ pub struct Containers {
     pub unseen: OrdSet<ContainerId>,
     /// The interfaces of Docker's bridge networks.
     pub bridges: OrdSet<IfName>,
+    /// Where Docker keeps its files, as the host sees it; `None` until Docker has said so.
+    pub root: Option<Arc<Path>>,
 }
 
 /// What `docker inspect` says of a running container, as far as the mesh needs it.
@@ -44,6 +47,8 @@ pub struct Container {
     pub addresses: Arc<[IpAddr]>,
     /// Whether it was given name servers of its own (`--dns`), so that Docker did not give it the default ones.
     pub own_dns: bool,
+    /// What its `/etc/hosts` is.
+    pub hosts: HostsFile,
     /// Its Docker health check's word.
     pub health: DockerHealth,
     /// When it started, in milliseconds since the Unix epoch.
@@ -82,6 +87,17 @@ impl Network {
         };
         own.into_iter().flat_map(DualStack::iter)
     }
+}
+
+/// What a container's `/etc/hosts` is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HostsFile {
+    /// The file that Docker keeps for this container: itself, or the one whose network it shares.
+    Docker(ContainerId),
+    /// The user's: something is mounted there, or the file stands elsewhere than Docker keeps its own.
+    Users,
+    /// None that Docker tells of.
+    None,
 }
 
 /// A container's port that Docker has published on the host.

@@ -11,7 +11,8 @@ mod signal;
 mod state;
 
 use std::convert::Infallible;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker as Client};
@@ -20,10 +21,11 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, 
 use tracing::warn;
 
 use self::events::{DockerEvent, Events, EventsError};
+pub use self::jobs::RootError;
 use self::jobs::{CALL_TIMEOUT, JobAnswer, Jobs};
-use self::state::DockerState;
+use self::state::{Ask, DockerState};
 use crate::clients::backoff::Backoff;
-use crate::model::{Containers, Source, SourceState};
+use crate::model::{Containers, Source, SourceState, error_chain};
 use crate::sources::ecs::Ecs;
 
 /// How long it may take over any answer, a list of everything included.
@@ -115,6 +117,8 @@ impl Docker {
         let mut jobs = Jobs::new(client, self.ecs.clone());
         jobs.list();
         jobs.ask(self.state.connected());
+        jobs.ask(Ask::Root);
+        let mut no_root = 0;
         let mut early = Some(Vec::new());
         let mut ping = interval_at(Instant::now() + PING_EVERY, PING_EVERY);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -128,7 +132,7 @@ impl Docker {
                     Some(early) => early.push(event?),
                     None => self.apply(event?, &mut jobs),
                 },
-                Some(answer) = jobs.next() => self.answered(answer?, &mut jobs, &mut early)?,
+                Some(answer) = jobs.next() => self.answered(answer?, &mut jobs, &mut early, &mut no_root)?,
                 () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => self.state.expire(Instant::now()),
                 _ = ping.tick() => jobs.ping(),
             }
@@ -149,6 +153,7 @@ impl Docker {
         answer: JobAnswer,
         jobs: &mut Jobs,
         early: &mut Option<Vec<DockerEvent>>,
+        no_root: &mut u32,
     ) -> Result<(), Error> {
         let now = Instant::now();
         match answer {
@@ -179,6 +184,15 @@ impl Docker {
                 let bridges = bridges.map_err(|source| Error::List { what: "networks", source })?;
                 self.state.bridges(ticket, bridges, now);
             }
+            JobAnswer::Root(Ok(root)) => self.state.root(root, now),
+            JobAnswer::Root(Err(error)) => {
+                if *no_root == 0 {
+                    let error = error_chain(&error);
+                    warn!(error, "no hosts file is written until Docker says where it keeps them; asking again");
+                }
+                jobs.ask_after(Ask::Root, INSPECT_AGAIN.after(*no_root));
+                *no_root = no_root.saturating_add(1);
+            }
             JobAnswer::Ports(id, ticket, ports) => self.state.ports(&id, ticket, ports, now),
             JobAnswer::Pong(Some(pong)) => pong.map_err(Error::Ping)?,
             JobAnswer::Pong(None) => return Err(Error::Silent("a ping")),
@@ -189,6 +203,15 @@ impl Docker {
     fn enter(&self, state: SourceState) {
         super::enter(&self.source, "docker", |_| state);
     }
+}
+
+/// Asks the dockerd behind a socket where it keeps its files, as the host sees it.
+///
+/// # Errors
+/// It does not answer, or names no directory.
+pub async fn root(socket: &Path) -> Result<Arc<Path>, RootError> {
+    let client = Client::connect_with_unix(&socket.to_string_lossy(), CALL_TIMEOUT.as_secs(), API_DEFAULT_VERSION)?;
+    jobs::root(&timeout(CALL_TIMEOUT, client.negotiate_version()).await??).await
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use self::alias_policy::admit;
 use super::ecs::{LABEL_CONTAINER, LABEL_FAMILY, LABEL_TASK, PAUSE};
 use crate::config::{Match, MeshSettings, ServiceRule};
+use crate::model::label::{self, DIAL, DNS, ENABLE, OF_CONTAINERS};
 use crate::model::name::parse_port;
 use crate::model::untrusted::cut;
 use crate::model::{
@@ -31,8 +32,6 @@ const MAX_FAULTS: usize = 64;
 
 /// Every label of ours begins so.
 const PREFIX: &str = "meshdog.";
-/// Keeps a container out of the mesh, or not.
-const ENABLE: &str = "meshdog.enable";
 /// What can follow `meshdog.<discovery name>.`.
 const KEYS: [&str; 6] = ["port", "alias", "protocol", "health", "weight", "namespace"];
 
@@ -63,11 +62,14 @@ impl<'a> Reader<'a> {
         if labels.get(LABEL_CONTAINER).is_some_and(|name| name.starts_with(PAUSE)) {
             return Err("it is a pause container of the ECS agent".into());
         }
-        match labels.get(ENABLE).map(String::as_str) {
-            Some("false") => return Err(format!("label {ENABLE}=false keeps it out")),
-            None | Some("true") => {}
-            Some(other) => self.fault(ENABLE, format!("{:?} is neither true nor false; ignored", brief(other))),
+        match label::switch(labels, ENABLE) {
+            Ok(false) => return Err(format!("label {ENABLE}=false keeps it out")),
+            Ok(true) => {}
+            Err(problem) => self.fault(ENABLE, problem),
         }
+        // Read where names are written; here, where all faults of labels are told, only whether they can be.
+        self.check(label::switch(labels, DNS), || DNS.to_owned());
+        self.check(label::dialled(labels), || DIAL.to_owned());
         let services = self.services();
         let matching: Vec<(usize, &ServiceRule)> = rules
             .iter()
@@ -120,11 +122,16 @@ impl<'a> Reader<'a> {
         // '/' follows '.': the range of everything that begins with the prefix.
         for (label, value) in container.labels.range(PREFIX.to_owned().."meshdog/".to_owned()) {
             let Some((name, key)) = label.strip_prefix(PREFIX).and_then(|rest| rest.split_once('.')) else {
-                if label != ENABLE {
-                    self.fault(label, format!("is not known; write {ENABLE} or {PREFIX}<discovery name>.<key>"));
+                if !OF_CONTAINERS.contains(&label.as_str()) {
+                    let known = OF_CONTAINERS.join(", ");
+                    self.fault(label, format!("is not known; write {known} or {PREFIX}<discovery name>.<key>"));
                 }
                 continue;
             };
+            if OF_CONTAINERS.iter().any(|known| known.strip_prefix(PREFIX) == Some(name)) {
+                self.fault(label, format!("{PREFIX}{name} is about the container; name the service otherwise"));
+                continue;
+            }
             let keys = services.entry(name).or_default();
             if KEYS.contains(&key) {
                 keys.insert(key, value);

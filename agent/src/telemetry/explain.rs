@@ -66,6 +66,9 @@ pub struct ContainerExplained {
     pub image: Arc<str>,
     /// How it is attached to the network.
     pub network: String,
+    /// What its hosts file tells of the mesh, or why nothing.
+    #[serde(default)]
+    pub hosts_file: String,
     /// The services it offers, each with the label or rule that says so.
     pub offers: Vec<String>,
     /// Its endpoints in the services that can be dialled here.
@@ -211,6 +214,7 @@ fn container(now: &Snapshot, container: &Container) -> ContainerExplained {
         name: Arc::clone(&container.name),
         image: Arc::clone(&container.image),
         network: container.network.to_string(),
+        hosts_file: now.hosts.explain(container),
         offers: offers.endpoints.iter().map(offer).collect(),
         endpoints: endpoints.collect(),
         faults: faults.map(|f| FaultExplained { label: f.label.to_string(), problem: f.problem.to_string() }).collect(),

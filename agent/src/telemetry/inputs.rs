@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use crate::dataplane::DataplaneState;
 use crate::model::{CapturedServers, Container, Containers, Desired, Endpoints, Node, Offered, Source};
 use crate::names::dns::ResolverState;
+use crate::names::hosts::HostsState;
 use crate::update;
 use crate::update::machine::{Now, State};
 
@@ -57,6 +58,8 @@ pub struct TelemetryInputs {
     pub resolver: watch::Receiver<ResolverState>,
     /// The name servers whose queries are captured.
     pub name_servers: watch::Receiver<CapturedServers>,
+    /// How containers' hosts files are.
+    pub hosts: watch::Receiver<HostsState>,
     /// Where the node's update stands.
     pub update: watch::Receiver<Arc<State>>,
 }
@@ -75,6 +78,7 @@ impl TelemetryInputs {
             dataplane: self.dataplane.borrow().clone(),
             resolver: self.resolver.borrow().clone(),
             name_servers: self.name_servers.borrow().clone(),
+            hosts: self.hosts.borrow().clone(),
             update: Arc::clone(&self.update.borrow()),
             now: update::now(),
         }
@@ -102,6 +106,8 @@ pub struct Snapshot {
     pub resolver: ResolverState,
     /// The name servers whose queries are captured.
     pub name_servers: CapturedServers,
+    /// How containers' hosts files are.
+    pub hosts: HostsState,
     /// Where the node's update stands.
     pub update: Arc<State>,
     /// The moment.

@@ -11,6 +11,7 @@ use prometheus_client::registry::Registry;
 
 use super::inputs::TelemetryInputs;
 use crate::names::dns;
+use crate::names::hosts::HostsMetrics;
 use crate::{dataplane, update};
 
 pub mod counters;
@@ -32,6 +33,8 @@ pub struct Handles {
     pub dataplane: dataplane::Metrics,
     /// For the resolver.
     pub dns: dns::ResolverMetrics,
+    /// For hosts files.
+    pub hosts: HostsMetrics,
     /// From the node's own update.
     pub update: update::Metrics,
     /// Connections, failures and bytes of each service. For whoever reads the kernel's flow events.
@@ -46,6 +49,7 @@ pub fn registry(inputs: &TelemetryInputs, handles: &Handles) -> Registry {
     let modules = registry.sub_registry_with_prefix("meshdog");
     handles.dataplane.register(modules);
     handles.dns.register(modules);
+    handles.hosts.register(modules);
     handles.update.register(modules);
     registry.register_collector(Box::new(state::StateCollector(inputs.clone())));
     registry.register_collector(Box::new(handles.traffic.clone()));

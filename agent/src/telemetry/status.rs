@@ -163,6 +163,9 @@ pub struct DataplaneStatus {
 /// How names are answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NamesStatus {
+    /// How many of containers' hosts files tell mesh names.
+    #[serde(default)]
+    pub hosts_files: usize,
     /// The agent's resolver: `off` (`dns.capture` is false), `starting`, `failing`, `listening` (containers' queries go
     /// to their own name servers) or `answering` (they come here).
     pub dns: Arc<str>,
@@ -199,6 +202,7 @@ pub fn build(now: &Snapshot) -> Status<Services<'_>> {
             repairs: now.dataplane.repairs(),
         },
         names: NamesStatus {
+            hosts_files: now.hosts.written(),
             dns: now.resolver.as_str().into(),
             why: now.resolver.why().map(Arc::from),
             servers: now.name_servers.containers.iter().map(SocketAddr::ip).collect(),

@@ -5,6 +5,7 @@
 mod break_it;
 mod fleet;
 mod hostile;
+mod hosts;
 mod life;
 mod reach;
 mod scale;

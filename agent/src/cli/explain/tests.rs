@@ -41,6 +41,7 @@ fn a_container_shows_what_made_it_an_endpoint_and_what_is_wrong() {
       image      shop/web:3
       network    bridge, 172.17.0.3
       dns        queries to 10.0.0.2 are answered here
+      hosts file tells 5 mesh names
       offers     prod/orders by label meshdog.orders.port=8080
       fault      meshdog.orders.weight: weight "�[2J900" is out of range; write a number from 1 to 100
       endpoints
@@ -53,6 +54,8 @@ fn a_container_shows_what_made_it_an_endpoint_and_what_is_wrong() {
       image      shop/cron:1
       network    bridge, 172.17.0.9
       dns        left alone: it was given name servers of its own (--dns)
+      hosts file left alone: its /etc/hosts is not the file that Docker keeps, but one of yours; its
+                 names come by DNS
       no endpoint: it has no meshdog label and no [[service]] rule matches
     "#);
 }

@@ -16,7 +16,7 @@ fn a_node_at_a_glance() {
     meshdog VERSION on node-a 10.0.1.5 in us-west-2a: ready
     sources    docker up 3m, host_api down 3m: connection refused, registry up 3m, ecs off 3m
     dataplane  nftables, in sync, namespaces 1, last apply 0.4 ms, repairs 2
-    names      dns answering, for queries to 10.0.0.2
+    names      hosts files 1, dns answering, for queries to 10.0.0.2
     update     running 1.50.0, off: update.mode is off
     conflict   shared/orders asked for orders:80, which prod/orders has
 
@@ -43,7 +43,7 @@ fn a_node_that_has_just_started() {
                the resolver
     sources    docker starting 3m, host_api starting 3m, registry starting 3m, ecs starting 3m
     dataplane  nftables, not in sync, namespaces 1, last apply 0.0 ms, repairs 0
-    names      dns starting
+    names      hosts files 0, dns starting
     update     off: update.mode is off
 
     no services

@@ -33,7 +33,8 @@ fn a_version_is_a_whole_configuration() {
     assert_eq!(settings.mesh.namespace.as_str(), "default");
     let ranges = ["240.240.0.0/16", "fd6d:6573:6864::/108"].map(|range| range.parse().unwrap());
     assert_eq!(settings.mesh.vip_ranges.iter().collect::<Vec<_>>(), ranges);
-    assert_eq!(settings.dns, DnsSettings { capture: true, host: false, authoritative: false, upstream: Auto::Auto });
+    let dns = DnsSettings { hosts: true, capture: true, host: false, authoritative: false, upstream: Auto::Auto };
+    assert_eq!(settings.dns, dns);
     assert_eq!(settings.telemetry.metrics, Some("127.0.0.1:9464".parse().unwrap()));
     assert_eq!(settings.update.mode, UpdateMode::Off);
     assert_eq!(settings.update.verify.deadline, Duration::from_secs(600));
@@ -42,7 +43,16 @@ fn a_version_is_a_whole_configuration() {
     assert_eq!(settings.update.wave, Duration::ZERO);
     assert_eq!((&settings.update.fleet.lock, &settings.update.fleet.board), (&FleetLock::None, &None));
     assert_eq!(settings.paths.imds.as_str(), "http://169.254.169.254/");
+    assert_eq!(settings.paths.docker_root, Auto::Auto);
     assert_eq!(settings.services, []);
+}
+
+#[test]
+fn hosts_files_can_be_left_alone_and_found_elsewhere() {
+    let settings = good("version = 1\n[dns]\nhosts = false\n[paths]\ndocker_root = \"/srv/docker\"");
+    assert!(!settings.dns.hosts);
+    assert_eq!(settings.paths.docker_root, Auto::Set("/srv/docker".into()));
+    assert!(one("[paths]\ndocker_root = \"docker\"").contains("is not an absolute path"));
 }
 
 #[test]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::Network;
+use crate::model::{HostsFile, Network};
 
 fn container(health: DockerHealth) -> Container {
     Container {
@@ -8,6 +8,7 @@ fn container(health: DockerHealth) -> Container {
         image: "web".into(),
         labels: Arc::default(),
         network: Network::Unsupported("".into()),
+        hosts: HostsFile::None,
         health,
         started_ms: 1,
         stopping: false,

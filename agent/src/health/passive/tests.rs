@@ -59,6 +59,7 @@ impl Task {
                 paused: false,
                 addresses: Default::default(),
                 own_dns: false,
+                hosts: crate::model::HostsFile::None,
             };
             (id, std::sync::Arc::new(container))
         };

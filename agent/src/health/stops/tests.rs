@@ -19,6 +19,7 @@ fn container(stopping: bool, started_ms: u64) -> Container {
         paused: false,
         addresses: Default::default(),
         own_dns: false,
+        hosts: crate::model::HostsFile::None,
     }
 }
 

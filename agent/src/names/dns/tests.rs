@@ -163,6 +163,7 @@ fn container(address: IpAddr) -> Container {
         network: Network::Bridge { address: address.into(), published: Arc::default() },
         addresses: [address].into(),
         own_dns: false,
+        hosts: crate::model::HostsFile::None,
         health: DockerHealth::None,
         started_ms: 0,
         stopping: false,

@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
+use std::path::Path;
 use std::sync::Arc;
 
 use bollard::models::{
-    ContainerInspectResponse, EndpointSettings, HealthStatusEnum, Network as DockerNetwork, PortBinding,
+    ContainerInspectResponse, EndpointSettings, HealthStatusEnum, MountPoint, Network as DockerNetwork, PortBinding,
 };
 
 use super::signal::Signal;
 use crate::model::untrusted::cut;
-use crate::model::{ContainerId, DockerHealth, IfName, L4, Network, PublishedPort};
+use crate::model::{ContainerId, DockerHealth, HostsFile, IfName, L4, Network, PublishedPort};
 
 /// The most labels of one container that are read: five thousand services of four keys, and room.
 const MAX_LABELS: usize = 32_768;
@@ -19,6 +20,10 @@ const MAX_LABELS: usize = 32_768;
 const MAX_LABEL_BYTES: usize = 4 << 20;
 /// The longest name or image reference that is kept, in bytes (a reference has at most 255 bytes of name and 128 of tag).
 const MAX_NAME: usize = 512;
+/// The longest path of a hosts file that is kept, in bytes (`PATH_MAX`, linux/limits.h).
+const MAX_PATH: usize = 4096;
+/// The network mode of a container that shares another's, before that one's id.
+const JOINS: &str = "container:";
 /// The most ports of an image that are kept.
 const MAX_PORTS: usize = 1024;
 /// The most addresses of a container that are kept.
@@ -37,11 +42,38 @@ pub(super) struct Inspected {
     pub(super) attachment: Attachment,
     /// Whether it was given name servers of its own.
     pub(super) own_dns: bool,
+    pub(super) hosts: HostsPath,
     pub(super) health: DockerHealth,
     pub(super) started_ms: u64,
     pub(super) paused: bool,
     /// What `docker stop` sends it.
     pub(super) stop_signal: Signal,
+}
+
+/// What Docker says of a container's `/etc/hosts`, before it is known where Docker keeps its files.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct HostsPath {
+    /// The file on the host; empty: none.
+    pub(super) path: Arc<str>,
+    /// Whether the user has mounted something there.
+    pub(super) mounted: bool,
+    /// The container whose network it shares.
+    pub(super) joins: Option<ContainerId>,
+}
+
+impl HostsPath {
+    /// Whose file it is. Docker's own has exactly the path that Docker gives it, below its root.
+    pub(super) fn resolve(&self, id: &ContainerId, root: Option<&Path>) -> HostsFile {
+        let Some(root) = root.filter(|_| !self.path.is_empty()) else { return HostsFile::None };
+        let owner = self.joins.as_ref().unwrap_or(id);
+        // Docker's ids alone: nothing else may become a part of a path.
+        let is_id = owner.len() == 64 && owner.bytes().all(|b| b.is_ascii_hexdigit());
+        let own = root.join("containers").join(&**owner).join("hosts");
+        match is_id && !self.mounted && own.as_os_str() == &*self.path {
+            true => HostsFile::Docker(owner.clone()),
+            false => HostsFile::Users,
+        }
+    }
 }
 
 /// How a container is attached, before it is known which networks are bridges.
@@ -110,9 +142,15 @@ pub(super) fn digest(response: ContainerInspectResponse) -> Option<Inspected> {
     let id: ContainerId = response.id?.into();
     let config = response.config.unwrap_or_default();
     let host_config = response.host_config.unwrap_or_default();
+    let mode = host_config.network_mode.unwrap_or_default();
+    let mounted = |mount: &MountPoint| mount.destination.as_deref() == Some("/etc/hosts");
+    let hosts = HostsPath {
+        path: cut(response.hosts_path.as_deref().unwrap_or_default(), MAX_PATH).into(),
+        mounted: response.mounts.iter().flatten().any(mounted),
+        joins: mode.strip_prefix(JOINS).map(Into::into),
+    };
     let (labels, attachment) = match bounded(config.labels.unwrap_or_default()) {
         Some(labels) => {
-            let mode = host_config.network_mode.unwrap_or_default();
             let network = response.network_settings.unwrap_or_default();
             let published = published_ports(&network.ports.unwrap_or_default());
             let networks = network.networks.unwrap_or_default();
@@ -131,6 +169,7 @@ pub(super) fn digest(response: ContainerInspectResponse) -> Option<Inspected> {
         labels: Arc::new(labels),
         attachment,
         own_dns: host_config.dns.is_some_and(|servers| !servers.is_empty()),
+        hosts,
         health: match state.health.and_then(|health| health.status) {
             Some(HealthStatusEnum::STARTING) => DockerHealth::Starting,
             Some(HealthStatusEnum::HEALTHY) => DockerHealth::Healthy,
@@ -154,7 +193,7 @@ fn attachment(
     published: Arc<[PublishedPort]>,
     exposed: &[String],
 ) -> Attachment {
-    if let Some(other) = mode.strip_prefix("container:") {
+    if let Some(other) = mode.strip_prefix(JOINS) {
         return Attachment::Joins(other.into());
     }
     match mode {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use bollard::errors::Error as DockerError;
 use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions, ListNetworksOptionsBuilder};
 use tokio::sync::Semaphore;
 use tokio::task::{JoinError, JoinSet};
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
 use super::inspect::{Attachment, Inspected, Ports, bridge, digest};
@@ -32,6 +34,8 @@ pub(super) enum JobAnswer {
     Inspected(ContainerId, u64, Result<Option<Inspected>, String>),
     /// Bridge networks by id.
     Bridges(u64, Result<BTreeMap<String, IfName>, DockerError>),
+    /// Where Docker keeps its files.
+    Root(Result<Arc<Path>, RootError>),
     /// Ports that the ECS agent named.
     Ports(ContainerId, u64, Ports),
     /// dockerd lives; `None`: it did not answer in time.
@@ -106,6 +110,7 @@ impl Jobs {
                     JobAnswer::Inspected(id, ticket, inspected)
                 }
                 Ask::Bridges(ticket) => JobAnswer::Bridges(ticket, bridges(&client).await),
+                Ask::Root => JobAnswer::Root(root(&client).await),
                 Ask::Ports(id, ticket) => {
                     let ports = ecs.ports(&id).await?;
                     JobAnswer::Ports(id, ticket, ports)
@@ -121,7 +126,10 @@ async fn inspect(client: &Client, id: &str) -> Result<Option<Inspected>, String>
     if let Attachment::Joins(other) = &inspected.attachment {
         let nothing =
             |why: &str| Attachment::Nothing(format!("it shares the network of container {other}, {why}").into());
-        let joined = match inspect_one(client, other).await? {
+        let found = inspect_one(client, other).await?;
+        // The mode may name it otherwise than by its id.
+        let owner = found.as_ref().map(|found| found.id.clone());
+        let joined = match found {
             None => nothing("which does not run"),
             Some(other) => match other.attachment {
                 Attachment::Joins(_) => nothing("which shares another's itself"),
@@ -133,6 +141,7 @@ async fn inspect(client: &Client, id: &str) -> Result<Option<Inspected>, String>
             },
         };
         inspected.attachment = joined;
+        inspected.hosts.joins = owner.or(inspected.hosts.joins);
     }
     Ok(Some(inspected))
 }
@@ -155,4 +164,25 @@ async fn bridges(client: &Client) -> Result<BTreeMap<String, IfName>, DockerErro
     let only = HashMap::from([("driver", vec!["bridge"])]);
     let options = ListNetworksOptionsBuilder::new().filters(&only).build();
     Ok(client.list_networks(Some(options)).await?.into_iter().filter_map(bridge).collect())
+}
+
+/// Why it is not known where Docker keeps its files.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// The answer.
+    #[error("Docker does not say of itself where it keeps its files")]
+    Docker(#[from] DockerError),
+    /// No answer.
+    #[error("Docker did not say within {CALL_TIMEOUT:?} where it keeps its files")]
+    Silent(#[from] Elapsed),
+    /// It has none, or none that can be one.
+    #[error("Docker names {0:?} as the directory of its files, which is no absolute path")]
+    NotAPath(String),
+}
+
+/// Where Docker keeps its files, as the host sees it.
+pub(super) async fn root(client: &Client) -> Result<Arc<Path>, RootError> {
+    let named = timeout(CALL_TIMEOUT, client.info()).await??.docker_root_dir.unwrap_or_default();
+    let path = Path::new(&named);
+    if path.is_absolute() { Ok(path.into()) } else { Err(RootError::NotAPath(named)) }
 }

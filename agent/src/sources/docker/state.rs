@@ -4,6 +4,7 @@
 //! ticket counts, and what events said in between is laid over it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -24,6 +25,8 @@ pub(super) enum Ask {
     Inspect(ContainerId, u64),
     /// List the bridge networks.
     Bridges(u64),
+    /// Where does Docker keep its files?
+    Root,
     /// Which ports does this host-network container of an ECS task use?
     Ports(ContainerId, u64),
 }
@@ -180,6 +183,16 @@ impl DockerState {
         }
     }
 
+    /// Where Docker keeps its files. Nothing waits for it: without, no hosts file is known, and all else works.
+    pub(super) fn root(&mut self, root: Arc<Path>, now: Instant) {
+        if self.snapshot.root.as_ref() == Some(&root) {
+            return;
+        }
+        self.snapshot.root = Some(root);
+        self.changed = true;
+        self.refresh_all(now);
+    }
+
     /// The bridge networks, by id.
     pub(super) fn bridges(&mut self, ticket: u64, bridges: BTreeMap<String, IfName>, now: Instant) {
         if ticket != self.bridges_asked {
@@ -193,10 +206,7 @@ impl DockerState {
         self.bridges = bridges;
         self.snapshot.bridges = self.bridges.values().cloned().collect();
         self.changed = true;
-        let ids: Vec<ContainerId> = self.entries.keys().cloned().collect();
-        for id in ids {
-            self.refresh(&id, now);
-        }
+        self.refresh_all(now);
     }
 
     /// When [`Self::expire`] has something to do next.
@@ -256,6 +266,13 @@ impl DockerState {
         self.changed |= self.snapshot.running.remove(id).is_some() | self.snapshot.unseen.remove(id).is_some();
     }
 
+    fn refresh_all(&mut self, now: Instant) {
+        let ids: Vec<ContainerId> = self.entries.keys().cloned().collect();
+        for id in ids {
+            self.refresh(&id, now);
+        }
+    }
+
     /// Brings one container of the snapshot up to date.
     fn refresh(&mut self, id: &ContainerId, now: Instant) {
         let Some(entry) = self.entries.get(id) else { return };
@@ -276,6 +293,7 @@ impl DockerState {
             network,
             addresses: inspected.attachment.addresses(&self.bridges),
             own_dns: inspected.own_dns,
+            hosts: inspected.hosts.resolve(id, self.snapshot.root.as_deref()),
             health: entry.health.unwrap_or(inspected.health),
             started_ms: inspected.started_ms,
             stopping: until.is_some(),

@@ -21,7 +21,7 @@ use tokio::task::JoinSet;
 
 use super::*;
 use crate::frozen_clock::FrozenClock;
-use crate::model::{Container, DualStack, Network};
+use crate::model::{Container, ContainerId, DualStack, HostsFile, Network};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -190,6 +190,7 @@ async fn answer(world: Arc<Mutex<World>>, request: Request<Incoming>) -> Result<
             }
             Some(json!(list))
         }
+        "/info" => Some(json!({"DockerRootDir": "/var/lib/docker"})),
         "/networks" => {
             Some(json!([{"Id": "n0", "Driver": "bridge", "Options": {"com.docker.network.bridge.name": "docker0"}}]))
         }
@@ -392,4 +393,22 @@ async fn a_dockerd_that_falls_silent_is_noticed_by_its_ping() {
     };
     assert!(reason.contains("ping"), "{reason}");
     assert_eq!(watch.containers.borrow().as_ref().unwrap().running.len(), 1);
+}
+
+#[tokio::test]
+async fn containers_that_share_a_network_share_a_hosts_file() {
+    let mut dockerd = Dockerd::new();
+    let owner: ContainerId = "a1".repeat(32).into();
+    let path = format!("/var/lib/docker/containers/{owner}/hosts");
+    let mut owning = inspection(1);
+    (owning["Id"], owning["HostsPath"]) = (json!(&*owner), json!(path));
+    let mut joining = inspection(2);
+    (joining["HostConfig"]["NetworkMode"], joining["HostsPath"]) = (json!(format!("container:{owner}")), json!(path));
+    dockerd.world().containers.extend([(owner.to_string(), owning), (name(2), joining)]);
+    dockerd.start();
+    let own = HostsFile::Docker(owner.clone());
+    let shared = |now: &Containers| now.running.len() == 2 && now.running.values().all(|c| c.hosts == own);
+    let snapshot = dockerd.watch().until("one file", shared).await;
+    assert_eq!(snapshot.root.as_deref(), Some(Path::new("/var/lib/docker")));
+    assert_eq!(&*root(&dockerd.socket()).await.unwrap(), Path::new("/var/lib/docker"));
 }

@@ -99,6 +99,7 @@ fn paths(host: &SimHost) -> Paths {
     Paths {
         api_socket: host.api.clone(),
         docker_socket: nowhere.clone(),
+        docker_root: Auto::Auto,
         state_dir: nowhere.clone(),
         admin_socket: nowhere.clone(),
         ecs_introspection: format!("http://{}", host.ecs).parse().unwrap(),

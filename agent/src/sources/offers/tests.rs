@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::{BackendKind, Glob, Locality};
-use crate::model::{DockerHealth, DualStack};
+use crate::model::{DockerHealth, DualStack, HostsFile};
 
 const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
@@ -11,6 +11,7 @@ fn container<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Contai
         image: "shop/web:1".into(),
         labels: Arc::new(labels.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect()),
         network: Network::Bridge { address: DualStack::V4([172, 17, 0, 3].into()), published: Arc::default() },
+        hosts: HostsFile::None,
         health: DockerHealth::None,
         started_ms: 7,
         stopping: false,
@@ -316,4 +317,22 @@ fn an_endpoint_is_published_where_the_rest_of_the_world_reaches_it() {
     assert_eq!(published(bridge(&elsewhere)), None, "another transport, another address of the host");
     assert_eq!(published(bridge(&[on(L4::Tcp, Some([10, 0, 1, 5]), 3)])).as_deref(), Some("10.0.1.5:3"));
     assert_eq!(published(Network::Host { ports: Arc::default() }).as_deref(), Some("10.0.1.5:8080"));
+}
+
+#[test]
+fn labels_of_the_container_itself_are_no_services() {
+    let faults = |label: &str, value: &str| {
+        let faults = of(&container([(label, value), ("meshdog.orders.port", "8080")]), &[]).faults;
+        faults.iter().map(|fault| format!("{}: {}", fault.label, fault.problem)).collect::<Vec<_>>().join(", ")
+    };
+    for (label, value) in [("meshdog.dns", "false"), ("meshdog.dns", "true"), ("meshdog.dial", "pay, shared/bill")] {
+        assert_eq!(faults(label, value), "", "{label}={value}");
+    }
+    assert_eq!(faults("meshdog.dns", "no"), "meshdog.dns: \"no\" is neither true nor false; ignored");
+    assert!(faults("meshdog.dial", "pay,").starts_with("meshdog.dial: discovery name is empty"));
+    for reserved in ["enable", "dns", "dial"] {
+        let label = format!("meshdog.{reserved}.port");
+        let found = faults(&label, "80");
+        assert_eq!(found, format!("{label}: meshdog.{reserved} is about the container; name the service otherwise"));
+    }
 }

@@ -8,8 +8,10 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::model::{
     self, AppProtocol, CapturedServers, Conflict, DesiredEndpoint, DesiredService, DockerHealth, DualStack, Endpoint,
-    EndpointAddresses, EndpointId, L4, LabelFault, Network, Offer, OfferOrigin, Offers, ServiceId, SourceState,
+    EndpointAddresses, EndpointId, HostsFile, L4, LabelFault, Network, Offer, OfferOrigin, Offers, ServiceId,
+    SourceState,
 };
+use crate::names::hosts::FileState;
 use crate::telemetry::status::{self, Status};
 use crate::update::Handle;
 use crate::update::tests::{handle, off};
@@ -27,6 +29,7 @@ pub(crate) struct Fixture {
     pub(crate) dataplane: watch::Sender<DataplaneState>,
     pub(crate) resolver: watch::Sender<ResolverState>,
     pub(crate) name_servers: watch::Sender<CapturedServers>,
+    pub(crate) hosts: watch::Sender<HostsState>,
     pub(crate) update: Handle,
 }
 
@@ -44,6 +47,7 @@ impl Fixture {
             dataplane: watch::Sender::new(DataplaneState::of_one(|_| ())),
             resolver: watch::Sender::new(ResolverState::Starting),
             name_servers: watch::Sender::default(),
+            hosts: watch::Sender::default(),
             update: handle(off()).0,
         }
     }
@@ -77,6 +81,8 @@ impl Fixture {
         let containers = ["10.0.0.2:53".parse().unwrap()].into();
         all.name_servers.send_replace(CapturedServers { containers, host: Default::default() });
         all.resolver.send_replace(ResolverState::Listening { address: resolver(), leased: true });
+        let told = FileState::Told { names: 5, own: 0, of: None };
+        all.hosts.send_replace(HostsState { files: [(model::ContainerId::from(WEB), told)].into_iter().collect() });
         all
     }
 
@@ -91,6 +97,7 @@ impl Fixture {
             dataplane: self.dataplane.subscribe(),
             resolver: self.resolver.subscribe(),
             name_servers: self.name_servers.subscribe(),
+            hosts: self.hosts.subscribe(),
             update: self.update.state.clone(),
         }
     }
@@ -208,6 +215,7 @@ fn containers() -> (Containers, Offered) {
             image: image.into(),
             labels: Arc::default(),
             network: Network::Bridge { address: DualStack::V4(address.into()), published: Arc::default() },
+            hosts: if id == WEB { HostsFile::Docker(WEB.into()) } else { HostsFile::Users },
             health: DockerHealth::None,
             started_ms: 0,
             stopping: false,

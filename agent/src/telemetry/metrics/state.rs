@@ -34,6 +34,9 @@ impl prometheus_client::collector::Collector for StateCollector {
             "Whether containers' DNS queries are captured and answered by the agent; 0 where dns.capture is false";
         gauge(&mut encoder, "meshdog_dns_up", help, i64::from(now.resolver.is_answering()))?;
 
+        let help = "Containers' hosts files that tell mesh names";
+        gauge(&mut encoder, "meshdog_hosts_files", help, count(now.hosts.written()))?;
+
         updates::encode(&mut encoder, &now.update)
     }
 }

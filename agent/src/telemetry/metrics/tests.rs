@@ -61,6 +61,8 @@ fn every_metric_has_its_documented_name() {
         ("meshdog_repairs_total".to_owned(), 2.0),
         ("meshdog_label_faults".to_owned(), 1.0),
         ("meshdog_dns_up".to_owned(), 1.0),
+        ("meshdog_hosts_files".to_owned(), 1.0),
+        ("meshdog_hosts_file_failures_total".to_owned(), 0.0),
         (format!(r#"meshdog_build_info{{version="{}"}}"#, env!("CARGO_PKG_VERSION")), 1.0),
     ] {
         assert_eq!(value(&samples, &series), Some(expected), "{series} in {samples:#?}");

@@ -20,7 +20,7 @@ fn the_status_of_a_working_node_is_the_documented_object() {
         "services": status["services"],
         "conflicts": [{"alias": "orders:80", "owner": "prod/orders", "loser": "shared/orders"}],
         "dataplane": {"backend": "nftables", "namespaces": 1, "in_sync": true, "last_apply_ms": 0.4, "repairs": 2},
-        "names": {"dns": "answering", "servers": ["10.0.0.2"]},
+        "names": {"hosts_files": 1, "dns": "answering", "servers": ["10.0.0.2"]},
         "update": {
             "phase": "off", "running": "1.50.0", "chosen": null, "refused": [],
             "why": "update.mode is off",
@@ -71,11 +71,11 @@ fn the_resolver_is_told_by_a_word_and_why_it_fails() {
     let address = resolver();
     let failing = ResolverState::Failing { listen: address, error: "address in use".into() };
     for (state, names) in [
-        (ResolverState::Off, json!({"dns": "off"})),
-        (ResolverState::Starting, json!({"dns": "starting"})),
-        (failing, json!({"dns": "failing", "why": "cannot listen on 198.19.0.1:53: address in use"})),
-        (ResolverState::Listening { address, leased: false }, json!({"dns": "listening"})),
-        (ResolverState::Listening { address, leased: true }, json!({"dns": "answering"})),
+        (ResolverState::Off, json!({"hosts_files": 1, "dns": "off"})),
+        (ResolverState::Starting, json!({"hosts_files": 1, "dns": "starting"})),
+        (failing, json!({"hosts_files": 1, "dns": "failing", "why": "cannot listen on 198.19.0.1:53: address in use"})),
+        (ResolverState::Listening { address, leased: false }, json!({"hosts_files": 1, "dns": "listening"})),
+        (ResolverState::Listening { address, leased: true }, json!({"hosts_files": 1, "dns": "answering"})),
     ] {
         all.resolver.send_replace(state);
         all.name_servers.send_replace(Default::default());

@@ -192,3 +192,39 @@ fn ports_that_are_published_for_others() {
     ];
     assert_eq!(&published[..], expected);
 }
+
+#[test]
+fn a_hosts_file_is_dockers_by_its_exact_path_alone() {
+    let (id, other): (ContainerId, String) = ("c0".repeat(32).into(), "d1".repeat(32));
+    let root = Some(Path::new("/var/lib/docker"));
+    let own = format!("/var/lib/docker/containers/{id}/hosts");
+    let resolved = |path: &str, joins: Option<&str>| {
+        let path = HostsPath { path: path.into(), mounted: false, joins: joins.map(Into::into) };
+        path.resolve(&id, root)
+    };
+    assert_eq!(resolved(&own, None), HostsFile::Docker(id.clone()));
+    assert_eq!(resolved(&own.replace(&*id, &other), Some(&other)), HostsFile::Docker(other.as_str().into()));
+    assert_eq!(resolved("", None), HostsFile::None);
+    for (path, joins) in [
+        (own.replace(&*id, &other), None),
+        (own.clone(), Some(&*other)),
+        (own.replace("/containers", "//containers"), None),
+        (own.replace("/containers", "/x/../containers"), None),
+        ("/srv/hosts".to_owned(), None),
+        ("/var/lib/docker/containers/../hosts".to_owned(), Some("..")),
+    ] {
+        assert_eq!(resolved(&path, joins), HostsFile::Users, "{path} {joins:?}");
+    }
+    let mounted = HostsPath { path: own.as_str().into(), mounted: true, joins: None };
+    assert_eq!(mounted.resolve(&id, root), HostsFile::Users);
+    assert_eq!(HostsPath { mounted: false, ..mounted }.resolve(&id, None), HostsFile::None);
+}
+
+#[test]
+fn what_is_mounted_on_etc_hosts_is_seen() {
+    let mounts = |destination: &str| json!([{"Type": "bind", "Source": "/srv/x", "Destination": destination}]);
+    assert!(seen(|v| v["Mounts"] = mounts("/etc/hosts")).hosts.mounted);
+    assert!(!seen(|v| v["Mounts"] = mounts("/etc/hosts.d")).hosts.mounted);
+    let joined = seen(|v| v["HostConfig"]["NetworkMode"] = json!("container:pause"));
+    assert_eq!(joined.hosts.joins.as_deref(), Some("pause"));
+}

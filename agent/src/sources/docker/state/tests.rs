@@ -2,8 +2,9 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::inspect::Attached;
+use super::super::inspect::{Attached, HostsPath};
 use super::*;
+use crate::model::HostsFile;
 
 const HUP: u8 = 1;
 
@@ -20,6 +21,7 @@ fn seen(n: u8, life: u64) -> Inspected {
         image: "web".into(),
         labels: Arc::default(),
         attachment: Attachment::Networks(vec![attached], Arc::default()),
+        hosts: HostsPath { path: format!("/r/containers/c{n}/hosts").into(), ..HostsPath::default() },
         health: DockerHealth::None,
         started_ms: life,
         own_dns: false,
@@ -342,4 +344,17 @@ proptest! {
             .map(|(id, c)| (id[1..].parse().unwrap(), (c.started_ms, c.stopping))).collect();
         prop_assert_eq!(found, truth);
     }
+}
+
+#[test]
+fn hosts_files_are_known_once_dockers_root_is() {
+    let now = Instant::now();
+    let mut state = running(&[1], now);
+    assert_eq!(state.snapshot.running[&id(1)].hosts, HostsFile::None);
+    state.root(Path::new("/elsewhere").into(), now);
+    let snapshot = state.take().unwrap();
+    assert_eq!(snapshot.root.as_deref(), Some(Path::new("/elsewhere")));
+    assert_eq!(snapshot.running[&id(1)].hosts, HostsFile::Users, "not where Docker keeps its own");
+    state.root(Path::new("/elsewhere").into(), now);
+    assert_eq!(state.take(), None);
 }

@@ -4,6 +4,7 @@
 
 mod claims;
 pub mod desired;
+mod known;
 mod reach;
 pub mod select;
 pub mod slots;

@@ -6,6 +6,7 @@
 mod claims;
 pub mod desired;
 mod drains;
+mod known;
 pub mod range;
 mod reach;
 pub mod select;

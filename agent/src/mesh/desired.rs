@@ -13,6 +13,7 @@ use imbl::{OrdMap, OrdSet};
 
 use super::claims::{Claim, MAX_CLAIMS, claims, recalled};
 use super::drains::Drains;
+use super::known::Departed;
 use super::reach::{Reach, share_out};
 use super::select::judge;
 use super::vip::{Remembered, Vips};
@@ -22,12 +23,6 @@ use crate::model::{
     Alias, AliasName, Conflict, Desired, DesiredService, DualStack, Ejections, Endpoint, EndpointAddresses, Endpoints,
     Family, Frontend, IfName, L4, LocalNetwork, Ruleset, ServiceId, Slots, Target, View,
 };
-
-/// For how many seconds a service is known after its last endpoint has gone: its names and its VIP stay, and the VIP
-/// refuses.
-pub const KNOWN_FOR: u64 = 3600;
-/// The most services without endpoints that are known; a further one is forgotten at once.
-const MAX_GONE: usize = 4096;
 
 /// What the desired state is computed from.
 #[derive(Debug, Clone, PartialEq)]
@@ -92,8 +87,7 @@ pub struct Mesh {
     locals: BTreeMap<IpAddr, usize>,
     drains: Drains,
     conflicts: BTreeMap<ServiceId, Vec<Conflict>>,
-    /// Services that are known without endpoints, and since when.
-    gone: BTreeMap<ServiceId, u64>,
+    departed: Departed,
 }
 
 /// What was derived from one service's endpoints. Slices are sorted and hold nothing twice.
@@ -139,7 +133,7 @@ impl Mesh {
             locals: BTreeMap::new(),
             drains: Drains::default(),
             conflicts: BTreeMap::new(),
-            gone: BTreeMap::new(),
+            departed: Departed::default(),
         }
     }
 
@@ -170,7 +164,7 @@ impl Mesh {
     /// When the next service is to be forgotten, by the clock of the snapshots.
     #[must_use]
     pub fn next_forgotten(&self) -> Option<u64> {
-        self.gone.values().min().map(|since| *since + KNOWN_FOR)
+        self.departed.next()
     }
 
     /// Takes the newest snapshot and gives the desired state for it.
@@ -234,8 +228,7 @@ impl Mesh {
 
     /// The services that a difference between the last snapshot and this one touches.
     fn changed(&self, snapshot: &MeshSnapshot) -> BTreeSet<ServiceId> {
-        let forgotten = self.gone.iter().filter(|(_, since)| snapshot.now >= **since + KNOWN_FOR);
-        let forgotten = forgotten.map(|(id, _)| id.clone());
+        let forgotten = self.departed.over(snapshot.now).cloned();
         if snapshot.zone != self.snapshot.zone || snapshot.views != self.snapshot.views {
             let all = snapshot.catalog.keys().chain(self.snapshot.catalog.keys()).map(|(id, _)| id.clone());
             return all.chain(forgotten).collect();
@@ -301,10 +294,10 @@ impl Mesh {
     /// Brings one service's slots, description and claims up to date. Adds the names whose claims may have changed.
     fn derive(&mut self, id: &ServiceId, endpoints: &[Arc<Endpoint>], names: &mut BTreeSet<AliasName>) {
         let old = self.services.remove(id).unwrap_or_default();
-        if endpoints.is_empty() && self.stays_known(id, &old) {
+        if endpoints.is_empty() && old.vips.is_some() && self.departed.keeps(id, self.snapshot.now) {
             return self.depart(id, old, names);
         }
-        self.gone.remove(id);
+        self.departed.remove(id);
         let namespace = self.settings.dialled().position(|namespace| *namespace == id.namespace);
 
         let mut new = Service { frontends: old.frontends, ..Service::default() };
@@ -359,20 +352,6 @@ impl Mesh {
         self.claims.insert(key, claim);
     }
 
-    /// Whether a service without endpoints is to be known for now.
-    fn stays_known(&mut self, id: &ServiceId, service: &Service) -> bool {
-        let now = self.snapshot.now;
-        match self.gone.get(id) {
-            _ if service.vips.is_none() => false,
-            Some(since) => now < *since + KNOWN_FOR,
-            None if self.gone.len() >= MAX_GONE => false,
-            None => {
-                self.gone.insert(id.clone(), now);
-                true
-            }
-        }
-    }
-
     /// Leaves a service its names, unless others claim them, and its VIP, without anybody to serve.
     fn depart(&mut self, id: &ServiceId, service: Service, names: &mut BTreeSet<AliasName>) {
         for l4 in [L4::Tcp, L4::Udp] {
@@ -413,8 +392,8 @@ impl Mesh {
     fn assign_vips(&mut self, id: &ServiceId, endpoints: &[Arc<Endpoint>]) -> Option<DualStack> {
         let families =
             Family::ALL.into_iter().filter(|family| endpoints.iter().any(|endpoint| endpoint.addresses.has(*family)));
-        let (catalog, gone, now) = (&self.snapshot.catalog, &self.gone, self.snapshot.now);
-        let live = |service: &ServiceId| gone.contains_key(service) || of_service(catalog, service).next().is_some();
+        let (catalog, departed, now) = (&self.snapshot.catalog, &self.departed, self.snapshot.now);
+        let live = |service: &ServiceId| departed.contains(service) || of_service(catalog, service).next().is_some();
         DualStack::collect(families.filter_map(|family| self.vips.assign(id, family, now, live)).collect::<Vec<_>>())
     }
 

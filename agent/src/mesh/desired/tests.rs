@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::{BackendKind, Locality};
+use crate::mesh::known::KNOWN_FOR;
 use crate::model::{EndpointId, EndpointState, SocketAddrs, VipRanges, Weight};
 use std::net::SocketAddr;
 

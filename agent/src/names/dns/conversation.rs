@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf};
 use tokio::time::{sleep, timeout};
 use tokio_util::bytes::{Buf, BufMut, BytesMut};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
@@ -22,12 +22,15 @@ use super::responder::{QueryOutcome, Responder};
 /// 6.2.3): who closes is theirs to say.
 const IDLE: Duration = Duration::from_secs(30);
 
+/// A connection that is on its way.
+type Connecting = Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>;
+
 /// The connection to the server that was asked.
 enum Link {
     /// Nothing was to be relayed yet.
     None,
     /// On its way.
-    Opening(Pin<Box<dyn Future<Output = io::Result<TcpStream>> + Send>>),
+    Opening(Connecting),
     /// There.
     Open(FramedRead<OwnedReadHalf, LengthDelimitedCodec>, OwnedWriteHalf),
 }
@@ -41,116 +44,142 @@ enum Next {
     Idle,
 }
 
-impl Link {
-    /// Once it is open. Safe to cancel.
-    async fn opened(&mut self) -> io::Result<TcpStream> {
-        match self {
-            Self::Opening(opening) => opening.await,
-            Self::None | Self::Open(..) => std::future::pending().await,
-        }
-    }
+/// What comes of it.
+enum Step {
+    /// This goes to the client.
+    Send(Vec<u8>),
+    /// Nothing yet.
+    On,
+    /// The connection ends.
+    End,
+}
 
-    /// Some of what waits is on its way. Safe to cancel.
-    async fn written(output: Option<&mut OwnedWriteHalf>, waiting: &mut BytesMut) -> io::Result<usize> {
-        match output {
-            Some(output) if waiting.has_remaining() => output.write_buf(waiting).await,
-            _ => std::future::pending().await,
-        }
-    }
-
-    /// The next message of the server; `None` at the end. Safe to cancel.
-    async fn answer(
-        input: Option<&mut FramedRead<OwnedReadHalf, LengthDelimitedCodec>>,
-    ) -> Option<io::Result<BytesMut>> {
-        match input {
-            Some(input) => input.next().await,
-            None => std::future::pending().await,
-        }
-    }
+/// One connection's state.
+struct Conversation<'a> {
+    place: Place,
+    responder: &'a Responder,
+    link: Link,
+    /// Framed queries that the server is to get.
+    waiting: BytesMut,
+    /// Whether the client may say more.
+    open: bool,
 }
 
 /// Serves a connection until the client has closed and has its answers, the server closes, either breaks the framing, or
 /// nothing is said for long.
 pub(super) async fn converse(mut stream: TcpStream, place: Place, responder: &Responder) {
     let (input, output) = stream.split();
-    let mut queries = framing().new_read(input);
-    let mut answers = framing().new_write(output);
-    let (mut link, mut waiting, mut open) = (Link::None, BytesMut::new(), true);
+    let (mut queries, mut answers) = (framing().new_read(input), framing().new_write(output));
+    let mut conversation = Conversation { place, responder, link: Link::None, waiting: BytesMut::new(), open: true };
     loop {
-        let next = {
-            // Those that wait for their server are bounded; further ones wait in the socket.
-            let reads = open && waiting.len() <= MAX_MESSAGE;
-            let (mut opening, mut from, mut to) = (None, None, None);
-            match &mut link {
-                Link::Open(input, output) => (from, to) = (Some(input), Some(output)),
-                link @ Link::Opening(_) => opening = Some(link),
-                Link::None => {}
-            }
-            let opened = async {
-                match opening {
-                    Some(link) => link.opened().await,
-                    None => std::future::pending().await,
+        let next = conversation.next(&mut queries).await;
+        match conversation.step(next) {
+            Step::Send(answer) => {
+                if !matches!(timeout(IDLE, answers.send(answer.as_slice())).await, Ok(Ok(()))) {
+                    return;
                 }
-            };
-            tokio::select! {
-                query = queries.next(), if reads => Next::Query(query),
-                opened = opened => Next::Opened(opened),
-                written = Link::written(to, &mut waiting) => Next::Written(written),
-                answer = Link::answer(from) => Next::Answer(answer),
-                () = sleep(IDLE) => Next::Idle,
             }
-        };
-        let answer = match next {
-            Next::Query(Some(Ok(query))) => match responder.receive(place, &query) {
-                QueryOutcome::Silence => return,
-                QueryOutcome::Reply(answer) => Some(answer),
-                QueryOutcome::Relay => {
-                    let Some(server) = responder.server(place) else { return };
-                    let Ok(length) = u16::try_from(query.len()) else { return };
-                    waiting.put_u16(length);
-                    waiting.extend_from_slice(&query);
-                    if matches!(link, Link::None) {
-                        link = Link::Opening(Box::pin(responder.forwarder.connect(server)));
-                    }
-                    None
-                }
-            },
-            Next::Query(None) => {
-                open = false;
-                None
-            }
-            Next::Opened(Ok(stream)) => {
-                let (input, output) = stream.into_split();
-                link = Link::Open(framing().new_read(input), output);
-                None
-            }
-            Next::Opened(Err(error)) | Next::Written(Err(error)) => {
-                debug!(%error, "name server cannot be reached");
-                return;
-            }
-            Next::Written(Ok(_)) => None,
-            Next::Answer(Some(Ok(answer))) => {
-                responder.relayed(&answer);
-                Some(answer.to_vec())
-            }
-            Next::Query(Some(Err(_))) | Next::Answer(None | Some(Err(_))) | Next::Idle => return,
-        };
-        if let Some(answer) = answer
-            && !matches!(timeout(IDLE, answers.send(answer.as_slice())).await, Ok(Ok(())))
-        {
-            return;
+            Step::On => {}
+            Step::End => return,
         }
-        if !open && !ends(&mut link, &waiting).await {
+        if !conversation.goes_on().await {
             return;
         }
     }
 }
 
-/// The client has said all it wants: tells the server so once it knows everything. False where nothing is to come.
-async fn ends(link: &mut Link, waiting: &BytesMut) -> bool {
-    match link {
-        Link::None => false,
-        Link::Opening(_) => true,
-        Link::Open(_, output) => !waiting.is_empty() || output.shutdown().await.is_ok(),
+impl Conversation<'_> {
+    async fn next(&mut self, queries: &mut FramedRead<ReadHalf<'_>, LengthDelimitedCodec>) -> Next {
+        // Those that wait for their server are bounded; further ones wait in the socket.
+        let reads = self.open && self.waiting.len() <= MAX_MESSAGE;
+        let (mut opening, mut from, mut to) = (None, None, None);
+        match &mut self.link {
+            Link::Open(input, output) => (from, to) = (Some(input), Some(output)),
+            Link::Opening(connecting) => opening = Some(connecting),
+            Link::None => {}
+        }
+        tokio::select! {
+            query = queries.next(), if reads => Next::Query(query),
+            opened = opened(opening) => Next::Opened(opened),
+            written = written(to, &mut self.waiting) => Next::Written(written),
+            answer = answered(from) => Next::Answer(answer),
+            () = sleep(IDLE) => Next::Idle,
+        }
+    }
+
+    fn step(&mut self, next: Next) -> Step {
+        match next {
+            Next::Query(Some(Ok(query))) => match self.responder.receive(self.place, &query) {
+                QueryOutcome::Silence => Step::End,
+                QueryOutcome::Reply(answer) => Step::Send(answer),
+                QueryOutcome::Relay => self.relay(&query),
+            },
+            Next::Query(None) => {
+                self.open = false;
+                Step::On
+            }
+            Next::Opened(Ok(stream)) => {
+                let (input, output) = stream.into_split();
+                self.link = Link::Open(framing().new_read(input), output);
+                Step::On
+            }
+            Next::Opened(Err(error)) | Next::Written(Err(error)) => {
+                debug!(%error, "name server cannot be reached");
+                Step::End
+            }
+            Next::Written(Ok(_)) => Step::On,
+            Next::Answer(Some(Ok(answer))) => {
+                self.responder.relayed(&answer);
+                Step::Send(answer.to_vec())
+            }
+            Next::Query(Some(Err(_))) | Next::Answer(None | Some(Err(_))) | Next::Idle => Step::End,
+        }
+    }
+
+    /// Has a query wait for the server that was asked.
+    fn relay(&mut self, query: &[u8]) -> Step {
+        let (Some(server), Ok(length)) = (self.responder.server(self.place), u16::try_from(query.len())) else {
+            return Step::End;
+        };
+        self.waiting.put_u16(length);
+        self.waiting.extend_from_slice(query);
+        if matches!(self.link, Link::None) {
+            self.link = Link::Opening(Box::pin(self.responder.forwarder.connect(server)));
+        }
+        Step::On
+    }
+
+    /// Whether more is to come. Where the client has said all it wants, the server is told so once it knows everything.
+    async fn goes_on(&mut self) -> bool {
+        match &mut self.link {
+            _ if self.open => true,
+            Link::None => false,
+            Link::Opening(_) => true,
+            Link::Open(_, output) => !self.waiting.is_empty() || output.shutdown().await.is_ok(),
+        }
+    }
+}
+
+/// Once the connection is there. Safe to cancel.
+async fn opened(opening: Option<&mut Connecting>) -> io::Result<TcpStream> {
+    match opening {
+        Some(opening) => opening.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Some of what waits is on its way. Safe to cancel.
+async fn written(output: Option<&mut OwnedWriteHalf>, waiting: &mut BytesMut) -> io::Result<usize> {
+    match output {
+        Some(output) if waiting.has_remaining() => output.write_buf(waiting).await,
+        _ => std::future::pending().await,
+    }
+}
+
+/// The next message of the server; `None` at the end. Safe to cancel.
+async fn answered(input: Option<&mut FramedRead<OwnedReadHalf, LengthDelimitedCodec>>) -> Option<io::Result<BytesMut>> {
+    match input {
+        Some(input) => input.next().await,
+        None => std::future::pending().await,
     }
 }

@@ -164,7 +164,7 @@ fn the_agents_own_queries_are_not_captured() {
 fn nobody_reaches_the_server_but_by_capture() {
     let (node, plane) = captured(false);
     plane.capture();
-    node.outside.sh("ip route add 198.19.0.0/16 via 10.9.0.1");
+    node.outside.sh("ip route add 240.240.0.0/16 via 10.9.0.1");
     for l4 in [L4::Tcp, L4::Udp] {
         let direct = Frontend { vip: range().resolver(), l4, port: NonZeroU16::new(RESOLVER_PORT).unwrap() };
         for to in [direct, Frontend { vip: range().resolver(), ..dns(l4) }] {

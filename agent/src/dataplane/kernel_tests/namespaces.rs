@@ -104,7 +104,7 @@ fn an_owner_ends_with_its_namespace_and_the_others_go_on() {
         stop.cancel();
         part.await.unwrap();
     });
-    assert_ne!(stays.sh("nft list table ip meshdog").matches("198.19.0.3").count(), 0, "what was programmed stays");
+    assert_ne!(stays.sh("nft list table ip meshdog").matches("240.240.0.3").count(), 0, "what was programmed stays");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn the_next_agent_takes_over_without_a_gap() {
 #[test]
 fn a_table_that_is_not_whole_is_written_anew() {
     let tampering = [
-        "nft delete element ip meshdog slots '{ 198.19.0.3 . tcp . 80 . 0 }'",
+        "nft delete element ip meshdog slots '{ 240.240.0.3 . tcp . 80 . 0 }'",
         "nft add element ip meshdog hairpin '{ 1.2.3.4 . 5.6.7.8 }'",
         "nft flush chain ip meshdog refuse",
         "nft add rule ip meshdog output counter",

@@ -106,7 +106,7 @@ fn nobody_there_is_a_refusal_at_once() {
     let node = Node::new(false);
     let plane = Plane::start(&node.host);
     plane.apply(ruleset([(frontend(1, L4::Tcp, 80), slots(&[(address(1), 8080)]))]));
-    node.outside.sh("ip route add 198.19.0.0/16 via 10.9.0.1");
+    node.outside.sh("ip route add 240.240.0.0/16 via 10.9.0.1");
     let nobody =
         [frontend(9, L4::Tcp, 80), frontend(9, L4::Udp, 80), frontend(1, L4::Udp, 80), frontend(1, L4::Tcp, 81)];
     for to in nobody {

@@ -95,9 +95,9 @@ fn nft_lists_elements() {
     few.frontends.remove(&frontend(7, L4::Tcp, 443));
     run(&ns, move || open().install(&few, None).unwrap());
     for element in [
-        "map services: 198.19.0.7 . tcp . 80 : 0x00000003",
-        "map services: 198.19.0.8 . udp . 53 : 0x00000001",
-        "map slots: 198.19.0.7 . tcp . 80 . 0x00000002 : 10.0.0.3 . 8080",
+        "map services: 240.240.0.7 . tcp . 80 : 0x00000003",
+        "map services: 240.240.0.8 . udp . 53 : 0x00000001",
+        "map slots: 240.240.0.7 . tcp . 80 . 0x00000002 : 10.0.0.3 . 8080",
         "set bridges: \"br-0123456789ab\"",
         "set samebridge: \"docker0\" . \"docker0\"",
         "set hairpin: 172.17.0.3 . 172.17.0.3",
@@ -159,7 +159,7 @@ fn a_refused_change_names_its_element_and_takes_its_transaction_along() {
         let error = nft.apply(&Plan::new(&desired, &believed)).unwrap_err();
         let NftError::Refused { what, errno, .. } = &error else { panic!("{error}") };
         assert_eq!(*errno, nix::errno::Errno::ENOENT);
-        assert_eq!(what, "delete element slots { 198.19.0.7 . tcp . 80 . 3 : 10.0.0.4:8080 }", "{error}");
+        assert_eq!(what, "delete element slots { 240.240.0.7 . tcp . 80 . 3 : 10.0.0.4:8080 }", "{error}");
         assert_eq!(adopted(&mut nft), sample());
         let error = nft.apply(&Plan::new(&sample(), &Ruleset::default())).unwrap_err();
         let NftError::Refused { what, errno, others, .. } = &error else { panic!("{error}") };

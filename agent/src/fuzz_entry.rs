@@ -105,6 +105,7 @@ fn offered(labels: impl IntoIterator<Item = (String, String)>) -> Offers {
         started_ms: 0,
         stopping: false,
         addresses: Arc::default(),
+        baked: Default::default(),
         own_dns: false,
         paused: false,
     };

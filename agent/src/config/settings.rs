@@ -59,6 +59,8 @@ pub struct MeshSettings {
     pub backend: BackendKind,
     /// Which endpoints are preferred.
     pub locality: Locality,
+    /// Whether labels that are baked into an image count, too.
+    pub image_labels: bool,
     /// Names beyond their namespace that labels may claim.
     pub alias_allow: Vec<Glob>,
 }

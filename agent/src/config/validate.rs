@@ -99,6 +99,7 @@ fn mesh(table: &mut TomlTable<'_, '_>) -> MeshSettings {
         vip_ranges: vip_ranges(table),
         backend: table.get("backend", backend).unwrap_or(BackendKind::Auto),
         locality: table.get("locality", word(&LOCALITIES)).unwrap_or(Locality::PreferZone),
+        image_labels: table.get("image_labels", boolean).unwrap_or(false),
         alias_allow: alias_allow(table),
     }
 }

@@ -42,6 +42,7 @@ fn container(n: u8, labels: &[(&str, &str)]) -> Container {
         started_ms: 1,
         stopping: false,
         addresses: Arc::default(),
+        baked: Default::default(),
         own_dns: false,
         paused: false,
     }

@@ -1,6 +1,6 @@
 //! A running container, as far as the mesh needs to know it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU16;
@@ -41,6 +41,8 @@ pub struct Container {
     pub image: Arc<str>,
     /// Its labels. Untrusted.
     pub labels: Arc<BTreeMap<String, String>>,
+    /// Keys of labels of ours that are baked into its image.
+    pub baked: Arc<BTreeSet<String>>,
     /// How it is attached to the network.
     pub network: Network,
     /// All its addresses on bridge networks, sorted: where its queries come from.

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use super::name::{DiscoveryName, NameError, Namespace};
 use super::untrusted::cut;
 
+/// Every label of ours begins so.
+pub const PREFIX: &str = "meshdog.";
 /// Keeps a container out of the mesh, or not.
 pub const ENABLE: &str = "meshdog.enable";
 /// Whether its names are the agent's matter.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use self::alias_policy::admit;
 use super::ecs::{LABEL_CONTAINER, LABEL_FAMILY, LABEL_TASK, PAUSE};
 use crate::config::{Match, MeshSettings, ServiceRule};
-use crate::model::label::{self, DIAL, DNS, ENABLE, OF_CONTAINERS};
+use crate::model::label::{self, DIAL, DNS, ENABLE, OF_CONTAINERS, PREFIX};
 use crate::model::name::parse_port;
 use crate::model::untrusted::cut;
 use crate::model::{
@@ -30,8 +30,6 @@ const MAX_OFFERS: usize = 8192;
 /// The most faults of one container that are kept; the rest is counted.
 const MAX_FAULTS: usize = 64;
 
-/// Every label of ours begins so.
-const PREFIX: &str = "meshdog.";
 /// What can follow `meshdog.<discovery name>.`.
 const KEYS: [&str; 6] = ["port", "alias", "protocol", "health", "weight", "namespace"];
 
@@ -130,6 +128,12 @@ impl<'a> Reader<'a> {
             };
             if OF_CONTAINERS.iter().any(|known| known.strip_prefix(PREFIX) == Some(name)) {
                 self.fault(label, format!("{PREFIX}{name} is about the container; name the service otherwise"));
+                continue;
+            }
+            if container.baked.contains(label) && !self.mesh.image_labels {
+                let problem = "is baked into the image, and an image's word is not the deployer's; set mesh.image_labels, \
+                               or have the image do without it and whoever deploys it set it";
+                self.fault(label, problem.to_owned());
                 continue;
             }
             let keys = services.entry(name).or_default();

@@ -121,6 +121,7 @@ fn settings() -> Result<MeshSettings> {
         vip_ranges: VipRanges::new(Services::vip_cidr()?, None).context("an IPv4 range")?,
         backend: BackendKind::Auto,
         locality: Locality::PreferZone,
+        image_labels: false,
         alias_allow: Vec::new(),
     })
 }

@@ -1,7 +1,10 @@
 //! Labels are written by strangers.
 
+use std::process::Command;
+use std::time::Duration;
+
 use anyhow::ensure;
-use meshdog_tests::harness::Run;
+use meshdog_tests::harness::{Run, eventually, output};
 
 use super::{Outcome, node, replicas};
 
@@ -44,5 +47,24 @@ fn a_disabled_container_stays_out() -> Outcome {
     let _hidden = node.serve("hidden", Run::labels(&labels), "--port 8080")?;
     let _marker = replicas(&node, "marker", 1, "")?;
     ensure!(node.agent.status()?.service("hidden").is_none_or(|service| service.endpoints.is_empty()));
+    Ok(())
+}
+
+#[test]
+fn labels_that_are_baked_into_an_image_make_no_replica() -> Outcome {
+    let node = node()?;
+    let _paid = replicas(&node, "paid", 1, "")?;
+    let build = "printf 'FROM testbox\nLABEL meshdog.paid.port=8080\n' | docker build --quiet --tag baked -";
+    output(Command::new("sh").args(["-c", build]))?;
+    let serve = ["baked", "serve", "--name", "stranger", "--port", "8080"];
+    output(Command::new("docker").args(["run", "--detach", "--name", "stranger"]).args(serve))?;
+    eventually(Duration::from_secs(15), "an explanation", || {
+        let explained = node.agent.command(&["explain", "stranger"])?;
+        let text = String::from_utf8_lossy(&explained.stdout).into_owned();
+        ensure!(text.contains("meshdog.paid.port") && text.contains("mesh.image_labels"), "{text}");
+        Ok(())
+    })?;
+    let calls = node.dial(Run::default(), "--target paid:80 --count 100")?;
+    ensure!(calls.failed == 0 && calls.answers.keys().eq(["paid-1"]), "{calls:?}");
     Ok(())
 }

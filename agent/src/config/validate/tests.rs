@@ -176,7 +176,7 @@ fn columns_count_characters() {
         [
             "f:2:22: `namespace` in [mesh]: namespace contains 'é'; use lowercase letters, digits, '_', '-' and '.'",
             "f:2:28: unknown key `xx` in [mesh]; known keys are namespace, import, vip_cidr, vip_cidr6, backend, locality, \
-             alias_allow",
+             image_labels, alias_allow",
         ]
     );
     assert!(bad("version = 1\r\n\r\n\"ключ\" = \"x\"\r\n")[0].starts_with("f:3:1: unknown key `ключ`"));

@@ -13,6 +13,7 @@ fn container(health: DockerHealth) -> Container {
         started_ms: 1,
         stopping: false,
         addresses: Arc::default(),
+        baked: Default::default(),
         own_dns: false,
         paused: false,
     }

@@ -58,6 +58,7 @@ impl Task {
                 stopping: false,
                 paused: false,
                 addresses: Default::default(),
+                baked: Default::default(),
                 own_dns: false,
                 hosts: crate::model::HostsFile::None,
             };

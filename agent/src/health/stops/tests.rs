@@ -18,6 +18,7 @@ fn container(stopping: bool, started_ms: u64) -> Container {
         stopping,
         paused: false,
         addresses: Default::default(),
+        baked: Default::default(),
         own_dns: false,
         hosts: crate::model::HostsFile::None,
     }

@@ -13,6 +13,7 @@ fn settings() -> MeshSettings {
         vip_ranges: VipRanges::default(),
         backend: BackendKind::Auto,
         locality: Locality::PreferZone,
+        image_labels: false,
         alias_allow: Vec::new(),
     }
 }

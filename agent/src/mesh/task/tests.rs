@@ -14,6 +14,7 @@ fn settings() -> MeshSettings {
         vip_ranges: VipRanges::default(),
         backend: BackendKind::Auto,
         locality: Locality::None,
+        image_labels: false,
         alias_allow: Vec::new(),
     }
 }

@@ -162,6 +162,7 @@ fn container(address: IpAddr) -> Container {
         labels: Arc::default(),
         network: Network::Bridge { address: address.into(), published: Arc::default() },
         addresses: [address].into(),
+        baked: Default::default(),
         own_dns: false,
         hosts: crate::model::HostsFile::None,
         health: DockerHealth::None,

@@ -40,6 +40,7 @@ fn container(n: u8, labels: &[(&str, &str)]) -> Container {
         stopping: false,
         paused: false,
         addresses: Default::default(),
+        baked: Default::default(),
         own_dns: false,
     }
 }

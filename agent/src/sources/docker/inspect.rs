@@ -1,6 +1,6 @@
 //! What an inspected container comes down to. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::num::NonZeroU16;
 use std::path::Path;
@@ -11,6 +11,7 @@ use bollard::models::{
 };
 
 use super::signal::Signal;
+use crate::model::label;
 use crate::model::untrusted::cut;
 use crate::model::{ContainerId, DockerHealth, HostsFile, IfName, L4, Network, PublishedPort};
 
@@ -38,7 +39,11 @@ pub(super) struct Inspected {
     pub(super) id: ContainerId,
     pub(super) name: Arc<str>,
     pub(super) image: Arc<str>,
+    /// The image's id; absent where Docker does not say.
+    pub(super) image_id: Option<Arc<str>>,
     pub(super) labels: Arc<BTreeMap<String, String>>,
+    /// Keys of labels of ours that are its image's.
+    pub(super) baked: Arc<BTreeSet<String>>,
     pub(super) attachment: Attachment,
     /// Whether it was given name servers of its own.
     pub(super) own_dns: bool,
@@ -48,6 +53,24 @@ pub(super) struct Inspected {
     pub(super) paused: bool,
     /// What `docker stop` sends it.
     pub(super) stop_signal: Signal,
+}
+
+impl Inspected {
+    /// Whether any of its labels is one of ours.
+    pub(super) fn has_labels_of_ours(&self) -> bool {
+        self.of_ours().next().is_some()
+    }
+
+    /// Takes note of which labels of ours are its image's: Docker gives a container its image's labels, unless whoever
+    /// creates it writes another value.
+    pub(super) fn bake(&mut self, image: &HashMap<String, String>) {
+        let baked = self.of_ours().filter(|(key, value)| image.get(*key) == Some(value));
+        self.baked = Arc::new(baked.map(|(key, _)| key.clone()).collect());
+    }
+
+    fn of_ours(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.labels.iter().filter(|(key, _)| key.starts_with(label::PREFIX))
+    }
 }
 
 /// What Docker says of a container's `/etc/hosts`, before it is known where Docker keeps its files.
@@ -166,7 +189,9 @@ pub(super) fn digest(response: ContainerInspectResponse) -> Option<Inspected> {
         id,
         name: cut(response.name.as_deref().unwrap_or_default().trim_start_matches('/'), MAX_NAME).into(),
         image: cut(config.image.as_deref().unwrap_or_default(), MAX_NAME).into(),
+        image_id: response.image.as_deref().map(|id| cut(id, MAX_NAME).into()),
         labels: Arc::new(labels),
+        baked: Arc::default(),
         attachment,
         own_dns: host_config.dns.is_some_and(|servers| !servers.is_empty()),
         hosts,

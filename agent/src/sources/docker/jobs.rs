@@ -120,9 +120,15 @@ impl Jobs {
     }
 }
 
-/// One container, and the one whose network it shares, if it does.
+/// One container, the image that it may have labels from, and the container whose network it shares, if it does.
 async fn inspect(client: &Client, id: &str) -> Result<Option<Inspected>, String> {
     let Some(mut inspected) = inspect_one(client, id).await? else { return Ok(None) };
+    if inspected.has_labels_of_ours()
+        && let Some(image) = &inspected.image_id
+    {
+        let labels = labels_of_image(client, image).await?;
+        inspected.bake(&labels);
+    }
     if let Attachment::Joins(other) = &inspected.attachment {
         let nothing =
             |why: &str| Attachment::Nothing(format!("it shares the network of container {other}, {why}").into());
@@ -157,6 +163,16 @@ async fn inspect_one(client: &Client, id: &str) -> Result<Option<Inspected>, Str
         Ok(Err(DockerError::DockerResponseServerError { status_code: 404, .. })) => Ok(None),
         Ok(Err(error)) => Err(error.to_string()),
         Ok(Ok(response)) => Ok(digest(response)),
+    }
+}
+
+/// The labels of an image; none where it is gone while a container of it still runs.
+async fn labels_of_image(client: &Client, id: &str) -> Result<HashMap<String, String>, String> {
+    match timeout(CALL_TIMEOUT, client.inspect_image(id)).await {
+        Err(_) => Err(format!("no answer about its image within {CALL_TIMEOUT:?}")),
+        Ok(Err(DockerError::DockerResponseServerError { status_code: 404, .. })) => Ok(HashMap::new()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Ok(Ok(image)) => Ok(image.config.and_then(|config| config.labels).unwrap_or_default()),
     }
 }
 

@@ -290,6 +290,7 @@ impl DockerState {
             name: inspected.name.clone(),
             image: inspected.image.clone(),
             labels: inspected.labels.clone(),
+            baked: inspected.baked.clone(),
             network,
             addresses: inspected.attachment.addresses(&self.bridges),
             own_dns: inspected.own_dns,

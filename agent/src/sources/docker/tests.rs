@@ -190,6 +190,9 @@ async fn answer(world: Arc<Mutex<World>>, request: Request<Incoming>) -> Result<
             }
             Some(json!(list))
         }
+        "/images/sha256:baked/json" => {
+            Some(json!({"Config": {"Labels": {"meshdog.orders.port": "80", "meshdog.own.port": "1", "other": "x"}}}))
+        }
         "/info" => Some(json!({"DockerRootDir": "/var/lib/docker"})),
         "/networks" => {
             Some(json!([{"Id": "n0", "Driver": "bridge", "Options": {"com.docker.network.bridge.name": "docker0"}}]))
@@ -317,6 +320,22 @@ async fn a_container_that_is_gone_when_it_is_inspected_is_gone() {
     dockerd.world().containers.remove("c1");
     dockerd.event("rename", 1, json!({}));
     watch.until_ids(&[]).await;
+}
+
+#[tokio::test]
+async fn labels_that_are_the_images_are_known_as_such() {
+    let mut dockerd = Dockerd::new();
+    let labels = json!({"meshdog.orders.port": "80", "meshdog.own.port": "2", "meshdog.new.port": "3", "other": "x"});
+    for (n, image) in [(1, "sha256:baked"), (2, "sha256:gone")] {
+        let mut inspected = inspection(n);
+        inspected["Image"] = json!(image);
+        inspected["Config"]["Labels"] = labels.clone();
+        dockerd.world().containers.insert(name(n), inspected);
+    }
+    dockerd.start();
+    let seen = dockerd.watch().until_ids(&[1, 2]).await;
+    assert!(of(&seen, 1).baked.iter().eq(["meshdog.orders.port"]), "another value is the deployer's: {seen:?}");
+    assert!(of(&seen, 2).baked.is_empty() && of(&seen, 2).labels.len() == 4, "an image that is gone says nothing");
 }
 
 #[tokio::test]

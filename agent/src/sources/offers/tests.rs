@@ -16,6 +16,7 @@ fn container<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Contai
         started_ms: 7,
         stopping: false,
         addresses: Arc::default(),
+        baked: Default::default(),
         own_dns: false,
         paused: false,
     }
@@ -49,6 +50,7 @@ fn mesh(alias_allow: &[&str]) -> MeshSettings {
         vip_ranges: Default::default(),
         backend: BackendKind::Auto,
         locality: Locality::None,
+        image_labels: false,
         alias_allow: alias_allow.iter().map(|glob| Glob::new(glob)).collect(),
     }
 }
@@ -125,6 +127,24 @@ fn one_bad_label_costs_one_service() {
         assert_eq!((&*fault.label, &*fault.container), (label, ID));
         assert!(fault.problem.contains(expect), "{label}={value}: {}", fault.problem);
     }
+}
+
+#[test]
+fn what_is_baked_into_an_image_is_not_the_deployers_word() {
+    let mut container = container([("meshdog.orders.port", "8080"), ("meshdog.own.port", "81")]);
+    container.baked = Arc::new(["meshdog.orders.port".to_owned()].into());
+    let offers = of(&container, &[]);
+    assert_eq!(names(&offers), ["prod/own"]);
+    let [fault] = &offers.faults[..] else { panic!("{offers:?}") };
+    assert_eq!(&*fault.label, "meshdog.orders.port");
+    assert!(fault.problem.contains("mesh.image_labels"), "{}", fault.problem);
+
+    let offers = super::offers(&container, &[], &MeshSettings { image_labels: true, ..mesh(&[]) }, &node());
+    assert_eq!((names(&offers).len(), offers.faults.len()), (2, 0));
+    // An image that keeps itself out harms nobody.
+    let mut out = self::container([("meshdog.own.port", "81"), ("meshdog.enable", "false")]);
+    out.baked = Arc::new(["meshdog.enable".to_owned()].into());
+    assert!(of(&out, &[]).endpoints.is_empty());
 }
 
 #[test]

@@ -220,6 +220,7 @@ fn containers() -> (Containers, Offered) {
             started_ms: 0,
             stopping: false,
             addresses: Arc::default(),
+            baked: Default::default(),
             own_dns: false,
             paused: false,
         })

@@ -19,6 +19,8 @@ fn seen(n: u8, life: u64) -> Inspected {
         id: id(n),
         name: "web".into(),
         image: "web".into(),
+        image_id: None,
+        baked: Default::default(),
         labels: Arc::default(),
         attachment: Attachment::Networks(vec![attached], Arc::default()),
         hosts: HostsPath { path: format!("/r/containers/c{n}/hosts").into(), ..HostsPath::default() },

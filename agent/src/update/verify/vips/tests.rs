@@ -78,6 +78,7 @@ fn mesh(catalog: Endpoints) -> Desired {
         vip_ranges: VipRanges::default(),
         backend: BackendKind::Auto,
         locality: Locality::None,
+        image_labels: false,
         alias_allow: Vec::new(),
     };
     Mesh::new(settings, &Remembered::default()).advance(MeshSnapshot { catalog, ..MeshSnapshot::default() })

@@ -11,7 +11,9 @@ pub mod range;
 mod reach;
 pub mod select;
 pub mod slots;
+pub mod snapshot;
 pub mod task;
 pub mod vip;
 
-pub use desired::{Mesh, MeshSnapshot};
+pub use desired::Mesh;
+pub use snapshot::MeshSnapshot;

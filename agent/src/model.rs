@@ -24,7 +24,9 @@ pub mod untrusted;
 pub mod vip;
 
 pub use address::{DualStack, Family, SocketAddrs};
-pub use container::{Container, ContainerId, Containers, DockerHealth, HostsFile, Network, PublishedPort};
+pub use container::{
+    Container, ContainerId, Containers, DockerHealth, HOSTS_BEGIN, HOSTS_END, HostsFile, Network, PublishedPort,
+};
 pub use desired::{Conflict, Desired, DesiredEndpoint, DesiredService, Names};
 pub use ejection::{Ejection, Ejections, Target};
 pub use endpoint::{Endpoint, EndpointAddresses, EndpointId, EndpointKey, EndpointState, Endpoints, LocalNetwork};

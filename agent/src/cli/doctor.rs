@@ -111,6 +111,23 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<DoctorCheck> {
             effective().and_then(capabilities),
             "run meshdog as a superpowered host container (superpowered = true), or as root",
         ),
+    ];
+    checks.extend(network(settings.mesh.vip_ranges.v4()));
+    checks.extend(updates::look(settings).await);
+    checks.extend(kernel.iter().map(|capability| {
+        let found = if capability.ok { Ok("there".to_owned()) } else { Err(capability.why.clone()) };
+        DoctorCheck::new(
+            capability.name,
+            found,
+            "use a kernel that has it, or allow its module in settings.kernel.modules",
+        )
+    }));
+    checks
+}
+
+/// What the mesh needs of the host's network.
+fn network(vips: VipCidr) -> Vec<DoctorCheck> {
+    vec![
         DoctorCheck::new("conntrack events", conntrack_events(), "allow the kernel module nf_conntrack_netlink")
             .wanted(),
         DoctorCheck::new(
@@ -120,7 +137,7 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<DoctorCheck> {
         ),
         DoctorCheck::new(
             "route to VIPs",
-            procfs::net::route().map_err(|e| e.to_string()).and_then(|all| route(&all, settings.mesh.vip_ranges.v4())),
+            procfs::net::route().map_err(|e| e.to_string()).and_then(|all| route(&all, vips)),
             "give the host a default route: its own processes' packets to a VIP need one, to be sent at all",
         )
         .wanted(),
@@ -132,23 +149,13 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<DoctorCheck> {
         .wanted(),
         DoctorCheck::new(
             "VIP range",
-            holder(settings.mesh.vip_ranges.v4()),
+            holder(vips),
             "set mesh.vip_cidr to a range that nobody holds, and reboot: it counts from the next boot",
         )
         .wanted(),
         DoctorCheck::new("bridge-nf", Ok(bridge_nf(Path::new("/proc/sys/net/bridge/bridge-nf-call-iptables"))), "")
             .wanted(),
-    ];
-    checks.extend(updates::look(settings).await);
-    checks.extend(kernel.iter().map(|capability| {
-        let found = if capability.ok { Ok("there".to_owned()) } else { Err(capability.why.clone()) };
-        DoctorCheck::new(
-            capability.name,
-            found,
-            "use a kernel that has it, or allow its module in settings.kernel.modules",
-        )
-    }));
-    checks
+    ]
 }
 
 async fn connects(socket: &Path) -> Result<String, String> {

@@ -5,64 +5,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
-use imbl::{OrdMap, OrdSet};
 
 use super::claims::{Claim, MAX_CLAIMS, claims, recalled};
 use super::drains::Drains;
 use super::known::Departed;
 use super::reach::{Reach, share_out};
 use super::select::judge;
+use super::snapshot::MeshSnapshot;
 use super::vip::{Remembered, Vips};
 use crate::config::MeshSettings;
 use crate::model::endpoint::of_service;
 use crate::model::{
-    Alias, AliasName, Conflict, Desired, DesiredService, DualStack, Ejections, Endpoint, EndpointAddresses, Endpoints,
-    Family, Frontend, IfName, L4, LocalNetwork, Ruleset, ServiceId, Slots, Target, View,
+    Alias, AliasName, Conflict, Desired, DesiredService, DualStack, Endpoint, EndpointAddresses, Family, Frontend, L4,
+    LocalNetwork, Ruleset, ServiceId, Slots, Target, View,
 };
 
-/// What the desired state is computed from.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MeshSnapshot {
-    /// Endpoints of every namespace that is known here.
-    pub catalog: Endpoints,
-    /// Endpoints avoided because connections to them failed.
-    pub ejections: Ejections,
-    /// This node's zone.
-    pub zone: Option<Arc<str>>,
-    /// The views that have clients.
-    pub views: BTreeSet<View>,
-    /// Docker's bridges.
-    pub bridges: OrdSet<IfName>,
-    /// Name servers whose queries from containers are captured, and the resolver's port for each.
-    pub resolvers: OrdMap<IpAddr, u16>,
-    /// The same for the host's own processes.
-    pub host_resolvers: OrdMap<IpAddr, u16>,
-    /// Addresses of containers whose queries are not captured.
-    pub uncaptured: OrdSet<IpAddr>,
-    /// The time, in seconds since the Unix epoch: for how long VIPs have not been used, and services had no endpoint.
-    pub now: u64,
-}
-
-impl Default for MeshSnapshot {
-    /// A node without endpoints, whose own clients are the only ones.
-    fn default() -> Self {
-        Self {
-            catalog: Endpoints::default(),
-            ejections: Ejections::default(),
-            zone: None,
-            views: BTreeSet::from([View::Node]),
-            bridges: OrdSet::default(),
-            resolvers: OrdMap::default(),
-            host_resolvers: OrdMap::default(),
-            uncaptured: OrdSet::default(),
-            now: 0,
-        }
-    }
-}
+mod naming;
+mod serving;
 
 /// The desired state and everything needed to bring it up to date.
 ///
@@ -253,13 +215,6 @@ impl Mesh {
         self.at.range(from..).take_while(move |(at, _)| *at == target).map(|(_, service)| service)
     }
 
-    /// The services that claim a name.
-    fn claims(&self, name: &AliasName) -> impl Iterator<Item = (&ServiceId, &Claim)> {
-        let (from, name) = ((name.clone(), ServiceId::first()), name.clone());
-        let claims = self.claims.range(from..).take_while(move |((claimed, _), _)| *claimed == name);
-        claims.map(|((_, service), claim)| (service, claim))
-    }
-
     /// Brings up to date by which addresses a service's endpoints are found. Adds the local addresses that may have come
     /// or gone.
     fn index(
@@ -336,20 +291,6 @@ impl Mesh {
         }
         self.hold(id, old.vips, new.vips);
         self.services.insert(id.clone(), new);
-    }
-
-    /// A service claims a name, for the first time or still.
-    fn claim(&mut self, key: (AliasName, ServiceId), mut claim: Claim) {
-        let known = self.claims.get(&key);
-        let before = known.filter(|old| !old.rank.departed).map(|old| old.rank.since_ms);
-        // A rolling deployment replaces the oldest task, and so may one while the agent is away; the claim is as old as
-        // ever.
-        let recalled = || self.recalled.get(&key).filter(|_| known.is_none()).copied();
-        if let Some(since_ms) = before.or_else(recalled) {
-            claim.rank.since_ms = claim.rank.since_ms.min(since_ms);
-        }
-        self.claimed += u64::from(before != Some(claim.rank.since_ms) && claim.rank.is_contestable());
-        self.claims.insert(key, claim);
     }
 
     /// Leaves a service its names, unless others claim them, and its VIP, without anybody to serve.
@@ -439,102 +380,6 @@ impl Mesh {
             why: why.map(Into::into),
         };
         (service, all)
-    }
-
-    /// Decides again who has a name. Gives the services whose frontends that may change.
-    fn name(&mut self, name: &AliasName) -> Vec<ServiceId> {
-        let before = self.desired.names.get(name).copied();
-        let after = self.owner(name).and_then(|owner| self.services.get(owner)?.vips);
-        // Untouched where nothing changes: whoever follows the names sees by the map's identity that there is no news.
-        match after {
-            _ if before == after => None,
-            Some(vips) => self.desired.names.insert(name.clone(), vips),
-            None => self.desired.names.remove(name),
-        };
-        let stands_for = |vips: Option<DualStack>| vips.and_then(|vips| self.vips.holder(vips.first())).cloned();
-        stands_for(before).into_iter().chain(stands_for(after)).collect()
-    }
-
-    fn owner(&self, name: &AliasName) -> Option<&ServiceId> {
-        self.claims(name).min_by_key(|(service, claim)| (&claim.rank, *service)).map(|(service, _)| service)
-    }
-
-    /// Brings the frontends on a service's VIPs up to date in every view. True when other aliases than before are
-    /// claimed twice.
-    fn publish(&mut self, id: &ServiceId, rulesets: &mut BTreeMap<View, Ruleset>) -> bool {
-        let (servers, conflicts) = self.servers(id);
-        let vips: Vec<IpAddr> = self.services.get(id).into_iter().flat_map(Service::vips).collect();
-        let wanted: BTreeMap<Frontend, &ServiceId> = servers
-            .iter()
-            .flat_map(|(&(l4, port), server)| vips.iter().map(move |&vip| (Frontend { vip, l4, port }, server)))
-            .collect();
-        let old = self.services.get_mut(id).map(|service| std::mem::take(&mut service.frontends)).unwrap_or_default();
-        let mut served: BTreeSet<Frontend> = BTreeSet::new();
-        for (&view, ruleset) in rulesets {
-            for gone in old.iter().filter(|frontend| !wanted.contains_key(frontend)) {
-                ruleset.frontends.remove(gone);
-            }
-            for (&frontend, server) in &wanted {
-                let reach = Reach { view, family: frontend.family(), l4: frontend.l4 };
-                match self.services.get(*server).and_then(|server| server.slots(reach)) {
-                    Some(slots) if ruleset.frontends.get(&frontend) == Some(slots) => drop(served.insert(frontend)),
-                    Some(slots) => {
-                        served.insert(frontend);
-                        ruleset.frontends.insert(frontend, slots.clone());
-                    }
-                    None => drop(ruleset.frontends.remove(&frontend)),
-                }
-            }
-        }
-        for gone in old.iter().filter(|frontend| !served.contains(frontend)) {
-            self.desired.served.remove(gone);
-        }
-        for frontend in &served {
-            if let Some(&server) = wanted.get(frontend)
-                && self.desired.served.get(frontend) != Some(server)
-            {
-                self.desired.served.insert(*frontend, server.clone());
-            }
-        }
-        if let Some(service) = self.services.get_mut(id) {
-            service.frontends = served.into_iter().collect();
-            if service.vips.is_none() && of_service(&self.snapshot.catalog, id).next().is_none() {
-                self.services.remove(id);
-            }
-        }
-        let before = match conflicts.is_empty() {
-            true => self.conflicts.remove(id),
-            false => self.conflicts.insert(id.clone(), conflicts),
-        };
-        before.as_ref() != self.conflicts.get(id)
-    }
-
-    /// Who serves which port of a service's VIPs: itself its own ports, and others those that they claim on names that
-    /// this service has. Also which aliases are claimed twice.
-    fn servers(&self, id: &ServiceId) -> (BTreeMap<(L4, NonZeroU16), ServiceId>, Vec<Conflict>) {
-        let mut servers: BTreeMap<(L4, NonZeroU16), ServiceId> = BTreeMap::new();
-        let mut conflicts = Vec::new();
-        let Some(service) = self.services.get(id) else { return (servers, conflicts) };
-        let Some(vips) = service.vips else { return (servers, conflicts) };
-        for claim in service.names.iter().filter_map(|name| self.claims.get(&(name.clone(), id.clone()))) {
-            servers.extend(claim.ports.iter().map(|port| (*port, id.clone())));
-        }
-        let owned = |name: &&AliasName| self.desired.names.get(*name) == Some(&vips);
-        for name in service.names.iter().filter(owned) {
-            let rivals = self.claims(name).filter(|(guest, claim)| *guest != id && !claim.rank.departed);
-            let mut guests: Vec<_> = rivals.collect();
-            guests.sort_by_key(|(service, claim)| (&claim.rank, *service));
-            for (guest, claim) in guests {
-                for port in &claim.ports {
-                    let owner = servers.entry(*port).or_insert_with(|| guest.clone());
-                    if owner != guest {
-                        let alias = Alias { name: name.clone(), port: port.1 };
-                        conflicts.push(Conflict { alias, owner: owner.clone(), loser: guest.clone() });
-                    }
-                }
-            }
-        }
-        (servers, conflicts)
     }
 }
 

@@ -13,7 +13,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::desired::{Mesh, MeshSnapshot};
+use super::desired::Mesh;
+use super::snapshot::MeshSnapshot;
 use super::vip::Remembered;
 use crate::config::MeshSettings;
 use crate::model::publish::{if_given, publish};

@@ -91,6 +91,11 @@ impl Network {
     }
 }
 
+/// The line before the agent's own lines in a hosts file.
+pub const HOSTS_BEGIN: &str = "# meshdog: names of the mesh; do not edit, your own lines above or below win";
+/// The line after them.
+pub const HOSTS_END: &str = "# meshdog: end";
+
 /// What a container's `/etc/hosts` is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostsFile {

@@ -39,7 +39,7 @@ fn a_kernel_that_never_reaches_user_space_is_fallen_back_from_and_refused() -> O
 
 #[test]
 fn a_version_on_which_the_workloads_are_sick_is_taken_back_and_refused() -> Outcome {
-    let mut vm = offered("rollback", Boots::Sick, &automatic("20s", "3s"))?;
+    let mut vm = offered("rollback", Boots::Sick, &automatic("60s", "3s"))?;
     let update = vm.update_until("the rollback", |update| !update.history.is_empty())?;
     ensure!(update.ends() == [("1.21.0", "rolled-back")], "{update:?}");
     ensure!(update.history[0].why.contains("endpoints: 0 healthy, 2 before"), "{update:?}");
@@ -51,7 +51,7 @@ fn a_version_on_which_the_workloads_are_sick_is_taken_back_and_refused() -> Outc
 
 #[test]
 fn a_version_on_which_nobody_starts_the_workloads_is_taken_back() -> Outcome {
-    let mut vm = offered("idle", Boots::Idle, &automatic("20s", "3s"))?;
+    let mut vm = offered("idle", Boots::Idle, &automatic("60s", "3s"))?;
     let update = vm.update_until("the rollback", |update| !update.history.is_empty())?;
     ensure!(update.ends() == [("1.21.0", "rolled-back")], "{update:?}");
     ensure!(vm.trail() == "ABA" && vm.banks()? == [marked(2), marked(1)], "{} {:?}", vm.trail(), vm.banks()?);

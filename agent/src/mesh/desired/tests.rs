@@ -1,10 +1,12 @@
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::{BackendKind, Locality};
 use crate::mesh::known::KNOWN_FOR;
 use crate::model::{EndpointId, EndpointState, SocketAddrs, VipRanges, Weight};
-use std::net::SocketAddr;
 
 fn settings() -> MeshSettings {
     MeshSettings {

@@ -150,14 +150,17 @@ impl Drop for Permit {
     }
 }
 
-/// How many datagrams of unknown senders are read: an answer to an address that nobody has lies in the kernel for
-/// seconds, at the cost of the socket that all answers go out by.
+/// How many datagrams of unknown senders are read. A container is one until Docker has told of it, and asks much in its
+/// first moments; but an answer to an address that nobody has lies in the kernel for three seconds, at the cost of the
+/// socket that all answers go out by.
 #[derive(Debug)]
 pub(super) struct Trickle(Mutex<(f64, Option<Instant>)>);
 
 impl Trickle {
-    /// At a time, and a second.
-    const MOST: f64 = 16.0;
+    /// At a time: several containers' first moments. The send buffer holds a multiple of so many answers.
+    const MOST: f64 = 256.0;
+    /// A second.
+    const RATE: f64 = 64.0;
 
     /// Full.
     pub(super) fn new() -> Self {
@@ -169,7 +172,7 @@ impl Trickle {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (left, last) = &mut *state;
         let since = last.replace(now).map_or(Duration::ZERO, |last| now.saturating_duration_since(last));
-        *left = (*left + Self::MOST * since.as_secs_f64()).min(Self::MOST);
+        *left = (*left + Self::RATE * since.as_secs_f64()).min(Self::MOST);
         let admits = *left >= 1.0;
         if admits {
             *left -= 1.0;

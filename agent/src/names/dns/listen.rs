@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::SndBufForce;
 use socket2::SockRef;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
@@ -28,6 +30,8 @@ const BREATH: Duration = Duration::from_millis(50);
 const BIND_AGAIN: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
 /// What a UDP socket may hold each way, in bytes: as much as anybody may ask for (`net.core.wmem_max`).
 const BUFFER: usize = 212_992;
+/// What it may hold to be sent where the agent is privileged: answers to addresses that nobody has wait for seconds.
+const SEND_BUFFER: usize = 4 << 20;
 
 /// Both listeners of one place, on one address and port.
 #[derive(Debug)]
@@ -72,7 +76,9 @@ async fn bind_all(config: &ResolverConfig) -> io::Result<(Vec<Sockets>, SocketAd
         let udp = UdpSocket::bind(address).await?;
         let buffers = SockRef::from(&udp);
         buffers.set_recv_buffer_size(BUFFER)?;
-        buffers.set_send_buffer_size(BUFFER)?;
+        if setsockopt(&udp, SndBufForce, &SEND_BUFFER).is_err() {
+            buffers.set_send_buffer_size(BUFFER)?;
+        }
         if offset == 0 {
             first = address;
         }

@@ -19,7 +19,7 @@ use super::resolver_config::{ResolverConfig, ResolverInputs};
 use crate::config::Auto;
 
 /// How many datagrams are relayed at a time. Each has a socket.
-const RELAYED: Shares = Shares { total: 512, each: 64, unknown: 16 };
+const RELAYED: Shares = Shares { total: 512, each: 64, unknown: 64 };
 /// How many TCP connections are held at a time. Each has up to two sockets.
 const CONNECTIONS: Shares = Shares { total: 128, each: 32, unknown: 8 };
 /// How long a name server's answer is waited for: longer than clients wait by themselves (5 s, resolv.conf(5)).

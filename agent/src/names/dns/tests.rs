@@ -505,7 +505,7 @@ async fn forged_senders_get_a_trickle_and_the_lease_and_the_others_everything() 
     }
     let foreign = ask(&known, &query("example.com.", RecordType::A)).await;
     assert_eq!(foreign.metadata.response_code, ResponseCode::NXDomain);
-    assert_eq!(resolver.metrics.get(AnswerKind::Overload, None), 1600 - 16);
+    assert_eq!(resolver.metrics.get(AnswerKind::Overload, None), 1600 - 256);
     let before = *resolver.renewals.borrow();
     clock.advance(RENEWED).await;
     timeout(LONG, resolver.renewals.wait_for(|count| *count > before)).await.expect("the lease is lost").unwrap();

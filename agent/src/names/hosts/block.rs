@@ -9,10 +9,8 @@ use std::net::IpAddr;
 
 use crate::model::{AliasName, Family, Names};
 
-/// The line before ours.
-pub(super) const BEGIN: &str = "# meshdog: names of the mesh; do not edit, your own lines above or below win";
-/// The line after ours.
-pub(super) const END: &str = "# meshdog: end";
+pub(super) use crate::model::{HOSTS_BEGIN as BEGIN, HOSTS_END as END};
+
 /// The most names in a block.
 pub(super) const MAX_NAMES: usize = 1000;
 /// The most bytes of a block's lines.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bottlerocket_settings as bottlerocket;
 
 use crate::config::{Auto, NodeSettings};
-use crate::model::{Node, untrusted};
+use crate::model::{HOSTS_BEGIN, HOSTS_END, Node, untrusted};
 
 /// The most names of a hosts file that are kept.
 const MAX_HOSTS: usize = 1024;
@@ -105,9 +105,15 @@ pub(super) fn merge(settings: &NodeSettings, facts: &NodeFacts) -> Result<Node, 
     })
 }
 
-/// The names in the text of a hosts file (hosts(5)): at most [`MAX_HOSTS`], each once.
+/// The names in the text of a hosts file (hosts(5)): at most [`MAX_HOSTS`], each once. Without those that the agent wrote
+/// there: it may itself run in a container whose hosts file Docker keeps.
 pub(super) fn names_of_hosts(text: &str) -> Arc<[Box<str>]> {
-    let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default());
+    let mut ours = false;
+    let others = text.lines().filter(|line| {
+        ours = (ours || *line == HOSTS_BEGIN) && *line != HOSTS_END;
+        !ours
+    });
+    let lines = others.map(|line| line.split('#').next().unwrap_or_default());
     let names: BTreeSet<&str> = lines.flat_map(|line| line.split_ascii_whitespace().skip(1)).take(MAX_HOSTS).collect();
     names.into_iter().map(Box::from).collect()
 }

@@ -25,6 +25,8 @@ fn the_hosts_own_names() {
     let text =
         "127.0.0.1 localhost localhost.localdomain\n# 10.0.0.1 comment\n\n::1 localhost ip6 # not.this\n10.0.0.9";
     assert_eq!(&names_of_hosts(text)[..], &["ip6".into(), "localhost".into(), "localhost.localdomain".into()]);
+    let own = format!("127.0.0.1 own\n{HOSTS_BEGIN}\n240.240.0.7 orders\n{HOSTS_END}\n10.0.0.1 below\n");
+    assert_eq!(&names_of_hosts(&own)[..], &["below".into(), "own".into()], "what the agent itself wrote");
     let many: String = (0..2 * MAX_HOSTS).map(|n| format!("10.0.0.1 n{n}\n")).collect();
     assert_eq!(names_of_hosts(&many).len(), MAX_HOSTS);
 }

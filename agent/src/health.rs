@@ -20,7 +20,7 @@ use std::io;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -31,6 +31,7 @@ use crate::config::Settings;
 use crate::model::publish::{if_given, publish};
 use crate::model::{Containers, Endpoints, Node, Offered, error_chain};
 use crate::state_file::{Saver, StateFile};
+use crate::until::until;
 
 /// Reports of probes that wait to be read.
 const REPORTS: usize = 1024;
@@ -144,14 +145,6 @@ async fn recalled(file: &StateFile) -> Recalled {
             "cannot use what is saved of endpoints' health; each is asked before it serves");
         Recalled::default()
     })
-}
-
-/// Waits until then; for ever where that is never.
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Waits for news; for ever where none will come any more, since what was last said stands.

@@ -31,4 +31,5 @@ pub mod registry;
 pub mod sources;
 pub mod state_file;
 pub mod telemetry;
+mod until;
 pub mod update;

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::model::error_chain;
+use crate::until::until;
 
 /// How long a change waits for more before it is written.
 const DELAY: Duration = Duration::from_millis(500);
@@ -151,10 +152,7 @@ impl Saver {
     /// Waits until there is something to write: then [`Self::write`]. May be dropped and called anew.
     pub async fn due(&mut self) {
         self.written().await;
-        match self.due {
-            Some(due) => sleep_until(due).await,
-            None => std::future::pending().await,
-        }
+        until(self.due).await;
     }
 
     /// Begins to write.

@@ -20,6 +20,7 @@ use super::state::{DataplaneState, NamespaceState};
 use super::{Error, Metrics};
 use crate::clients::backoff::{Backoff, Delays};
 use crate::model::{IfName, Ruleset, Rulesets, View, error_chain, publish};
+use crate::until::until;
 
 /// How often what is held is looked at without a reason.
 const AUDIT: Duration = Duration::from_secs(60);
@@ -313,13 +314,6 @@ impl Trouble {
         }
         self.last = Some(Instant::now());
         self.delays.wait()
-    }
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
-        None => std::future::pending().await,
     }
 }
 

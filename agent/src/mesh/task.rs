@@ -20,6 +20,7 @@ use crate::config::MeshSettings;
 use crate::model::publish::{if_given, publish};
 use crate::model::{CapturedServers, Containers, Desired, Ejections, Endpoints, Node, Rulesets, error_chain};
 use crate::state_file::{Saver, StateFile};
+use crate::until::until;
 
 /// The file in the state directory that remembers VIPs, and who claims which alias.
 const VIPS_FILE: &str = "vips.json";
@@ -117,13 +118,6 @@ impl Seconds {
     /// When it is that time.
     fn at(self, seconds: u64) -> Instant {
         self.started + Duration::from_secs(seconds.saturating_sub(self.start))
-    }
-}
-
-async fn until(instant: Option<Instant>) {
-    match instant {
-        Some(instant) => tokio::time::sleep_until(instant).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::util::TryInitError;
 
@@ -15,13 +16,14 @@ use crate::config::update::UpdateMode;
 use crate::config::{self, Settings};
 use crate::dataplane::conntrack::accounting;
 use crate::dataplane::netns::Netns;
+use crate::dataplane::vantages::{self, Vantages};
 use crate::dataplane::{self, DataplaneConfig, conntrack};
-use crate::health::{Health, passive};
+use crate::health::{Health, passive, roads};
 use crate::mesh;
 use crate::mesh::range::{self, RangeError};
 use crate::model::{
-    CapturedServers, Containers, Desired, Ejections, Endpoints, FlowEvent, Node, Offered, RESOLVER_PORT, Rulesets,
-    Source, View, VipRanges,
+    CapturedServers, ClosedRoads, Containers, Desired, Ejections, Endpoints, FlowEvent, Node, Offered, QueryPath,
+    RESOLVER_PORT, Rulesets, Source, View, VipRanges, error_chain,
 };
 use crate::names::dns::ResolverState;
 use crate::names::hosts::{HostsConfig, HostsInputs, HostsState};
@@ -97,8 +99,8 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     // Bound before the kernel is touched: a second agent ends here.
     let admin = Admin::bind(&settings.paths.admin_socket).await?;
     let dataplane = dataplane(&mut parts, &settings, &mesh, &handles).await?;
+    let NameOutputs { resolver, hosts } = names(&mut parts, &settings, &sources, &mesh, &dataplane, &handles);
     passive_health(&mut parts, &sources, &endpoints, &mesh, dataplane.flows, &handles);
-    let NameOutputs { resolver, hosts } = names(&mut parts, &settings, &sources, &mesh, &dataplane.handle, &handles);
     let update = update(&mut parts, &settings, &sources, &mut endpoints, &mesh, &dataplane.handle, resolver.query);
     let inputs = TelemetryInputs {
         node: sources.node,
@@ -113,6 +115,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
         catalog: endpoints.catalog,
         desired: mesh.desired,
         dataplane: dataplane.handle.state(),
+        closed_roads: mesh.closed_roads.subscribe(),
         resolver: resolver.state,
         name_servers: sources.name_servers,
         hosts,
@@ -187,10 +190,12 @@ struct MeshOutputs {
     desired: watch::Receiver<Option<Arc<Desired>>>,
     rulesets: watch::Receiver<Option<Rulesets>>,
     ejections: watch::Sender<Ejections>,
+    closed_roads: watch::Sender<ClosedRoads>,
 }
 
 fn mesh(parts: &mut Parts, settings: &Settings, sources: &SourceOutputs, endpoints: &EndpointOutputs) -> MeshOutputs {
     let (ejections, ejected) = watch::channel(Ejections::default());
+    let (closed_roads, closed) = watch::channel(ClosedRoads::default());
     let (desired_out, desired) = watch::channel(None);
     let (rulesets_out, rulesets) = watch::channel(None);
     let inputs = mesh::task::MeshInputs {
@@ -198,18 +203,21 @@ fn mesh(parts: &mut Parts, settings: &Settings, sources: &SourceOutputs, endpoin
         ejections: ejected,
         node: sources.node.clone(),
         containers: sources.containers.clone(),
+        closed_roads: closed,
         resolvers: sources.name_servers.clone(),
     };
     let outputs = mesh::task::MeshOutputs { desired: desired_out, rulesets: rulesets_out };
     let (mesh, state_dir) = (settings.mesh.clone(), settings.paths.state_dir.clone());
     parts.add(Stage::Rest, "the mesh", |stop| mesh::task::run(mesh, state_dir, inputs, outputs, stop));
-    MeshOutputs { desired, rulesets, ejections }
+    MeshOutputs { desired, rulesets, ejections, closed_roads }
 }
 
 /// The kernel, and what it tells of connections.
 struct DataplaneOutputs {
     handle: dataplane::Handle,
     flows: mpsc::Receiver<FlowEvent>,
+    /// Where the agent stands to try what clients do.
+    vantages: watch::Receiver<Option<Vantages>>,
 }
 
 async fn dataplane(
@@ -228,7 +236,25 @@ async fn dataplane(
     let (flows_out, flows) = mpsc::channel(conntrack::WAITING_EVENTS);
     parts.add(Stage::Capture, "the data plane", |stop| dataplane.run(stop));
     parts.add_until_stopped(Stage::Rest, "flow events", conntrack::follow(vip_ranges, flows_out));
-    Ok(DataplaneOutputs { handle, flows })
+    let (vantages_out, vantages) = watch::channel(None);
+    let keep = |rulesets| move |stop| keep_vantages(rulesets, vantages_out, stop);
+    parts.add(Stage::Capture, "the vantages", keep(mesh.rulesets.clone()));
+    let roads = roads::follow(vantages.clone(), handle.state(), mesh.closed_roads.clone());
+    parts.add_until_stopped(Stage::Rest, "roads between networks", roads);
+    Ok(DataplaneOutputs { handle, flows, vantages })
+}
+
+/// Without them nothing is captured, which is told; all else goes on.
+async fn keep_vantages(
+    rulesets: watch::Receiver<Option<Rulesets>>,
+    vantages: watch::Sender<Option<Vantages>>,
+    stop: CancellationToken,
+) {
+    if let Err(error) = vantages::keep(rulesets, vantages, stop.clone()).await {
+        warn!(error = %error_chain(&error), "the agent cannot try what containers do: their DNS queries go to their own \
+            name servers");
+    }
+    stop.cancelled().await;
 }
 
 fn count_bytes(state_dir: &Path) {
@@ -283,11 +309,11 @@ fn names(
     settings: &Settings,
     sources: &SourceOutputs,
     mesh: &MeshOutputs,
-    dataplane: &dataplane::Handle,
+    dataplane: &DataplaneOutputs,
     handles: &Handles,
 ) -> NameOutputs {
     let (served_out, served) = watch::channel(None);
-    let follow = served::follow(mesh.desired.clone(), dataplane.state(), served_out);
+    let follow = served::follow(mesh.desired.clone(), dataplane.handle.state(), served_out);
     parts.add_until_stopped(Stage::Rest, "names", follow);
     let hosts = hosts(parts, settings, sources, served.clone(), handles);
     NameOutputs { resolver: resolver(parts, settings, sources, served, dataplane, handles), hosts }
@@ -317,7 +343,7 @@ fn resolver(
     settings: &Settings,
     sources: &SourceOutputs,
     served: watch::Receiver<Option<Served>>,
-    dataplane: &dataplane::Handle,
+    dataplane: &DataplaneOutputs,
     handles: &Handles,
 ) -> Resolver {
     if !settings.dns.capture {
@@ -332,9 +358,13 @@ fn resolver(
         mark: Some(dataplane::AGENT_MARK),
     };
     let (state_out, state) = watch::channel(ResolverState::Starting);
-    let inputs =
-        dns::ResolverInputs { served, servers: sources.name_servers.clone(), containers: sources.containers.clone() };
-    let (lease, metrics) = (dataplane.clone(), handles.dns.clone());
+    let inputs = dns::ResolverInputs {
+        served,
+        servers: sources.name_servers.clone(),
+        containers: sources.containers.clone(),
+        vantages: dataplane.vantages.clone(),
+    };
+    let (lease, metrics) = (dataplane.handle.clone(), handles.dns.clone());
     parts.add(Stage::Answers, "the resolver", |stop| dns::run(config, inputs, lease, metrics, state_out, stop));
     Resolver { state, query: Some(dns::SelfQuery::new(listen, Some(dataplane::AGENT_MARK))) }
 }
@@ -384,7 +414,7 @@ fn telemetry(
 impl dns::Lease for dataplane::Handle {
     type Error = dataplane::Error;
 
-    async fn renew(&mut self) -> Result<(), dataplane::Error> {
-        self.renew_lease().await
+    async fn renew(&mut self, paths: Arc<[QueryPath]>) -> Result<(), dataplane::Error> {
+        self.renew_leases(paths).await
     }
 }

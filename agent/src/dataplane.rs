@@ -10,6 +10,7 @@
 //! ends owners; `netns` is a namespace as a value.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
@@ -20,7 +21,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use self::backend::Backend;
 use self::netns::NetnsError;
 use self::nft::Nft;
-use crate::model::{Rulesets, VipRanges};
+use self::owner::{LeaseChange, LeaseRequest};
+use crate::model::{QueryPath, Rulesets, VipRanges};
 
 mod backend;
 pub mod conntrack;
@@ -36,10 +38,14 @@ mod nft;
 mod owner;
 mod plan;
 mod state;
+pub mod trace;
+pub mod vantages;
 
 pub use links::LinkError;
 pub use namespaces::{Dataplane, Namespaces};
 pub use nft::{Capability, NftError, probe};
+use vantages::VantageError;
+
 pub use state::{DataplaneState, NamespaceState};
 
 /// Packets of the agent's own sockets carry this mark (`SO_MARK`), so that its DNS queries are not captured. No bit of
@@ -107,6 +113,9 @@ pub enum Error {
     /// The resolver's address.
     #[error(transparent)]
     Link(#[from] LinkError),
+    /// The agent's vantages on bridges.
+    #[error(transparent)]
+    Vantage(#[from] VantageError),
     /// Connection tracking.
     #[error("cannot open a conntrack socket; the agent needs CAP_NET_ADMIN and the kernel nf_conntrack_netlink")]
     Conntrack(#[source] io::Error),
@@ -122,7 +131,7 @@ pub enum Error {
 #[derive(Debug, Clone)]
 pub struct Handle {
     state: watch::Receiver<DataplaneState>,
-    leases: mpsc::Sender<owner::LeaseRequest>,
+    leases: mpsc::Sender<LeaseRequest>,
 }
 
 impl Handle {
@@ -132,26 +141,26 @@ impl Handle {
         self.state.clone()
     }
 
-    /// Lets DNS queries be captured for another [`LEASE`], in every namespace; returns when the kernel has it. To be called
-    /// about once a second by whoever answers the queries, and only while it can.
+    /// Lets DNS queries that come by these paths be captured for another [`LEASE`]; returns when the kernel has it. To be
+    /// called about once a second by whoever answers the queries, with the paths by which an answer really came.
     ///
     /// # Errors
     /// The kernel refused, or the data plane has stopped.
-    pub async fn renew_lease(&self) -> Result<(), Error> {
-        self.set_lease(Some(LEASE)).await
+    pub async fn renew_leases(&self, paths: Arc<[QueryPath]>) -> Result<(), Error> {
+        self.change_leases(LeaseChange::Renew(paths, LEASE)).await
     }
 
     /// Ends the capture of DNS queries at once: for whoever is about to stop answering them.
     ///
     /// # Errors
-    /// As [`Self::renew_lease`]; the capture then ends with its lease.
-    pub async fn end_lease(&self) -> Result<(), Error> {
-        self.set_lease(None).await
+    /// As [`Self::renew_leases`]; the capture then ends with its leases.
+    pub async fn end_leases(&self) -> Result<(), Error> {
+        self.change_leases(LeaseChange::End).await
     }
 
-    async fn set_lease(&self, lease: Option<Duration>) -> Result<(), Error> {
+    async fn change_leases(&self, change: LeaseChange) -> Result<(), Error> {
         let (answer, answered) = oneshot::channel();
-        self.leases.send(owner::LeaseRequest { lease, answer }).await.map_err(|_| Error::Stopped)?;
+        self.leases.send(LeaseRequest { change, answer }).await.map_err(|_| Error::Stopped)?;
         answered.await.map_err(|_| Error::Stopped)?
     }
 }
@@ -182,7 +191,7 @@ pub async fn uninstall(vip_ranges: VipRanges) -> Result<(), Error> {
     for range in vip_ranges.iter() {
         links::remove_address(range.resolver()).await?;
     }
-    Ok(())
+    Ok(vantages::uninstall().await?)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod passive;
 mod probe;
 mod probe_state;
 mod recall;
+pub mod roads;
 mod stops;
 
 use std::io;

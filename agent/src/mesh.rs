@@ -13,6 +13,7 @@ pub mod select;
 pub mod slots;
 pub mod snapshot;
 pub mod task;
+mod vantages;
 pub mod vip;
 
 pub use desired::Mesh;

@@ -4,6 +4,7 @@
 //! one of these types is always valid, and what must hold of any stranger's text (`untrusted`). Never does IO.
 
 pub mod address;
+mod client_path;
 mod container;
 mod desired;
 mod ejection;
@@ -24,6 +25,7 @@ pub mod untrusted;
 pub mod vip;
 
 pub use address::{DualStack, Family, SocketAddrs};
+pub use client_path::{Clients, ClosedRoads, QueryPath};
 pub use container::{
     Container, ContainerId, Containers, DockerHealth, HOSTS_BEGIN, HOSTS_END, HostsFile, Network, PublishedPort,
 };
@@ -41,4 +43,4 @@ pub use publish::publish;
 pub use ruleset::{Frontend, MAX_SLOTS, Ruleset, Rulesets, Slots, View};
 pub use service::{AppProtocol, HealthCheck, L4, ServiceError, Weight};
 pub use source::{Source, SourceState};
-pub use vip::{VipCidr, VipRanges};
+pub use vip::{Vantage, VipCidr, VipRanges};

@@ -32,6 +32,7 @@ use crate::names::hosts;
 use crate::sources::{docker, networks};
 
 mod check;
+mod clients;
 mod updates;
 
 /// Bytes that must be free where state is kept: far more than the agent writes, far less than an update takes.
@@ -113,6 +114,7 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<DoctorCheck> {
         ),
     ];
     checks.extend(network(settings.mesh.vip_ranges.v4()));
+    checks.extend(clients::look(settings).await);
     checks.extend(updates::look(settings).await);
     checks.extend(kernel.iter().map(|capability| {
         let found = if capability.ok { Ok("there".to_owned()) } else { Err(capability.why.clone()) };

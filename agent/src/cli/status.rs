@@ -130,6 +130,11 @@ fn render(status: &Status, now: Timestamp) -> String {
     let (took, repairs) = (dataplane.last_apply_ms, dataplane.repairs);
     let part = format!("{backend}, {sync}, namespaces {namespaces}, last apply {took:.1} ms, repairs {repairs}");
     paragraph(&mut out, "dataplane  ", &part);
+    for road in &dataplane.closed_roads {
+        let text =
+            format!("from {} to {}: services refuse at once, for connections are {}", road.from, road.to, road.why);
+        paragraph(&mut out, "no way     ", &text);
+    }
     let names = &status.names;
     let why = names.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
     let servers: Vec<_> = names.servers.iter().map(ToString::to_string).collect();

@@ -9,7 +9,10 @@ use std::fmt;
 use std::time::Duration;
 
 use super::plan::Plan;
-use crate::model::Ruleset;
+use crate::model::{QueryPath, Ruleset};
+
+/// Queries that are captured, and for how long from now.
+pub(super) type Lease = (QueryPath, Duration);
 
 /// Something that can be programmed with rulesets.
 pub(super) trait Backend {
@@ -25,8 +28,8 @@ pub(super) trait Backend {
     /// Makes the changes, all or none. The plan must begin at what is held.
     fn apply(&mut self, plan: &Plan) -> Result<(), Self::Error>;
 
-    /// Makes it hold this ruleset, whatever it held before, and what is left of the lease.
-    fn install(&mut self, ruleset: &Ruleset, lease: Option<Duration>) -> Result<(), Self::Error>;
+    /// Makes it hold this ruleset, whatever it held before, and these leases.
+    fn install(&mut self, ruleset: &Ruleset, leases: &[Lease]) -> Result<(), Self::Error>;
 
     /// Whether what was installed is still there, at a cheap look.
     fn audit(&mut self) -> Result<bool, Self::Error>;
@@ -34,8 +37,8 @@ pub(super) trait Backend {
     /// Waits until somebody else changed what is held. Safe to cancel.
     fn foreign_change(&mut self) -> impl Future<Output = Result<ForeignChange, Self::Error>>;
 
-    /// Lets DNS queries be captured for so long from now, or no longer.
-    fn set_lease(&mut self, lease: Option<Duration>) -> Result<(), Self::Error>;
+    /// Lets DNS queries be captured by these leases and no others.
+    fn set_leases(&mut self, leases: &[Lease]) -> Result<(), Self::Error>;
 
     /// Removes all that it ever held.
     fn remove(&mut self) -> Result<(), Self::Error>;

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
 
 use super::LEASE;
-use super::backend::{Backend, Found};
-use super::memory::{Client, Fate, Memory, Store};
+use super::backend::{Backend, Found, Lease};
+use super::memory::{Client, Fate, Memory, Store, bridge};
 use super::plan::Plan;
-use crate::model::{Frontend, IfName, L4, MAX_CAPTURED, RESOLVER_PORT, Ruleset, Slots, VipRanges};
+use crate::model::{Clients, Frontend, IfName, L4, MAX_CAPTURED, QueryPath, RESOLVER_PORT, Ruleset, Slots, VipRanges};
 
 /// A lease that outlasts every test, however slow the machine is.
 const LONG: Duration = Duration::from_secs(600);
@@ -32,6 +33,17 @@ pub(super) trait Place {
     fn flush(&self);
     /// Somebody else changes a little of it.
     fn tamper(&self);
+}
+
+/// For so long, of everybody's queries.
+pub(super) fn leases(lasting: Duration) -> Vec<Lease> {
+    paths().iter().map(|path| (path.clone(), lasting)).collect()
+}
+
+/// The ways that containers' and the host's queries take.
+pub(super) fn paths() -> Arc<[QueryPath]> {
+    let of = |from: Clients| [L4::Udp, L4::Tcp].map(|l4| QueryPath { from: from.clone(), l4 });
+    [bridge(), Clients::Host].into_iter().flat_map(of).collect()
 }
 
 pub(super) fn ranges() -> VipRanges {
@@ -125,7 +137,7 @@ pub(super) fn what_is_installed_is_adopted_by_the_next_agent<P: Place>() {
         assert!(matches!(backend.adopt().unwrap(), Found::Nothing));
         assert!(!backend.audit().unwrap());
         for ruleset in [sample(), other(), Ruleset::default()] {
-            backend.install(&ruleset, Some(Duration::from_secs(5))).unwrap();
+            backend.install(&ruleset, &leases(LEASE)).unwrap();
             assert!(backend.audit().unwrap());
             assert_eq!(adopted(&mut place.open()), ruleset);
         }
@@ -136,7 +148,7 @@ pub(super) fn a_plan_leads_from_one_ruleset_to_another<P: Place>() {
     let place = P::new();
     place.block_on(async {
         let mut backend = place.open();
-        backend.install(&sample(), None).unwrap();
+        backend.install(&sample(), &[]).unwrap();
         for (from, to) in [(sample(), other()), (other(), Ruleset::default()), (Ruleset::default(), sample())] {
             backend.apply(&Plan::new(&to, &from)).unwrap();
             assert_eq!(adopted(&mut backend), to);
@@ -149,7 +161,7 @@ pub(super) fn a_plan_that_begins_elsewhere_is_refused_as_a_whole<P: Place>() {
     let place = P::new();
     place.block_on(async {
         let mut backend = place.open();
-        backend.install(&sample(), None).unwrap();
+        backend.install(&sample(), &[]).unwrap();
         for (to, believed) in [(other(), Ruleset::default()), (Ruleset::default(), other())] {
             backend.apply(&Plan::new(&to, &believed)).unwrap_err();
             assert_eq!(adopted(&mut backend), sample());
@@ -159,7 +171,7 @@ pub(super) fn a_plan_that_begins_elsewhere_is_refused_as_a_whole<P: Place>() {
 
 pub(super) fn connections_reach_every_endpoint_of_their_service_and_no_other<P: Place>() {
     let place = P::new();
-    place.block_on(async { place.open().install(&sample(), None).unwrap() });
+    place.block_on(async { place.open().install(&sample(), &[]).unwrap() });
     for v6 in [false, true] {
         for client in [Client::Container, Client::Host] {
             // That one of three is missed by 80 draws has a chance below 1 in 10^13.
@@ -174,7 +186,7 @@ pub(super) fn connections_reach_every_endpoint_of_their_service_and_no_other<P: 
 
 pub(super) fn who_serves_nobody_is_refused_and_who_is_not_ours_is_left_alone<P: Place>() {
     let place = P::new();
-    place.block_on(async { place.open().install(&sample(), None).unwrap() });
+    place.block_on(async { place.open().install(&sample(), &[]).unwrap() });
     for v6 in [false, true] {
         for client in [Client::Container, Client::Host] {
             let nobody = [(1, L4::Tcp, 81), (9, L4::Tcp, 80), (9, L4::Udp, 80), (1, L4::Udp, 80)];
@@ -213,13 +225,13 @@ pub(super) fn dns_is_captured_while_the_lease_lasts<P: Place>() {
     };
     let mut backend = place.block_on(async { place.open() });
     reaches(false);
-    place.block_on(async { backend.install(&sample(), None).unwrap() });
+    place.block_on(async { backend.install(&sample(), &[]).unwrap() });
     reaches(false);
-    place.block_on(async { backend.set_lease(Some(LONG)).unwrap() });
+    place.block_on(async { backend.set_leases(&leases(LONG)).unwrap() });
     reaches(true);
-    place.block_on(async { backend.set_lease(None).unwrap() });
+    place.block_on(async { backend.set_leases(&[]).unwrap() });
     reaches(false);
-    place.block_on(async { backend.install(&sample(), Some(LONG)).unwrap() });
+    place.block_on(async { backend.install(&sample(), &leases(LONG)).unwrap() });
     reaches(true);
 }
 
@@ -227,13 +239,13 @@ pub(super) fn changes_of_others_are_told_and_ones_own_are_not<P: Place>() {
     let place = P::new();
     place.block_on(async {
         let mut backend = place.open();
-        backend.install(&sample(), None).unwrap();
+        backend.install(&sample(), &[]).unwrap();
         backend.apply(&Plan::new(&other(), &sample())).unwrap();
-        backend.set_lease(Some(LEASE)).unwrap();
+        backend.set_leases(&leases(LEASE)).unwrap();
         assert!(backend.foreign_change().now_or_never().is_none());
         place.tamper();
         told(&mut backend).await;
-        backend.install(&sample(), None).unwrap();
+        backend.install(&sample(), &[]).unwrap();
         assert!(backend.foreign_change().now_or_never().is_none());
         place.flush();
         told(&mut backend).await;
@@ -245,7 +257,7 @@ pub(super) fn what_is_removed_is_gone_and_can_be_removed_again<P: Place>() {
     let place = P::new();
     place.block_on(async {
         let mut backend = place.open();
-        backend.install(&sample(), Some(LEASE)).unwrap();
+        backend.install(&sample(), &leases(LEASE)).unwrap();
         for _ in 0..2 {
             backend.remove().unwrap();
             assert!(matches!(place.open().adopt().unwrap(), Found::Nothing));

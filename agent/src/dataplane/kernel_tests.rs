@@ -13,6 +13,7 @@ pub(crate) mod netns;
 mod node;
 mod ownership;
 mod traffic;
+mod vantages;
 
 /// The ranges of both families, each of which has a table.
 fn ranges() -> VipRanges {

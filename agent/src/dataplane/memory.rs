@@ -2,15 +2,14 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use imbl::{OrdMap, OrdSet};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::backend::{Backend, ForeignChange, Found};
+use super::backend::{Backend, ForeignChange, Found, Lease};
 use super::plan::{Change, Member, Plan};
-use crate::model::{DNS_PORT, Family, Frontend, Ruleset, VipRanges};
+use crate::model::{Clients, DNS_PORT, Family, Frontend, IfName, QueryPath, Ruleset, VipRanges};
 
 /// Why a plan cannot be applied; the kernel's errno in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +55,16 @@ pub(super) struct Store {
 #[derive(Debug, Clone)]
 struct Held {
     ruleset: Ruleset,
-    lease_ends: Option<Instant>,
+    leases: Vec<(QueryPath, Instant)>,
+}
+
+/// Where containers' packets come from, for [`Client::Container`].
+pub(super) fn bridge() -> Clients {
+    IfName::new("br0").map_or(Clients::Host, Clients::Bridge)
+}
+
+fn ends(leases: &[Lease]) -> Vec<(QueryPath, Instant)> {
+    leases.iter().map(|(path, rest)| (path.clone(), Instant::now() + *rest)).collect()
 }
 
 impl Store {
@@ -97,8 +105,10 @@ impl Store {
         draw: impl FnOnce(usize) -> usize,
     ) -> Fate {
         let held = self.held();
-        let Some(Held { ruleset, lease_ends }) = &*held else { return Fate::Reaches(to.address()) };
-        let leased = lease_ends.is_some_and(|end| end > Instant::now()) && to.port.get() == DNS_PORT;
+        let Some(Held { ruleset, leases }) = &*held else { return Fate::Reaches(to.address()) };
+        let from = if client == Client::Host { Clients::Host } else { bridge() };
+        let path = QueryPath { from, l4: to.l4 };
+        let leased = leases.iter().any(|(of, end)| *of == path && *end > Instant::now()) && to.port.get() == DNS_PORT;
         let captured = match client {
             Client::Container => ruleset.resolvers.get(&to.vip),
             Client::OwnDns => None,
@@ -144,8 +154,8 @@ impl Backend for Memory {
         Ok(())
     }
 
-    fn install(&mut self, ruleset: &Ruleset, lease: Option<Duration>) -> Result<(), MemoryError> {
-        *self.0.held() = Some(Held { ruleset: ruleset.clone(), lease_ends: lease.map(|lease| Instant::now() + lease) });
+    fn install(&mut self, ruleset: &Ruleset, leases: &[Lease]) -> Result<(), MemoryError> {
+        *self.0.held() = Some(Held { ruleset: ruleset.clone(), leases: ends(leases) });
         Ok(())
     }
 
@@ -158,9 +168,9 @@ impl Backend for Memory {
         Ok(ForeignChange { what: "change memory".to_owned(), who: "a test".to_owned() })
     }
 
-    fn set_lease(&mut self, lease: Option<Duration>) -> Result<(), MemoryError> {
+    fn set_leases(&mut self, leases: &[Lease]) -> Result<(), MemoryError> {
         let mut held = self.0.held();
-        held.as_mut().ok_or(MemoryError::NoTable)?.lease_ends = lease.map(|lease| Instant::now() + lease);
+        held.as_mut().ok_or(MemoryError::NoTable)?.leases = ends(leases);
         Ok(())
     }
 
@@ -208,5 +218,6 @@ fn set(ruleset: &mut Ruleset, member: &Member, there: bool) -> bool {
         Member::Resolver(address, port) => map(&mut ruleset.resolvers, *address, *port, there),
         Member::HostResolver(address, port) => map(&mut ruleset.host_resolvers, *address, *port, there),
         Member::Uncaptured(address) => put(&mut ruleset.uncaptured, address, there),
+        Member::Closed(from, to) => put(&mut ruleset.closed, &(from.clone(), to.clone()), there),
     }
 }

@@ -16,7 +16,7 @@ use tracing::{error, info, warn};
 use super::backend::Backend;
 use super::netns::{Netns, NetnsError, NetnsId};
 use super::nft::Nft;
-use super::owner::{Ended, Inputs, LeaseRequest, Outputs, Owner};
+use super::owner::{Ended, Inputs, LeaseChange, LeaseRequest, Outputs, Owner};
 use super::state::DataplaneState;
 use super::{DataplaneConfig, Error, conntrack, links};
 use crate::model::{Rulesets, View, VipCidr, VipRanges, error_chain};
@@ -42,7 +42,6 @@ pub struct Dataplane {
     ended: (mpsc::UnboundedSender<Farewell>, mpsc::UnboundedReceiver<Farewell>),
     /// How many owners there have been.
     births: u64,
-    lease: Option<Duration>,
 }
 
 /// A running owner.
@@ -87,17 +86,8 @@ impl Dataplane {
     ) -> Result<(Self, watch::Receiver<DataplaneState>), Error> {
         let (state, state_out) = watch::channel(DataplaneState::default());
         let ended = mpsc::unbounded_channel();
-        let mut dataplane = Self {
-            config,
-            rulesets,
-            namespaces,
-            leases,
-            state,
-            owners: BTreeMap::new(),
-            ended,
-            births: 0,
-            lease: None,
-        };
+        let mut dataplane =
+            Self { config, rulesets, namespaces, leases, state, owners: BTreeMap::new(), ended, births: 0 };
         let first = dataplane.namespaces.borrow_and_update().clone();
         for (netns, view) in first.into_values() {
             dataplane.begin(netns, view).await?;
@@ -126,7 +116,7 @@ impl Dataplane {
         }
         // Containers' queries go to their own servers before nobody answers them here.
         let (answer, answered) = oneshot::channel();
-        self.set_lease(LeaseRequest { lease: None, answer }).await;
+        self.set_lease(LeaseRequest { change: LeaseChange::End, answer }).await;
         if let Ok(Err(error)) = answered.await {
             warn!(error = %error_chain(&error), "DNS falls open when its lease is over");
         }
@@ -208,29 +198,19 @@ impl Dataplane {
             Err(_) => return Err(thread.join().ok().and_then(Result::err).map_or(Error::Stopped, Error::Netns)),
         }
         self.owners.insert(id, Running { birth, leases, thread });
-        if let Some(lease) = self.lease
-            && let Err(error) = self.set_lease_in(Some(lease), &[id]).await
-        {
-            warn!(netns = %id, error = %error_chain(&error), "DNS queries are captured from the next renewal on");
-        }
         Ok(())
     }
 
-    async fn set_lease(&mut self, LeaseRequest { lease, answer }: LeaseRequest) {
-        self.lease = lease;
-        let all: Vec<NetnsId> = self.owners.keys().copied().collect();
-        // Whoever asked may have gone.
-        let _ = answer.send(self.set_lease_in(lease, &all).await);
-    }
-
-    /// Sets the lease in some namespaces at a time; the first error, where there is any.
-    async fn set_lease_in(&self, lease: Option<Duration>, ids: &[NetnsId]) -> Result<(), Error> {
-        let each = ids.iter().filter_map(|id| self.owners.get(id)).map(|running| async {
+    /// Changes leases in all namespaces at a time; the first error, where there is any.
+    async fn set_lease(&self, LeaseRequest { change, answer }: LeaseRequest) {
+        let each = self.owners.values().map(|running| async {
             let (answer, answered) = oneshot::channel();
-            running.leases.send(LeaseRequest { lease, answer }).await.map_err(|_| Error::Stopped)?;
+            let request = LeaseRequest { change: change.clone(), answer };
+            running.leases.send(request).await.map_err(|_| Error::Stopped)?;
             answered.await.map_err(|_| Error::Stopped)?
         });
-        join_all(each).await.into_iter().collect()
+        // Whoever asked may have gone.
+        let _ = answer.send(join_all(each).await.into_iter().collect());
     }
 }
 

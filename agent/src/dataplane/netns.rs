@@ -11,13 +11,14 @@
 use std::fmt;
 use std::fs::File;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use nix::libc;
-use nix::sched::{CloneFlags, setns};
+use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::statfs::{FsType, fstatfs};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -38,6 +39,9 @@ pub enum NetnsError {
     /// A file, but no namespace.
     #[error("{} is not a namespace", .0.display())]
     NoNamespace(PathBuf),
+    /// `unshare(2)`.
+    #[error("cannot make a network namespace; the agent needs CAP_SYS_ADMIN")]
+    Create(#[source] nix::errno::Errno),
     /// `setns(2)`.
     #[error("cannot enter the network namespace {}; the agent needs CAP_SYS_ADMIN", path.display())]
     Enter {
@@ -122,6 +126,20 @@ impl Netns {
         Self::open(Path::new(&format!("/proc/{}/task/{thread}/ns/net", std::process::id())))
     }
 
+    /// Makes a namespace without a name: it is there for as long as this value is, and what was made in it.
+    ///
+    /// # Errors
+    /// Where the kernel makes none.
+    pub fn create() -> Result<Self, NetnsError> {
+        let path = PathBuf::from("/proc/self/ns/net");
+        let thread = std::thread::Builder::new().name("netns".to_owned()).spawn(|| {
+            unshare(CloneFlags::CLONE_NEWNET).map_err(NetnsError::Create)?;
+            Self::current()
+        });
+        let thread = thread.map_err(|source| NetnsError::Thread { path: path.clone(), source })?;
+        thread.join().unwrap_or_else(|_| Err(NetnsError::Panicked(path)))
+    }
+
     /// Which namespace it is.
     #[must_use]
     pub fn id(&self) -> NetnsId {
@@ -193,6 +211,12 @@ impl Netns {
 
     fn no_thread(&self) -> impl Fn(io::Error) -> NetnsError {
         |source| NetnsError::Thread { path: self.path.to_path_buf(), source }
+    }
+}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

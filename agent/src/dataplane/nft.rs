@@ -17,7 +17,6 @@ mod skeleton;
 mod table;
 
 use std::io;
-use std::time::Duration;
 
 pub use self::probe::{Capability, probe};
 
@@ -26,7 +25,7 @@ use self::contents::Contents;
 use self::element::Op;
 use self::monitor::Monitor;
 use self::skeleton::Skeleton;
-use super::backend::{Backend, ForeignChange, Found};
+use super::backend::{Backend, ForeignChange, Found, Lease};
 use super::netlink::{Batch, BatchError, NfSocket, find, messages, nfproto};
 use super::plan::Plan;
 use crate::model::{Family, Ruleset, VipCidr, VipRanges};
@@ -140,11 +139,11 @@ impl Backend for Nft {
 
     /// A table that is there is replaced in one transaction; otherwise packets enter last, when all elements are in
     /// place.
-    fn install(&mut self, ruleset: &Ruleset, lease: Option<Duration>) -> Result<(), NftError> {
+    fn install(&mut self, ruleset: &Ruleset, leases: &[Lease]) -> Result<(), NftError> {
         self.monitor.forget();
         let plan = Plan::new(ruleset, &Ruleset::default());
         for table in &self.tables {
-            table.install(&mut self.socket, &plan, lease)?;
+            table.install(&mut self.socket, &plan, leases)?;
         }
         Ok(())
     }
@@ -163,10 +162,10 @@ impl Backend for Nft {
         self.monitor.foreign_change().await.map_err(NftError::Socket)
     }
 
-    fn set_lease(&mut self, lease: Option<Duration>) -> Result<(), NftError> {
+    fn set_leases(&mut self, leases: &[Lease]) -> Result<(), NftError> {
         let mut batch = Batch::new();
         for table in &self.tables {
-            element::write_lease(&mut batch, table.skeleton.family(), lease);
+            element::write_leases(&mut batch, table.skeleton.family(), leases);
         }
         commit(&mut self.socket, batch)
     }
@@ -184,7 +183,7 @@ impl Backend for Nft {
 }
 
 impl Table {
-    fn install(&self, socket: &mut NfSocket, plan: &Plan, lease: Option<Duration>) -> Result<(), NftError> {
+    fn install(&self, socket: &mut NfSocket, plan: &Plan, leases: &[Lease]) -> Result<(), NftError> {
         let family = self.skeleton.family();
         let replaces = comment_of(socket, family)?.is_some();
         let mut batch = Batch::new();
@@ -192,7 +191,7 @@ impl Table {
             table::delete(&mut batch, family);
         }
         self.skeleton.write_foundation(&mut batch);
-        element::write_lease(&mut batch, family, lease);
+        element::write_leases(&mut batch, family, leases);
         for op in ops::ops(plan, family) {
             element::write(&mut batch, family, &op);
             if !replaces && batch.len() >= CHUNK {

@@ -4,6 +4,7 @@
 //! its part of the state, the bridges whose ports matter, and what conntrack is to be cleaned of. Any doubt about what the
 //! backend holds ends in writing it whole; until that succeeds the kernel goes on with what it has.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,14 +13,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
-use super::backend::{Backend, ForeignChange, Found};
+use super::backend::{Backend, ForeignChange, Found, Lease};
 use super::conntrack::Cleaner;
 use super::netns::Netns;
 use super::plan::Plan;
 use super::state::{DataplaneState, NamespaceState};
 use super::{Error, Metrics};
 use crate::clients::backoff::{Backoff, Delays};
-use crate::model::{IfName, Ruleset, Rulesets, View, error_chain, publish};
+use crate::model::{IfName, QueryPath, Ruleset, Rulesets, View, error_chain, publish};
 use crate::until::until;
 
 /// How often what is held is looked at without a reason.
@@ -29,11 +30,20 @@ const ATTEMPT_AGAIN: Backoff = Backoff::new(Duration::from_millis(5), Duration::
 /// After so much calm the pauses begin anew.
 const CALM: Duration = Duration::from_secs(10);
 
-/// Asks for the lease to last so long from now, or to end; answered when the kernel has it.
+/// Asks for leases to be renewed or ended; answered when the kernel has them.
 #[derive(Debug)]
 pub(super) struct LeaseRequest {
-    pub(super) lease: Option<Duration>,
+    pub(super) change: LeaseChange,
     pub(super) answer: oneshot::Sender<Result<(), Error>>,
+}
+
+/// What becomes of leases.
+#[derive(Debug, Clone)]
+pub(super) enum LeaseChange {
+    /// These last so long from now; the others as long as they do.
+    Renew(Arc<[QueryPath]>, Duration),
+    /// All end now.
+    End,
 }
 
 /// What the owner is fed with.
@@ -87,7 +97,8 @@ pub(super) struct Owner<B> {
     applied: Option<Arc<Ruleset>>,
     /// What it should hold: the latest ruleset, or until there is one, what was found there.
     target: Option<Arc<Ruleset>>,
-    lease_ends: Option<Instant>,
+    /// When each lease ends. Those that are over may be among them.
+    leases: BTreeMap<QueryPath, Instant>,
     attempt: Option<Instant>,
     trouble: Trouble,
 }
@@ -119,7 +130,7 @@ impl<B: Backend> Owner<B> {
             backend,
             target: applied.clone(),
             applied,
-            lease_ends: None,
+            leases: BTreeMap::new(),
             attempt: None,
             trouble: Trouble::new(),
         };
@@ -230,8 +241,8 @@ impl<B: Backend> Owner<B> {
     }
 
     fn install(&mut self, target: &Ruleset) -> Result<(), B::Error> {
-        let lease = self.lease_ends.map(|end| end.saturating_duration_since(Instant::now()));
-        self.backend.install(target, lease.filter(|lease| !lease.is_zero()))
+        let leases = self.leases();
+        self.backend.install(target, &leases)
     }
 
     fn repair(&mut self, change: &ForeignChange) {
@@ -254,10 +265,24 @@ impl<B: Backend> Owner<B> {
         self.publish(count);
     }
 
-    fn set_lease(&mut self, LeaseRequest { lease, answer }: LeaseRequest) {
-        self.lease_ends = lease.map(|lease| Instant::now() + lease);
+    /// What is left of each lease.
+    fn leases(&mut self) -> Vec<Lease> {
+        let now = Instant::now();
+        self.leases.retain(|_, end| *end > now);
+        self.leases.iter().map(|(path, end)| (path.clone(), *end - now)).collect()
+    }
+
+    fn set_lease(&mut self, LeaseRequest { change, answer }: LeaseRequest) {
+        match change {
+            LeaseChange::Renew(paths, lease) => {
+                let end = Instant::now() + lease;
+                self.leases.extend(paths.iter().map(|path| (path.clone(), end)));
+            }
+            LeaseChange::End => self.leases.clear(),
+        }
+        let leases = self.leases();
         let result = match (self.capture, &self.applied) {
-            (true, Some(_)) => self.backend.set_lease(lease),
+            (true, Some(_)) => self.backend.set_leases(&leases),
             // A table to come is written with it.
             _ => Ok(()),
         };

@@ -42,6 +42,8 @@ pub(super) enum Member {
     HostResolver(IpAddr, u16),
     /// Queries from this address are not captured.
     Uncaptured(IpAddr),
+    /// Connections from the first bridge's clients to the other's containers are refused.
+    Closed(IfName, IfName),
 }
 
 /// Changes to be made together, in this order.
@@ -64,6 +66,7 @@ impl Plan {
         plan.ports(&applied.resolvers, &desired.resolvers, Member::Resolver);
         plan.ports(&applied.host_resolvers, &desired.host_resolvers, Member::HostResolver);
         plan.members(&applied.uncaptured, &desired.uncaptured, |address| Member::Uncaptured(*address));
+        plan.members(&applied.closed, &desired.closed, |(from, to)| Member::Closed(from.clone(), to.clone()));
         plan.changes.extend(applied.frontends.diff(&desired.frontends).map(|change| match change {
             MapChange::Add(frontend, new) => Change::Serve { frontend: *frontend, old: None, new: Some(new.clone()) },
             MapChange::Update { old: (frontend, old), new: (_, new) } => {
@@ -129,6 +132,7 @@ impl fmt::Display for Member {
             Self::Resolver(address, port) => write!(f, "name server {address} at port {port}"),
             Self::HostResolver(address, port) => write!(f, "the host's name server {address} at port {port}"),
             Self::Uncaptured(address) => write!(f, "container {address} with name servers of its own"),
+            Self::Closed(from, to) => write!(f, "closed road from {from} to {to}"),
         }
     }
 }

@@ -11,11 +11,11 @@ use imbl::ordmap::DiffItem;
 
 use super::claims::{Claim, MAX_CLAIMS, claims, recalled};
 use super::drains::Drains;
-use super::known::Departed;
 use super::reach::{Reach, share_out};
 use super::select::judge;
 use super::snapshot::MeshSnapshot;
 use super::vip::{Remembered, Vips};
+use super::{known::Departed, vantages};
 use crate::config::MeshSettings;
 use crate::model::endpoint::of_service;
 use crate::model::{
@@ -176,7 +176,8 @@ impl Mesh {
                     false => ruleset.locals.remove(address),
                 };
             }
-            ruleset.bridges = self.snapshot.bridges.clone();
+            self.place_vantages(&mut ruleset);
+            ruleset.closed = self.snapshot.closed.clone();
             ruleset.resolvers = self.snapshot.resolvers.clone();
             ruleset.host_resolvers = self.snapshot.host_resolvers.clone();
             ruleset.uncaptured = self.snapshot.uncaptured.clone();
@@ -186,6 +187,20 @@ impl Mesh {
             Some(before) if **before == ruleset => (view, Arc::clone(before)),
             _ => (view, Arc::new(ruleset)),
         }
+    }
+
+    /// Gives each bridge a vantage, and leads that one's VIP to it.
+    fn place_vantages(&self, ruleset: &mut Ruleset) {
+        if ruleset.bridges == self.snapshot.bridges {
+            return;
+        }
+        ruleset.bridges = self.snapshot.bridges.clone();
+        let range = self.settings.vip_ranges.v4();
+        let next = vantages::assign(&ruleset.vantages, &ruleset.bridges, range, |vip| self.vips.holder(vip));
+        for gone in std::mem::replace(&mut ruleset.vantages, next).values() {
+            ruleset.frontends.remove(&gone.frontend().0);
+        }
+        ruleset.frontends.extend(ruleset.vantages.values().map(|vantage| vantage.frontend()));
     }
 
     /// The services that a difference between the last snapshot and this one touches.

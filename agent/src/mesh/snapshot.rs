@@ -21,6 +21,8 @@ pub struct MeshSnapshot {
     pub views: BTreeSet<View>,
     /// Docker's bridges.
     pub bridges: OrdSet<IfName>,
+    /// Which bridges' clients cannot connect to which bridge's containers.
+    pub closed: OrdSet<(IfName, IfName)>,
     /// Name servers whose queries from containers are captured, and the resolver's port for each.
     pub resolvers: OrdMap<IpAddr, u16>,
     /// The same for the host's own processes.
@@ -40,6 +42,7 @@ impl Default for MeshSnapshot {
             zone: None,
             views: BTreeSet::from([View::Node]),
             bridges: OrdSet::default(),
+            closed: OrdSet::default(),
             resolvers: OrdMap::default(),
             host_resolvers: OrdMap::default(),
             uncaptured: OrdSet::default(),

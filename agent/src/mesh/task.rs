@@ -18,7 +18,9 @@ use super::snapshot::MeshSnapshot;
 use super::vip::Remembered;
 use crate::config::MeshSettings;
 use crate::model::publish::{if_given, publish};
-use crate::model::{CapturedServers, Containers, Desired, Ejections, Endpoints, Node, Rulesets, error_chain};
+use crate::model::{
+    CapturedServers, ClosedRoads, Containers, Desired, Ejections, Endpoints, Node, Rulesets, error_chain,
+};
 use crate::state_file::{Saver, StateFile};
 use crate::until::until;
 
@@ -38,6 +40,8 @@ pub struct MeshInputs {
     pub node: watch::Receiver<Option<Node>>,
     /// What Docker runs.
     pub containers: watch::Receiver<Option<Containers>>,
+    /// Between which bridges nothing comes through.
+    pub closed_roads: watch::Receiver<ClosedRoads>,
     /// The name servers whose queries are captured.
     pub resolvers: watch::Receiver<CapturedServers>,
 }
@@ -57,6 +61,7 @@ impl MeshInputs {
             ejections: self.ejections.borrow_and_update().clone(),
             zone: node.zone.clone(),
             bridges: containers.bridges.clone(),
+            closed: self.closed_roads.borrow_and_update().keys().cloned().collect(),
             resolvers: resolvers.ports_of_containers(),
             host_resolvers: resolvers.ports_of_host(),
             uncaptured: with_own_dns.flat_map(|container| container.addresses.iter().copied()).collect(),
@@ -73,6 +78,7 @@ impl MeshInputs {
             changed = self.node.changed() => changed.is_ok(),
             changed = self.containers.changed() => changed.is_ok(),
             changed = self.resolvers.changed() => changed.is_ok(),
+            changed = self.closed_roads.changed() => changed.is_ok(),
         }
     }
 }

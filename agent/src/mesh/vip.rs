@@ -109,7 +109,7 @@ impl Vips {
             return Some(vip);
         }
         let range = self.ranges.get(family)?;
-        let limit = MAX_REMEMBERED.min(range.capacity() as usize);
+        let limit = MAX_REMEMBERED.min(range.available() as usize);
         if self.by_service.len() >= limit && !self.by_service.contains_key(service) {
             self.make_room(now, live);
         }
@@ -127,10 +127,12 @@ impl Vips {
 
     fn free(&self, service: &ServiceId, range: VipCidr) -> Option<IpAddr> {
         let (start, capacity) = (position(service) % range.capacity(), range.capacity());
-        // One more address than are taken suffices to find a free one.
-        let steps = capacity.min(u32::try_from(self.by_address.len()).unwrap_or(u32::MAX).saturating_add(1));
+        // One more address than are taken or reserved suffices to find a free one.
+        let unavailable = u32::try_from(self.by_address.len()).unwrap_or(u32::MAX);
+        let unavailable = unavailable.saturating_add(capacity - range.available());
+        let (steps, reserved) = (capacity.min(unavailable.saturating_add(1)), range.reserved());
         let nth = |step: u32| range.nth(((u64::from(start) + u64::from(step)) % u64::from(capacity)) as u32);
-        (0..steps).map(nth).find(|vip| !self.by_address.contains_key(vip))
+        (0..steps).map(nth).find(|vip| !reserved.contains(vip) && !self.by_address.contains_key(vip))
     }
 
     fn insert(&mut self, service: &ServiceId, vip: IpAddr) {

@@ -10,6 +10,7 @@ use imbl::{OrdMap, OrdSet};
 use super::address::Family;
 use super::net::IfName;
 use super::service::L4;
+use super::vip::Vantage;
 
 /// The most slots one service may take. Only thousands of endpoints of very unequal weights come near it.
 pub const MAX_SLOTS: u32 = 1 << 16;
@@ -82,6 +83,11 @@ pub struct Ruleset {
     pub host_resolvers: OrdMap<IpAddr, u16>,
     /// Addresses of containers that have name servers of their own: none of their queries is captured.
     pub uncaptured: OrdSet<IpAddr>,
+    /// Bridges, and the vantage that the agent is to have on each.
+    pub vantages: OrdMap<IfName, Vantage>,
+    /// Pairs of bridges between which something drops connections (of the first one's clients to the other's
+    /// containers): they are refused at once.
+    pub closed: OrdSet<(IfName, IfName)>,
     /// UDP endpoints that have left the slots, or are about to, and still answer: their flows stay with them. Nothing
     /// that the kernel's tables hold; whoever cleans conntrack goes by it.
     pub draining: OrdSet<SocketAddr>,

@@ -1,12 +1,17 @@
 //! The ranges that VIPs are taken from.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::num::NonZeroU16;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use super::address::Family;
+use super::net::DNS_PORT;
+use super::ruleset::{Frontend, Slots};
+use super::service::L4;
 
 /// Why a range cannot hold VIPs.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +117,14 @@ impl VipCidr {
         u32::try_from(addresses - 3).unwrap_or(u32::MAX)
     }
 
+    /// How many of these may be given to services.
+    #[must_use]
+    pub fn available(self) -> u32 {
+        let host_bits = u32::from(self.family().bits() - self.reserved().prefix_len());
+        // All but the range's last, which is not counted among VIPs.
+        self.capacity().saturating_sub((1 << host_bits) - 1)
+    }
+
     /// The VIP with this index, counted from zero and taken modulo [`Self::capacity`].
     #[must_use]
     pub fn nth(self, index: u32) -> IpAddr {
@@ -129,6 +142,24 @@ impl VipCidr {
             (IpAddr::V4(_), IpNet::V6(_)) | (IpAddr::V6(_), IpNet::V4(_)) => None,
         };
         index.is_some_and(|index| (2..2 + u128::from(self.capacity())).contains(&index))
+    }
+
+    /// The end of the range, which services are given no VIP of: addresses of vantages and the VIPs that lead to them.
+    #[must_use]
+    pub fn reserved(self) -> IpNet {
+        let (net, bits) = (self.0, self.family().bits());
+        // A sixteenth of a small range, 64 addresses of others.
+        let length = bits.saturating_sub(6).max(net.prefix_len() + 4).min(bits - 2);
+        let last = net.broadcast();
+        IpNet::new(last, length).map_or(net, |net| net.trunc())
+    }
+
+    /// The vantages that there may be, in order: addresses are of the first half of [`Self::reserved`], VIPs of the
+    /// other, and the last of each is left out, since the range's last is a broadcast address.
+    pub fn vantages(self) -> impl Iterator<Item = Vantage> {
+        let reserved = Self(self.reserved());
+        let half = 1_u64 << (self.family().bits() - reserved.0.prefix_len() - 1);
+        (0..half - 1).map(move |n| Vantage { address: reserved.offset(n), vip: reserved.offset(half + n) })
     }
 
     fn offset(self, by: u64) -> IpAddr {
@@ -160,6 +191,26 @@ impl FromStr for VipCidr {
 impl fmt::Display for VipCidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+/// A place on a bridge from which the agent tries what the clients there do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Vantage {
+    /// Its address.
+    pub address: IpAddr,
+    /// The VIP that leads to it, as a service's leads to an endpoint.
+    pub vip: IpAddr,
+}
+
+impl Vantage {
+    /// What is dialled to reach it, and where that leads. Nothing listens there: a connection that arrives is refused by
+    /// the vantage. The port of DNS, since rules that must see every packet look at that first.
+    #[must_use]
+    pub fn frontend(self) -> (Frontend, Slots) {
+        const PORT: NonZeroU16 = NonZeroU16::new(DNS_PORT).unwrap();
+        let frontend = Frontend { vip: self.vip, l4: L4::Tcp, port: PORT };
+        (frontend, Arc::new([SocketAddr::new(self.address, DNS_PORT)]))
     }
 }
 

@@ -19,9 +19,12 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use self::client_paths::ClientPaths;
+use crate::dataplane::vantages::Vantages;
 use crate::model::{Containers, publish};
 
 mod asker;
+mod client_paths;
 mod conversation;
 mod forward;
 #[cfg(any(test, fuzzing))]
@@ -34,14 +37,16 @@ mod metrics;
 mod resolver_config;
 mod resolver_state;
 mod responder;
+mod self_query;
 mod transport;
 mod zones;
 
-pub use lease::{Lease, SelfQuery};
+pub use lease::Lease;
 pub(crate) use message::LEASE_NAME;
 pub use metrics::ResolverMetrics;
 pub use resolver_config::{ResolverConfig, ResolverInputs};
-pub use resolver_state::ResolverState;
+pub use resolver_state::{PathStates, ResolverState};
+pub use self_query::SelfQuery;
 pub use zones::Zones;
 
 /// How long queries that are under way when the agent stops may still take.
@@ -58,17 +63,22 @@ pub async fn run<L: Lease>(
     stop: CancellationToken,
 ) {
     let (clients_out, clients) = watch::channel(OrdSet::default());
-    let containers = inputs.containers.clone();
+    let (containers, vantages) = (inputs.containers.clone(), inputs.vantages.clone());
     let mut served = inputs.served.clone();
     let Some((sockets, address)) = stop.run_until_cancelled(listen::bind(&config, &state)).await else { return };
-    let mark = config.mark;
+    let paths = ClientPaths {
+        vantages: vantages.clone(),
+        servers: inputs.servers.clone(),
+        host: config.host.then(|| SelfQuery::new(address, config.mark)),
+    };
     let responder = Arc::new(responder::Responder::new(config, inputs, clients, metrics));
     let renew = async {
         if served.wait_for(Option::is_some).await.is_ok() {
-            lease::keep(SelfQuery::new(address, mark), lease, &state).await;
+            lease::keep(paths, lease, &state).await;
         }
     };
-    let serve = async { tokio::join!(listen::serve(sockets, &responder), follow(containers, clients_out), renew) };
+    let serve =
+        async { tokio::join!(listen::serve(sockets, &responder), follow(containers, vantages, clients_out), renew) };
     let last_answer = async {
         stop.cancelled().await;
         let _ = timeout(LAST_ANSWERS, responder.idle()).await;
@@ -81,15 +91,24 @@ pub async fn run<L: Lease>(
     }
 }
 
-/// Publishes the addresses of the containers that run. Ends with its input.
-async fn follow(mut containers: watch::Receiver<Option<Containers>>, clients: watch::Sender<OrdSet<IpAddr>>) {
+/// Publishes the addresses of the containers that run, and of the agent's own vantages. Ends with the first.
+async fn follow(
+    mut containers: watch::Receiver<Option<Containers>>,
+    mut vantages: watch::Receiver<Option<Vantages>>,
+    clients: watch::Sender<OrdSet<IpAddr>>,
+) {
     loop {
-        let known: Option<OrdSet<IpAddr>> = containers.borrow_and_update().as_ref().map(|containers| {
-            containers.running.values().flat_map(|container| container.addresses.iter().copied()).collect()
-        });
-        publish(&clients, known.unwrap_or_default(), PartialEq::eq);
-        if containers.changed().await.is_err() {
-            return;
+        let mut known: OrdSet<IpAddr> = OrdSet::new();
+        if let Some(containers) = &*containers.borrow_and_update() {
+            known.extend(containers.running.values().flat_map(|container| container.addresses.iter().copied()));
+        }
+        if let Some(vantages) = &*vantages.borrow_and_update() {
+            known.extend(vantages.values().flatten().map(|point| point.vantage.address));
+        }
+        publish(&clients, known, PartialEq::eq);
+        tokio::select! {
+            changed = containers.changed() => if changed.is_err() { return },
+            Ok(()) = vantages.changed() => {}
         }
     }
 }

@@ -52,7 +52,9 @@ impl fmt::Display for OtherNetwork {
 pub fn overlapping(range: VipCidr, others: &[OtherNetwork]) -> Option<&OtherNetwork> {
     others.iter().find(|other| {
         let (a, b) = (range.net(), other.net);
-        a.contains(&b.network()) || b.contains(&a.network())
+        // The agent's own vantages.
+        let ours = b.prefix_len() == b.max_prefix_len() && range.reserved().contains(&b);
+        !ours && (a.contains(&b.network()) || b.contains(&a.network()))
     })
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::dataplane::DataplaneState;
-use crate::model::{CapturedServers, Container, Containers, Desired, Endpoints, Node, Offered, Source};
+use crate::model::{CapturedServers, ClosedRoads, Container, Containers, Desired, Endpoints, Node, Offered, Source};
 use crate::names::dns::ResolverState;
 use crate::names::hosts::HostsState;
 use crate::update;
@@ -54,6 +54,8 @@ pub struct TelemetryInputs {
     pub desired: watch::Receiver<Option<Arc<Desired>>>,
     /// How the dataplane is doing.
     pub dataplane: watch::Receiver<DataplaneState>,
+    /// Between which bridges something drops connections.
+    pub closed_roads: watch::Receiver<ClosedRoads>,
     /// How the resolver is doing.
     pub resolver: watch::Receiver<ResolverState>,
     /// The name servers whose queries are captured.
@@ -76,6 +78,7 @@ impl TelemetryInputs {
             offered: self.offered.borrow().clone(),
             desired: self.desired.borrow().clone().unwrap_or_default(),
             dataplane: self.dataplane.borrow().clone(),
+            closed_roads: self.closed_roads.borrow().clone(),
             resolver: self.resolver.borrow().clone(),
             name_servers: self.name_servers.borrow().clone(),
             hosts: self.hosts.borrow().clone(),
@@ -102,6 +105,8 @@ pub struct Snapshot {
     pub desired: Arc<Desired>,
     /// How the dataplane is doing.
     pub dataplane: DataplaneState,
+    /// Between which bridges something drops connections.
+    pub closed_roads: ClosedRoads,
     /// How the resolver is doing.
     pub resolver: ResolverState,
     /// The name servers whose queries are captured.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::inputs::{Snapshot, Sources};
 use crate::model::{
-    Conflict, Desired, DesiredEndpoint, DesiredService, Family, ServiceId, SocketAddrs, Source, SourceState,
+    Conflict, Desired, DesiredEndpoint, DesiredService, Family, IfName, ServiceId, SocketAddrs, Source, SourceState,
 };
 use crate::update::summary;
 pub use crate::update::summary::UpdateStatus;
@@ -158,6 +158,20 @@ pub struct DataplaneStatus {
     pub last_apply_ms: f64,
     /// How often foreign changes were undone.
     pub repairs: u64,
+    /// Networks whose containers cannot connect to those of another, or of their own: services there refuse them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub closed_roads: Vec<ClosedRoad>,
+}
+
+/// A network whose containers cannot connect to those of another, or of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedRoad {
+    /// The clients' bridge.
+    pub from: Arc<str>,
+    /// The servers' bridge.
+    pub to: Arc<str>,
+    /// What is in the way.
+    pub why: Arc<str>,
 }
 
 /// How names are answered.
@@ -167,9 +181,10 @@ pub struct NamesStatus {
     #[serde(default)]
     pub hosts_files: usize,
     /// The agent's resolver: `off` (`dns.capture` is false), `starting`, `failing`, `listening` (containers' queries go
-    /// to their own name servers) or `answering` (they come here).
+    /// to their own name servers), `answering in part` (from some networks, or by one transport, they come here), or
+    /// `answering` (they come here).
     pub dns: Arc<str>,
-    /// Why, when it is failing.
+    /// Why, when it is failing, or what is in the way of queries.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<Arc<str>>,
     /// The name servers whose queries from containers are answered here.
@@ -200,6 +215,7 @@ pub fn build(now: &Snapshot) -> Status<Services<'_>> {
             in_sync: now.dataplane.in_sync(),
             last_apply_ms: now.dataplane.last_apply().unwrap_or_default().as_secs_f64() * 1000.0,
             repairs: now.dataplane.repairs(),
+            closed_roads: now.closed_roads.iter().map(closed_road).collect(),
         },
         names: NamesStatus {
             hosts_files: now.hosts.written(),
@@ -209,6 +225,10 @@ pub fn build(now: &Snapshot) -> Status<Services<'_>> {
         },
         update: update(now),
     }
+}
+
+fn closed_road(((from, to), why): (&(IfName, IfName), &Arc<str>)) -> ClosedRoad {
+    ClosedRoad { from: from.as_str().into(), to: to.as_str().into(), why: Arc::clone(why) }
 }
 
 /// Where the node's update stands. What runs is known of the node even where nobody looks after its updates.

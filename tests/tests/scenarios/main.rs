@@ -3,6 +3,7 @@
 //! scenarios`.
 
 mod break_it;
+mod firewall;
 mod fleet;
 mod hostile;
 mod hosts;

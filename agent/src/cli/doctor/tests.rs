@@ -131,3 +131,21 @@ fn the_table_shows_verdicts_and_then_advice() {
     The mesh cannot work here as it is.
     "#);
 }
+
+#[test]
+fn what_the_agent_found_in_its_clients_way_is_handed_on() {
+    let all = crate::telemetry::inputs::tests::Fixture::working();
+    assert_eq!(clients::dns(&all.status()), Ok("answering".to_owned()));
+    assert!(clients::networks(&all.status()).is_ok());
+    let bridge = |name| crate::model::IfName::new(name).unwrap();
+    all.closed_roads.send_replace([((bridge("docker0"), bridge("br-1")), "dropped by a test".into())].into_iter().collect());
+    let address = "240.240.0.1:15053".parse().unwrap();
+    let path =
+        crate::model::QueryPath { from: crate::model::Clients::Bridge(bridge("docker0")), l4: crate::model::L4::Udp };
+    let paths = Some([(path, Some("dropped by rule 7".into()))].into_iter().collect());
+    all.resolver.send_replace(crate::names::dns::ResolverState::Listening { address, paths });
+    let dns = clients::dns(&all.status()).unwrap_err();
+    assert_eq!(dns, "listening: queries do not come here from docker0 (udp): dropped by rule 7");
+    let networks = clients::networks(&all.status()).unwrap_err();
+    assert_eq!(networks, "connections come to nothing from docker0 to br-1: dropped by a test");
+}

@@ -1,5 +1,7 @@
 use super::*;
 use crate::cli::text::WIDTH;
+use crate::model::{Clients, IfName, L4, QueryPath};
+use crate::names::dns::ResolverState;
 use crate::telemetry::inputs::tests::{Fixture, since};
 
 fn now() -> Timestamp {
@@ -33,6 +35,23 @@ fn a_node_at_a_glance() {
     shared/orders  tcp  198.19.0.9  orders.shared:80
       ! it has no endpoints
     "#);
+}
+
+#[test]
+fn what_is_in_the_way_of_clients_is_said() {
+    let all = Fixture::working();
+    let bridge = |name| IfName::new(name).unwrap();
+    let path = |name, l4| QueryPath { from: Clients::Bridge(bridge(name)), l4 };
+    let paths = [
+        (path("docker0", L4::Tcp), Some("dropped by rule 7 of chain INPUT in table ip filter".into())),
+        (path("docker0", L4::Udp), None),
+    ];
+    let address = "240.240.0.1:15053".parse().unwrap();
+    all.resolver.send_replace(ResolverState::Listening { address, paths: Some(paths.into_iter().collect()) });
+    let road = (bridge("docker0"), bridge("br-1"));
+    all.closed_roads.send_replace([(road, "dropped by the policy of chain FORWARD in table ip filter".into())].into_iter().collect());
+    let lines: Vec<String> = glance(&all).lines().take(12).map(str::to_owned).collect();
+    insta::assert_snapshot!(lines.join("\n"), @"");
 }
 
 #[test]

@@ -8,6 +8,7 @@ use socket2::SockRef;
 use super::netns::{Netns, until};
 use super::node::{Node, OUTSIDE, Plane, address, ask, ask_within, block_on, dial, dial_within, serve, serve_on};
 use super::{frontend, range, ruleset, slots};
+use crate::dataplane::behaviour::paths;
 use crate::dataplane::{AGENT_MARK, LEASE};
 use crate::model::{Frontend, L4, MAX_CAPTURED, RESOLVER_PORT, Ruleset};
 
@@ -62,7 +63,7 @@ fn queries_are_answered_here_while_the_lease_is_renewed_and_no_longer() {
         assert_eq!(dial(&node.host, dns(l4)).unwrap().name, "mesh", "the host's own, {l4}");
     }
     let renewed = Instant::now();
-    block_on(plane.handle.renew_lease()).unwrap();
+    block_on(plane.handle.renew_leases(paths())).unwrap();
     until("the lease is over", || {
         let answers = asked();
         let over = answers.iter().any(|who| who == "real");
@@ -74,7 +75,7 @@ fn queries_are_answered_here_while_the_lease_is_renewed_and_no_longer() {
     assert_eq!((who(L4::Udp).name.as_str(), who(L4::Tcp).name.as_str()), ("real", "real"));
     plane.capture();
     assert_eq!(asked(), ["mesh"; 2], "and back");
-    block_on(plane.handle.end_lease()).unwrap();
+    block_on(plane.handle.end_leases()).unwrap();
     assert_eq!(asked(), ["real"; 2], "given up by the agent");
 }
 

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::netns::{Netns as Sandbox, PATIENCE, until};
 use super::node::block_on;
 use super::{frontend, ranges, ruleset, slots};
+use crate::dataplane::behaviour::paths;
 use crate::dataplane::netns::{Netns, NetnsError};
 use crate::dataplane::{DataplaneConfig, DataplaneState, Metrics, Namespaces, start};
 use crate::model::{L4, View};
@@ -89,7 +90,7 @@ fn an_owner_ends_with_its_namespace_and_the_others_go_on() {
         ]));
         rulesets.send_replace(Some([View::Node, View::Elsewhere].map(|view| (view, Arc::new(ruleset([])))).into()));
         comes(&mut state, |state| state.namespaces.len() == 2 && state.in_sync()).await;
-        handle.renew_lease().await.unwrap();
+        handle.renew_leases(paths()).await.unwrap();
 
         drop(goes);
         // The kernel takes a thread's name away a little after it has ended.
@@ -97,7 +98,7 @@ fn an_owner_ends_with_its_namespace_and_the_others_go_on() {
         assert!(kept.is_there());
         namespaces.send_replace(BTreeMap::from([(kept_id, (kept, View::Node))]));
         comes(&mut state, |state| state.namespaces.len() == 1).await;
-        handle.renew_lease().await.unwrap();
+        handle.renew_leases(paths()).await.unwrap();
         let next = Arc::new(ruleset([(frontend(1, L4::Tcp, 80), slots(&[([10, 0, 0, 1].into(), 80)]))]));
         rulesets.send_replace(Some([(View::Node, Arc::clone(&next))].into()));
         comes(&mut state, |state| state.applied(View::Node).is_some_and(|applied| Arc::ptr_eq(applied, &next))).await;
@@ -122,7 +123,7 @@ fn the_part_ends_when_the_last_namespace_goes_and_no_other_can_come() {
         assert!(!part.is_finished(), "another may come");
         drop(namespaces);
         tokio::time::timeout(PATIENCE, part).await.unwrap().unwrap();
-        assert!(handle.renew_lease().await.is_err(), "nobody says that queries are captured");
+        assert!(handle.renew_leases(paths()).await.is_err(), "nobody says that queries are captured");
     });
 }
 

@@ -12,7 +12,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::ranges;
+use crate::dataplane::behaviour::paths;
 use crate::dataplane::kernel_tests::netns::{Netns, PATIENCE, until};
+use crate::dataplane::owner::LeaseChange;
 use crate::dataplane::{DataplaneConfig, DataplaneState, Handle, Metrics, NamespaceState, netns, start};
 use crate::model::{Family, Frontend, L4, Ruleset, Rulesets, View};
 
@@ -145,7 +147,7 @@ impl Plane {
 
     /// Has DNS queries captured for longer than any test takes.
     pub(super) fn capture(&self) {
-        block_on(self.handle.set_lease(Some(10 * PATIENCE))).unwrap();
+        block_on(self.handle.change_leases(LeaseChange::Renew(paths(), 10 * PATIENCE))).unwrap();
     }
 
     /// Waits until all that the kernel has told so far has taken effect.
@@ -157,7 +159,7 @@ impl Plane {
         };
         until("everything that the kernel told is read", || !waiting());
         // Whoever has read it is done with it before he takes a request.
-        block_on(self.handle.end_lease()).unwrap();
+        block_on(self.handle.end_leases()).unwrap();
     }
 }
 

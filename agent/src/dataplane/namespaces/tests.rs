@@ -23,7 +23,6 @@ fn with_owner(work: impl FnOnce() + Send + 'static) -> (Dataplane, Farewell) {
         owners: BTreeMap::from([(id, running)]),
         ended,
         births: birth,
-        lease: None,
     };
     (dataplane, Farewell { id, birth, why: None })
 }

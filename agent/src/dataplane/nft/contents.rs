@@ -17,12 +17,14 @@ pub(super) struct Contents {
     ruleset: Ruleset,
     /// What the tables say of bridges: each must say the same.
     bridges: BTreeMap<Family, [OrdSet<IfName>; 2]>,
+    closed: BTreeMap<Family, OrdSet<(IfName, IfName)>>,
 }
 
 impl Contents {
     /// A family has a table, whatever is in it.
     pub(super) fn begin(&mut self, family: Family) {
         self.bridges.entry(family).or_default();
+        self.closed.entry(family).or_default();
     }
 
     /// Takes up an element of a family's table.
@@ -37,6 +39,7 @@ impl Contents {
             Element::Resolver(address, port) => drop(self.ruleset.resolvers.insert(address, port)),
             Element::HostResolver(address, port) => drop(self.ruleset.host_resolvers.insert(address, port)),
             Element::Uncaptured(address) => drop(self.ruleset.uncaptured.insert(address)),
+            Element::Closed(from, to) => drop(self.closed.entry(family).or_default().insert((from, to))),
         }
     }
 
@@ -57,6 +60,11 @@ impl Contents {
         let mut bridges = self.bridges.into_values().flatten();
         self.ruleset.bridges = bridges.next().unwrap_or_default();
         if bridges.any(|others| others != self.ruleset.bridges) {
+            return None;
+        }
+        let mut closed = self.closed.into_values();
+        self.ruleset.closed = closed.next().unwrap_or_default();
+        if closed.any(|others| others != self.ruleset.closed) {
             return None;
         }
         let frontends = frontends.into_iter().map(|(frontend, slots)| (frontend, Slots::from(slots)));

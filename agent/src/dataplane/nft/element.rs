@@ -4,16 +4,16 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
-use std::time::Duration;
 
 use super::abi::{LIST_ELEM, data, elem, msg};
 use super::expr::{goto, value};
 use super::size::{ChainSize, chain_for};
 use super::table::push;
+use crate::dataplane::backend::Lease;
 use crate::dataplane::netlink::{Batch, Message, Writer, attrs, find, wire};
 use crate::model::address::octets;
 use crate::model::net::MAX_IFNAME;
-use crate::model::{Family, Frontend, IfName, L4};
+use crate::model::{Clients, Family, Frontend, IfName, L4, QueryPath};
 
 /// `IFNAMSIZ` (linux/if.h): a name and its final zero.
 const IFNAMSIZ: usize = MAX_IFNAME + 1;
@@ -37,6 +37,8 @@ pub(in crate::dataplane) enum Element {
     HostResolver(IpAddr, u16),
     /// Set `uncaptured`: a container with name servers of its own.
     Uncaptured(IpAddr),
+    /// Set `closed`: connections from this bridge to that one come to nothing.
+    Closed(IfName, IfName),
 }
 
 /// One change of one element.
@@ -60,6 +62,7 @@ impl Element {
             Self::Resolver(..) => "resolvers",
             Self::HostResolver(..) => "hostresolvers",
             Self::Uncaptured(_) => "uncaptured",
+            Self::Closed(..) => "closed",
         }
     }
 
@@ -71,7 +74,7 @@ impl Element {
             | Self::Resolver(address, _)
             | Self::HostResolver(address, _)
             | Self::Uncaptured(address) => Some(Family::of(*address)),
-            Self::Bridge(_) | Self::SameBridge(_) => None,
+            Self::Bridge(_) | Self::SameBridge(_) | Self::Closed(..) => None,
         }
     }
 }
@@ -86,8 +89,8 @@ impl Op {
 }
 
 /// The sets and maps that a ruleset is kept in.
-pub(super) const RULESET: [&str; 8] =
-    ["services", "slots", "bridges", "samebridge", "hairpin", "resolvers", "hostresolvers", "uncaptured"];
+pub(super) const RULESET: [&str; 9] =
+    ["services", "slots", "bridges", "samebridge", "hairpin", "resolvers", "hostresolvers", "uncaptured", "closed"];
 
 /// Adds one change of the table of a family to a batch.
 pub(in crate::dataplane) fn write(batch: &mut Batch, family: Family, op: &Op) {
@@ -101,7 +104,11 @@ pub(in crate::dataplane) fn write(batch: &mut Batch, family: Family, op: &Op) {
                 Element::Resolver(_, port) | Element::HostResolver(_, port) => {
                     value(w, elem::DATA, &port.to_be_bytes());
                 }
-                Element::Bridge(_) | Element::SameBridge(_) | Element::Hairpin(_) | Element::Uncaptured(_) => {}
+                Element::Bridge(_)
+                | Element::SameBridge(_)
+                | Element::Hairpin(_)
+                | Element::Uncaptured(_)
+                | Element::Closed(..) => {}
             }
         }),
         Op::Delete(element) => list(batch, family, msg::DELSETELEM, 0, set, |w| write_key(w, element)),
@@ -116,19 +123,29 @@ pub(super) fn write_size(batch: &mut Batch, family: Family, size: ChainSize) {
     });
 }
 
-/// Renews `alive`, or ends it. Emptied first: kernels before 6.12 do not prolong an element that is there, and deleting
-/// one that has just expired is an error.
-pub(super) fn write_lease(batch: &mut Batch, family: Family, lease: Option<Duration>) {
+/// Makes `alive` hold these leases and no others. Emptied first: kernels before 6.12 do not prolong an element that is
+/// there, and deleting one that has just expired is an error.
+pub(super) fn write_leases(batch: &mut Batch, family: Family, leases: &[Lease]) {
     push(batch, family, msg::DELSETELEM, 0, |w| w.text(elem::LIST_SET, "alive"));
-    let Some(lease) = lease else { return };
-    for l4 in [L4::Tcp, L4::Udp] {
+    for (QueryPath { from, l4 }, rest) in leases {
         list(batch, family, msg::NEWSETELEM, wire::CREATE | wire::EXCL, "alive", |w| {
-            value(w, elem::KEY, &[l4.number()]);
-            let milliseconds = u64::try_from(lease.as_millis()).unwrap_or(u64::MAX).max(1);
+            value(w, elem::KEY, &[&clients(from)[..], &[l4.number(), 0, 0, 0]].concat());
+            let milliseconds = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX).max(1);
             w.attr(elem::TIMEOUT, &milliseconds.to_be_bytes());
         });
     }
 }
+
+/// Whose queries, as `alive` has them: by the bridge that they come from, or by [`HOST`].
+fn clients(from: &Clients) -> [u8; IFNAMSIZ] {
+    match from {
+        Clients::Bridge(name) => ifname(name),
+        Clients::Host => HOST,
+    }
+}
+
+/// Stands for the host's own queries, which come from no interface.
+pub(super) const HOST: [u8; IFNAMSIZ] = *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
 
 fn list(batch: &mut Batch, family: Family, kind: u16, flags: u16, set: &str, element: impl FnOnce(&mut Writer)) {
     push(batch, family, kind, flags, |w| {
@@ -143,6 +160,7 @@ fn write_key(w: &mut Writer, element: &Element) {
         Element::Slot(to, slot, _) => value(w, elem::KEY, &[&frontend(*to)[..], &slot.to_ne_bytes()].concat()),
         Element::Bridge(name) => value(w, elem::KEY, &ifname(name)),
         Element::SameBridge(name) => value(w, elem::KEY, &[ifname(name), ifname(name)].concat()),
+        Element::Closed(from, to) => value(w, elem::KEY, &[ifname(from), ifname(to)].concat()),
         Element::Hairpin(address) => value(w, elem::KEY, &octets(*address).repeat(2)),
         Element::Resolver(address, _) | Element::HostResolver(address, _) | Element::Uncaptured(address) => {
             value(w, elem::KEY, &octets(*address));
@@ -195,6 +213,10 @@ fn read_one(set: &[u8], element: &[u8]) -> Option<Element> {
         b"samebridge" => {
             let (from, to) = key.split_first_chunk::<IFNAMSIZ>()?;
             (from == to).then(|| read_ifname(from).map(Element::SameBridge)).flatten()
+        }
+        b"closed" => {
+            let (from, to) = key.split_first_chunk::<IFNAMSIZ>()?;
+            Some(Element::Closed(read_ifname(from)?, read_ifname(to)?))
         }
         b"hairpin" => {
             let (from, to) = key.split_at_checked(key.len() / 2)?;
@@ -261,6 +283,7 @@ impl fmt::Display for Element {
             Self::Resolver(address, port) => write!(f, "resolvers {{ {address} : {port} }}"),
             Self::HostResolver(address, port) => write!(f, "hostresolvers {{ {address} : {port} }}"),
             Self::Uncaptured(address) => write!(f, "uncaptured {{ {address} }}"),
+            Self::Closed(from, to) => write!(f, "closed {{ {from} . {to} }}"),
         }
     }
 }

@@ -23,6 +23,9 @@ impl Reg {
 /// Registers and verdict are one address space: `NFT_REG_VERDICT`.
 const VERDICT: u32 = 0;
 
+/// `ct state new` (`NF_CT_STATE_BIT`, uapi/linux/netfilter/nf_conntrack_common.h).
+pub(crate) const NEW: u32 = 1 << 3;
+
 /// One expression of a rule.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Expr {
@@ -36,6 +39,10 @@ pub(crate) enum Expr {
     DestinationPort(Reg),
     /// A `meta` key.
     Meta(Meta, Reg),
+    /// `meta nftrace set`; one byte.
+    SetTrace(Reg),
+    /// `ct state`, as [`NEW`] and its likes.
+    State(Reg),
     /// `meta priority set`.
     SetPriority(Reg),
     /// `ct original ip daddr`, `ct original ip6 daddr`.
@@ -125,8 +132,8 @@ impl Expr {
         match self {
             Self::SourceAddress(..) | Self::DestinationAddress(..) => "payload",
             Self::SourcePort(_) | Self::DestinationPort(_) => "payload",
-            Self::Meta(..) | Self::SetPriority(_) => "meta",
-            Self::OriginalDestination(..) | Self::Zone(_) | Self::SetZone(_) => "ct",
+            Self::Meta(..) | Self::SetPriority(_) | Self::SetTrace(_) => "meta",
+            Self::OriginalDestination(..) | Self::State(_) | Self::Zone(_) | Self::SetZone(_) => "ct",
             Self::SetTimeout(_) => "objref",
             Self::Equals(..) | Self::Differs(..) | Self::AtLeast(..) | Self::AtMost(..) => "cmp",
             Self::Mask(..) => "bitwise",
@@ -167,6 +174,10 @@ impl Expr {
             // NFTA_META_DREG or NFTA_META_SREG, NFTA_META_KEY
             Self::Meta(key, to) => pairs(w, &[(1, to.0), (2, key as u32)]),
             Self::SetPriority(from) => pairs(w, &[(3, from.0), (2, Meta::Priority as u32)]),
+            // NFTA_META_SREG, NFTA_META_KEY: NFT_META_NFTRACE
+            Self::SetTrace(from) => pairs(w, &[(3, from.0), (2, 12)]),
+            // NFTA_CT_DREG, NFTA_CT_KEY: NFT_CT_STATE
+            Self::State(to) => pairs(w, &[(1, to.0), (2, 0)]),
             // NFTA_CT_DREG, NFTA_CT_KEY: NFT_CT_DST_IP or NFT_CT_DST_IP6, NFTA_CT_DIRECTION: IP_CT_DIR_ORIGINAL
             Self::OriginalDestination(family, to) => {
                 let key = if family == Family::V4 { 20 } else { 22 };

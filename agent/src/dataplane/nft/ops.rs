@@ -34,6 +34,7 @@ fn elements(member: &Member, family: Family) -> impl Iterator<Item = Element> {
         Member::Resolver(address, port) => vec![Element::Resolver(*address, *port)],
         Member::HostResolver(address, port) => vec![Element::HostResolver(*address, *port)],
         Member::Uncaptured(address) => vec![Element::Uncaptured(*address)],
+        Member::Closed(from, to) => vec![Element::Closed(from.clone(), to.clone())],
     };
     elements.into_iter().filter(move |element| element.family().is_none_or(|of| of == family))
 }

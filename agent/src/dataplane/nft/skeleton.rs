@@ -6,10 +6,12 @@
 use std::hash::{DefaultHasher, Hasher};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::abi::{self, comment, msg, object, set};
 use super::chain::{Chain, Rule};
 use super::element;
-use super::expr::{Bytes, Expr, Meta, R0, R4, Reg};
+use super::expr::{Bytes, Expr, Meta, NEW, R0, R4, Reg};
 use super::set::Set;
 use super::set::datatype::{self, IFNAME, MARK, PORT, PROTOCOL, concat};
 use super::size::ChainSize;
@@ -21,10 +23,12 @@ use crate::model::{DNS_PORT, Family, L4, MAX_CAPTURED, RESOLVER_PORT, VipCidr};
 
 /// Hooks (`NF_INET_*`, linux/netfilter.h) and priorities (`NF_IP_PRI_*`, linux/netfilter_ipv4.h).
 const PREROUTING: u32 = 0;
+const FORWARD: u32 = 2;
 const OUTPUT: u32 = 3;
 const POSTROUTING: u32 = 4;
 const RAW: i32 = -300;
 const DSTNAT: i32 = -100;
+const FILTER: i32 = 0;
 const SRCNAT: i32 = 100;
 /// `IPPROTO_ICMP` (linux/in.h), `IPPROTO_ICMPV6` (linux/in6.h).
 const fn icmp(family: Family) -> u8 {
@@ -41,7 +45,7 @@ const TIMEOUT: &str = "connecting";
 const SYN_TIMEOUT: u32 = 1;
 
 /// The sets and maps of a family's table. Elements come and go but for those of `sizes`, which are part of the skeleton.
-fn sets(family: Family) -> [Set; 10] {
+fn sets(family: Family) -> [Set; 11] {
     let (address, length) = (datatype::address(family), address_length(family));
     let set = |name, comment, key| Set { name, comment, flags: 0, key, data: None };
     let ports =
@@ -72,7 +76,11 @@ fn sets(family: Family) -> [Set; 10] {
         ports("resolvers", "name server of containers : port of the agent's"),
         ports("hostresolvers", "name server of the host : port of the agent's"),
         set("uncaptured", "containers with name servers of their own", (address, length)),
-        Set { flags: set::FLAG_TIMEOUT, ..set("alive", "the agent answers DNS; expires with it", (PROTOCOL, 1)) },
+        set("closed", "in . out: connections come to nothing", (concat(&[IFNAME, IFNAME]), 32)),
+        Set {
+            flags: set::FLAG_TIMEOUT,
+            ..set("alive", "from . by: the agent answers DNS; expires with it", (concat(&[IFNAME, PROTOCOL]), 20))
+        },
     ]
 }
 
@@ -167,9 +175,10 @@ impl Skeleton {
     fn entrances(&self) -> Vec<Chain> {
         let mut chains = Vec::new();
         let (mut prerouting, mut output) = (Vec::new(), Vec::new());
+        let mut before_prerouting = vec![self.trace()];
         if self.capture {
-            let (before_prerouting, before_output) = self.capture();
-            chains.push(Chain::entrance("capture_prerouting", ("filter", PREROUTING, RAW), before_prerouting));
+            let (containers, before_output) = self.capture();
+            before_prerouting.extend(containers);
             chains.push(Chain::entrance("capture_output", ("filter", OUTPUT, RAW), before_output));
             prerouting.push(self.answer("resolvers"));
             output.push(self.ask());
@@ -192,6 +201,8 @@ impl Skeleton {
                     .concat(),
             });
         }
+        chains.push(Chain::entrance("before_prerouting", ("filter", PREROUTING, RAW), before_prerouting));
+        chains.push(Chain::entrance("forward", ("filter", FORWARD, FILTER - 1), self.closed_roads()));
         // Just before Docker's own: the first translation of a connection wins.
         chains.push(Chain::entrance("prerouting", ("nat", PREROUTING, DSTNAT - 1), prerouting));
         chains.push(Chain::entrance("output", ("nat", OUTPUT, DSTNAT - 1), output));
@@ -206,13 +217,10 @@ impl Skeleton {
         let family = self.family;
         let into_zone = [Expr::Load(R0, zone()), Expr::SetZone(R0)];
         // What most packets fail comes first: these rules see all of them.
-        let query = [
-            Expr::DestinationPort(R0),
-            Expr::Equals(R0, port(DNS_PORT)),
-            Expr::Meta(Meta::L4Proto, R0),
-            Expr::In("alive", R0),
-        ];
-        let from_bridge = [Expr::Meta(Meta::IifName, R0), Expr::In("bridges", R0)];
+        let query = [Expr::DestinationPort(R0), Expr::Equals(R0, port(DNS_PORT))];
+        let leased = [Expr::Meta(Meta::L4Proto, R4), Expr::In("alive", R0)];
+        let from_bridge = Expr::Meta(Meta::IifName, R0);
+        let from_host = Expr::Load(R0, Bytes::new(&element::HOST));
         let with_defaults = [Expr::SourceAddress(family, R0), Expr::NotIn("uncaptured", R0)];
         let asks = |map| {
             [Expr::DestinationAddress(family, R0), Expr::Map { map, key: R0, to: R0 }, Expr::Differs(R0, port(0))]
@@ -222,10 +230,17 @@ impl Skeleton {
         let answer = [Expr::SourcePort(R0), Expr::AtLeast(R0, port(RESOLVER_PORT)), Expr::AtMost(R0, port(last))];
         let error = [Expr::Meta(Meta::L4Proto, R0), Expr::Equals(R0, Bytes::new(&[icmp(family)]))];
         let of_agent = [Expr::Meta(Meta::Mark, R0), Expr::Equals(R0, Bytes::new(&AGENT_MARK.to_ne_bytes()))];
-        let prerouting = vec![Rule {
-            comment: "containers' queries to their default name servers",
-            expressions: [&query[..], &from_bridge, &with_defaults, &asks("resolvers"), &into_zone].concat(),
-        }];
+        let prerouting = vec![
+            Rule {
+                comment: "the agent asks as a container would",
+                expressions: [&query[..], &self.from_vantage(), &asks("resolvers"), &into_zone].concat(),
+            },
+            Rule {
+                comment: "containers' queries to their default name servers",
+                expressions: [&query[..], &[from_bridge], &leased, &with_defaults, &asks("resolvers"), &into_zone]
+                    .concat(),
+            },
+        ];
         let output = vec![
             Rule { comment: "answers to DNS queries", expressions: [&from_server[..], &answer, &into_zone].concat() },
             Rule {
@@ -239,10 +254,42 @@ impl Skeleton {
             Rule { comment: "the agent's own queries", expressions: [&of_agent[..], &[Expr::Return]].concat() },
             Rule {
                 comment: "the host's DNS queries",
-                expressions: [&query[..], &asks("hostresolvers"), &into_zone].concat(),
+                expressions: [&query[..], &[from_host], &leased, &asks("hostresolvers"), &into_zone].concat(),
             },
         ];
         (prerouting, output)
+    }
+
+    /// What the agent sends from a vantage can be followed through everybody's chains, by whoever listens.
+    fn trace(&self) -> Rule {
+        let query = [Expr::DestinationPort(R0), Expr::Equals(R0, port(DNS_PORT))];
+        let trace = [Expr::Load(R0, Bytes::new(&[1])), Expr::SetTrace(R0)];
+        Rule {
+            comment: "what the agent tries can be followed",
+            expressions: [&query[..], &self.from_vantage(), &trace].concat(),
+        }
+    }
+
+    /// Just before the rules that drop what goes from one network to another. The agent goes on trying.
+    fn closed_roads(&self) -> Vec<Rule> {
+        let new = [Expr::State(R0), Expr::Equals(R0, Bytes::new(&NEW.to_ne_bytes()))];
+        let ours = self.in_range(Expr::OriginalDestination(self.family, R0));
+        let road = [Expr::Meta(Meta::IifName, R0), Expr::Meta(Meta::OifName, R4), Expr::In("closed", R0)];
+        vec![
+            Rule {
+                comment: "the agent tries whether a road is open",
+                expressions: [&new[..], &self.from_vantage(), &[Expr::Return]].concat(),
+            },
+            Rule {
+                comment: "no way to an endpoint in another network",
+                expressions: [&new[..], &ours, &road, &[Expr::Goto("refuse")]].concat(),
+            },
+        ]
+    }
+
+    /// Sent from a vantage. No service's client has such an address.
+    fn from_vantage(&self) -> [Expr; 3] {
+        within(Expr::SourceAddress(self.family, R0), self.range.reserved())
     }
 
     fn to_server(&self) -> [Expr; 2] {
@@ -302,9 +349,13 @@ impl Skeleton {
 
     /// The address that `load` puts into the first register is of the VIP range.
     fn in_range(&self, load: Expr) -> [Expr; 3] {
-        let net = self.range.net();
-        [load, Expr::Mask(R0, address(net.netmask())), Expr::Equals(R0, address(net.network()))]
+        within(load, self.range.net())
     }
+}
+
+/// The address that `load` puts into the first register is of this network.
+fn within(load: Expr, net: IpNet) -> [Expr; 3] {
+    [load, Expr::Mask(R0, address(net.netmask())), Expr::Equals(R0, address(net.network()))]
 }
 
 /// What a client dials as a key that begins in `R0`, and the register behind it.

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::dataplane::memory::{Memory, Store};
+use crate::dataplane::memory::{Memory, Store, bridge};
 use crate::model::{Frontend, L4, VipRanges};
 
 #[tokio::test(start_paused = true)]
@@ -53,9 +53,12 @@ impl Owned {
         state.namespaces.values().next().unwrap().clone()
     }
 
+    /// Renews the leases of clients on the bridge, or ends all.
     async fn lease(&self, lease: Option<Duration>) -> Result<(), Error> {
+        let paths = || [L4::Udp, L4::Tcp].map(|l4| QueryPath { from: bridge(), l4 }).into();
+        let change = lease.map_or(LeaseChange::End, |lease| LeaseChange::Renew(paths(), lease));
         let (answer, answered) = oneshot::channel();
-        self.leases.send(LeaseRequest { lease, answer }).await.unwrap();
+        self.leases.send(LeaseRequest { change, answer }).await.unwrap();
         answered.await.unwrap()
     }
 }

@@ -46,6 +46,7 @@ pub(in crate::dataplane) fn rulesets() -> impl Strategy<Value = Ruleset> {
         |(frontends, locals, bridges, [resolvers, host_resolvers], uncaptured)| Ruleset {
             frontends: frontends.into_iter().collect(),
             locals: locals.into_iter().collect(),
+            closed: bridges.iter().filter_map(|name| IfName::new(name).zip(IfName::new("br-a"))).collect(),
             bridges: bridges.iter().filter_map(|name| IfName::new(name)).collect(),
             resolvers: resolvers.into_iter().collect(),
             host_resolvers: host_resolvers.into_iter().collect(),
@@ -58,7 +59,7 @@ pub(in crate::dataplane) fn rulesets() -> impl Strategy<Value = Ruleset> {
 fn holding(ruleset: &Ruleset) -> (Store, Memory) {
     let store = Store::default();
     let mut memory = Memory::open(&store);
-    memory.install(ruleset, None).unwrap();
+    memory.install(ruleset, &[]).unwrap();
     (store, memory)
 }
 

@@ -55,7 +55,15 @@ async fn nothing_is_published_before_every_source_has_spoken_and_vips_outlive_a_
         containers: ["10.0.0.2:53".parse().unwrap()].into(),
         host: ["127.0.0.53:53".parse().unwrap()].into(),
     });
-    let inputs = MeshInputs { catalog: catalog_rx, ejections, node: node_rx, containers: containers_rx, resolvers };
+    let (_closed_roads, closed_roads) = watch::channel(ClosedRoads::default());
+    let inputs = MeshInputs {
+        catalog: catalog_rx,
+        ejections,
+        node: node_rx,
+        containers: containers_rx,
+        resolvers,
+        closed_roads,
+    };
     let (desired, mut desired_rx) = watch::channel(None);
     let (rulesets, rulesets_rx) = watch::channel(None);
     let stop = CancellationToken::new();

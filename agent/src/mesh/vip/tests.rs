@@ -41,19 +41,22 @@ fn without_memory_most_services_still_find_their_vip_again() {
 #[test]
 fn a_full_range_makes_room_only_at_the_expense_of_the_dead() {
     let mut vips = vips("198.19.0.0/28");
-    for n in 0..13 {
+    for n in 0..AVAILABLE {
         assert!(vips.assign(&service(n), Family::V4, NOW, |_| true).is_some());
     }
-    assert_eq!(vips.assign(&service(13), Family::V4, NOW, |_| true), None);
+    assert_eq!(vips.assign(&service(AVAILABLE), Family::V4, NOW, |_| true), None);
     let dead = service(4);
     let freed = vips.assign(&dead, Family::V4, NOW, |_| true);
-    assert_eq!(vips.assign(&service(13), Family::V4, NOW, |s| *s != dead), freed);
+    assert_eq!(vips.assign(&service(AVAILABLE), Family::V4, NOW, |s| *s != dead), freed);
 }
+
+/// How many VIPs services may have of a /28.
+const AVAILABLE: u32 = 10;
 
 /// A range without a free address, of which the first of these services left then, the second an hour later, and so on.
 fn full(left: u64, gone: u32) -> Vips {
     let mut vips = vips("198.19.0.0/28");
-    for n in 0..13 {
+    for n in 0..AVAILABLE {
         assert!(vips.assign(&service(n), Family::V4, NOW, |_| true).is_some());
     }
     for n in 0..gone {
@@ -68,12 +71,12 @@ fn a_vip_is_its_services_for_a_day_after_its_last_use_where_there_is_any_other_w
     let live = |service: &ServiceId| !["s0", "s1"].contains(&service.name.as_str());
     let (first, second) = (vips.by_service[&service(0)], vips.by_service[&service(1)]);
     // A day after the first one went.
-    assert_eq!(vips.assign(&service(13), Family::V4, NOW + KEPT, live), Some(first.first()));
+    assert_eq!(vips.assign(&service(AVAILABLE), Family::V4, NOW + KEPT, live), Some(first.first()));
     assert!(!vips.hurried);
     // The other would have had an hour more. There is no other way.
-    assert_eq!(vips.assign(&service(14), Family::V4, NOW + KEPT, live), Some(second.first()));
+    assert_eq!(vips.assign(&service(AVAILABLE + 1), Family::V4, NOW + KEPT, live), Some(second.first()));
     assert!(vips.hurried);
-    assert_eq!(vips.assign(&service(15), Family::V4, NOW + KEPT, live), None);
+    assert_eq!(vips.assign(&service(AVAILABLE + 2), Family::V4, NOW + KEPT, live), None);
 }
 
 #[test]
@@ -89,7 +92,7 @@ fn when_a_service_left_outlives_a_restart_and_a_clock_that_jumps() {
     // A clock that was put back keeps nobody for ever: the day begins anew.
     let live = |service: &ServiceId| service.name.as_str() != "s1" && service.name.as_str() != "s0";
     let past = NOW - 10 * KEPT;
-    second.assign(&service(13), Family::V4, past, live);
+    second.assign(&service(AVAILABLE), Family::V4, past, live);
     assert!(second.left.values().all(|left| *left <= past));
     // Who was there when the agent ended and is not any more has only just gone.
     let mut third = Vips::new(ranges("198.19.0.0/28"), &full(NOW, 0).remembered());

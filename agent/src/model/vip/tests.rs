@@ -53,3 +53,21 @@ fn there_is_at_most_one_range_of_each_family() {
     assert!(ranges.contains(v6.nth(0)) && !ranges.only_v4().contains(v6.nth(0)));
     assert!(VipRanges::new(v6, None).is_none() && VipRanges::new(v4, Some(v4)).is_none());
 }
+
+#[test]
+fn vantages_lie_in_the_end_of_the_range_and_leave_services_the_rest() {
+    for (range, available, vantages, last) in [
+        ("240.240.0.0/16", 65_533 - 63, 31, "240.240.255.222 240.240.255.254"),
+        ("10.99.0.0/24", 253 - 15, 7, "10.99.0.246 10.99.0.254"),
+        ("198.19.0.0/28", 10, 1, "198.19.0.12 198.19.0.14"),
+    ] {
+        let range: VipCidr = range.parse().unwrap();
+        let free = (0..range.capacity()).filter(|n| !range.reserved().contains(&range.nth(*n))).count();
+        assert_eq!((range.available() as usize, free), (available, available), "{range}");
+        let all: Vec<Vantage> = range.vantages().collect();
+        let held = |address| range.holds(address) && range.reserved().contains(&address);
+        assert!(all.len() == vantages && all.iter().all(|one| held(one.address) && held(one.vip)), "{all:?}");
+        let end = all.last().unwrap();
+        assert_eq!(format!("{} {}", end.address, end.vip), last);
+    }
+}

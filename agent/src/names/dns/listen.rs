@@ -50,7 +50,7 @@ pub(super) async fn bind(config: &ResolverConfig, state: &watch::Sender<Resolver
         let error = match bind_all(config).await {
             Ok((sockets, address)) => {
                 info!(%address, "resolver listens for DNS queries");
-                state.send_replace(ResolverState::Listening { address, leased: false });
+                state.send_replace(ResolverState::Listening { address, paths: None });
                 return (sockets, address);
             }
             Err(error) => error,

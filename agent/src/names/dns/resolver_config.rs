@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::zones::Zones;
 use crate::config::Auto;
+use crate::dataplane::vantages::Vantages;
 use crate::model::{CapturedServers, Containers};
 use crate::names::served::Served;
 
@@ -36,4 +37,6 @@ pub struct ResolverInputs {
     pub servers: watch::Receiver<CapturedServers>,
     /// Who may ask, by the addresses of containers.
     pub containers: watch::Receiver<Option<Containers>>,
+    /// Where to ask from as containers do; none while the agent has no such place.
+    pub vantages: watch::Receiver<Option<Vantages>>,
 }

@@ -3,6 +3,10 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use imbl::OrdMap;
+
+use crate::model::{Clients, IfName, QueryPath};
+
 /// How the resolver is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResolverState {
@@ -21,10 +25,13 @@ pub enum ResolverState {
     Listening {
         /// The address, UDP and TCP.
         address: SocketAddr,
-        /// Whether the lease on the capture of containers' queries was renewed at the last attempt.
-        leased: bool,
+        /// By which ways clients' queries come here; none while that is not known.
+        paths: Option<PathStates>,
     },
 }
+
+/// Each way that clients' queries may come, and what is in its way, for people; nothing: they come here.
+pub type PathStates = OrdMap<QueryPath, Option<Arc<str>>>;
 
 impl ResolverState {
     /// The state's word in status.
@@ -34,8 +41,9 @@ impl ResolverState {
             Self::Off => "off",
             Self::Starting => "starting",
             Self::Failing { .. } => "failing",
-            Self::Listening { leased: false, .. } => "listening",
-            Self::Listening { leased: true, .. } => "answering",
+            Self::Listening { .. } if self.is_answering() => "answering",
+            Self::Listening { paths: Some(paths), .. } if paths.values().any(Option::is_none) => "answering in part",
+            Self::Listening { .. } => "listening",
         }
     }
 
@@ -44,13 +52,35 @@ impl ResolverState {
     pub fn why(&self) -> Option<String> {
         match self {
             Self::Failing { listen, error } => Some(format!("cannot listen on {listen}: {error}")),
-            Self::Off | Self::Starting | Self::Listening { .. } => None,
+            Self::Listening { paths: Some(paths), .. } => {
+                let blocked = paths.iter().filter_map(|(path, why)| Some(format!("from {path}: {}", why.as_ref()?)));
+                let blocked: Vec<String> = blocked.collect();
+                (!blocked.is_empty()).then(|| format!("queries do not come here {}", blocked.join("; ")))
+            }
+            Self::Off | Self::Starting | Self::Listening { paths: None, .. } => None,
         }
     }
 
-    /// Whether containers' queries are captured and answered.
+    /// By which ways clients' queries come, where that is known.
+    #[must_use]
+    pub fn paths(&self) -> Option<&PathStates> {
+        match self {
+            Self::Listening { paths, .. } => paths.as_ref(),
+            Self::Off | Self::Starting | Self::Failing { .. } => None,
+        }
+    }
+
+    /// Whether all clients' queries are captured and answered.
     #[must_use]
     pub fn is_answering(&self) -> bool {
-        matches!(self, Self::Listening { leased: true, .. })
+        self.paths().is_some_and(|paths| paths.values().all(Option::is_none))
+    }
+
+    /// Whether the queries of the clients on a bridge are.
+    #[must_use]
+    pub fn answers(&self, bridge: &IfName) -> bool {
+        let of = |path: &QueryPath| path.from == Clients::Bridge(bridge.clone());
+        let mut states = self.paths().into_iter().flatten().filter(|(path, _)| of(path)).peekable();
+        states.peek().is_some() && states.all(|(_, why)| why.is_none())
     }
 }

@@ -18,8 +18,11 @@ use super::metrics::AnswerKind;
 use super::transport::Transport;
 use super::*;
 use crate::config::Auto;
+use crate::dataplane::vantages::Vantages;
 use crate::frozen_clock::FrozenClock;
-use crate::model::{CapturedServers, Container, DockerHealth, DualStack, Names, Namespace, Network, VipRanges};
+use crate::model::{
+    CapturedServers, Container, DockerHealth, DualStack, Names, Namespace, Network, QueryPath, VipRanges,
+};
 use crate::names::served::Served;
 
 /// For what must come; no promise.
@@ -117,7 +120,7 @@ struct Renewals(watch::Sender<u32>);
 impl Lease for Renewals {
     type Error = Infallible;
 
-    async fn renew(&mut self) -> Result<(), Infallible> {
+    async fn renew(&mut self, _: Arc<[QueryPath]>) -> Result<(), Infallible> {
         self.0.send_modify(|count| *count += 1);
         Ok(())
     }
@@ -139,6 +142,12 @@ async fn resolver(server: SocketAddr) -> Resolver {
     resolver_with(config(), CapturedServers { containers: [server].into(), ..CapturedServers::default() }).await
 }
 
+/// One that also answers the host's own queries, and so has a way to itself that it can try.
+async fn leasing(server: SocketAddr) -> Resolver {
+    let servers = CapturedServers { containers: [server].into(), ..CapturedServers::default() };
+    resolver_with(ResolverConfig { host: true, ..config() }, servers).await
+}
+
 async fn resolver_with(config: ResolverConfig, servers: CapturedServers) -> Resolver {
     let (served, served_in) = watch::channel(None);
     let (servers, servers_in) = watch::channel(servers);
@@ -146,7 +155,8 @@ async fn resolver_with(config: ResolverConfig, servers: CapturedServers) -> Reso
     let (state, mut seen_state) = watch::channel(ResolverState::Starting);
     let (renewals, seen_renewals) = watch::channel(0);
     let metrics = ResolverMetrics::default();
-    let inputs = ResolverInputs { served: served_in, servers: servers_in, containers: containers_in };
+    let (_, vantages) = watch::channel(Some(Vantages::default()));
+    let inputs = ResolverInputs { served: served_in, servers: servers_in, containers: containers_in, vantages };
     tokio::spawn(run(config, inputs, Renewals(renewals), metrics.clone(), state, CancellationToken::new()));
     let up = seen_state.wait_for(|state| matches!(state, ResolverState::Listening { .. })).await.unwrap().clone();
     let ResolverState::Listening { address, .. } = up else { panic!("{up:?}") };
@@ -490,7 +500,7 @@ async fn one_clients_flood_is_its_own_trouble() {
 #[tokio::test]
 async fn forged_senders_get_a_trickle_and_the_lease_and_the_others_everything() {
     let upstream = upstream_saying(ResponseCode::NXDomain).await;
-    let mut resolver = resolver(upstream.address).await;
+    let mut resolver = leasing(upstream.address).await;
     resolver.publish(&["orders"]);
     resolver.know(&["127.0.0.2"]).await;
     let clock = FrozenClock::new();
@@ -558,14 +568,13 @@ async fn pass(clock: &FrozenClock, client: &UdpSocket) {
 #[tokio::test]
 async fn leased_only_once_names_are_known() {
     let upstream = upstream_saying(ResponseCode::NXDomain).await;
-    let mut resolver = resolver(upstream.address).await;
+    let mut resolver = leasing(upstream.address).await;
     let clock = FrozenClock::new();
     pass(&clock, &resolver.client().await).await;
     assert_eq!(*resolver.renewals.borrow(), 0);
     resolver.publish(&[]);
     clock.advance_until(Duration::ZERO, "renewed at once", || *resolver.renewals.borrow() == 1).await;
-    let leased = |state: &ResolverState| matches!(state, ResolverState::Listening { leased: true, .. });
-    timeout(LONG, resolver.state.wait_for(leased)).await.unwrap().unwrap();
+    timeout(LONG, resolver.state.wait_for(ResolverState::is_answering)).await.unwrap().unwrap();
     clock.advance(RENEWED).await;
     timeout(LONG, resolver.renewals.wait_for(|count| *count == 2)).await.expect("not renewed again").unwrap();
     let mesh = resolver.metrics.get(AnswerKind::Mesh, Some(ResponseCode::NoError));
@@ -582,6 +591,7 @@ async fn an_address_that_is_taken_or_missing_is_tried_again() {
         served: watch::channel(None).1,
         servers: watch::channel(CapturedServers::default()).1,
         containers: watch::channel(None).1,
+        vantages: watch::channel(None).1,
     };
     let (config, metrics) = (ResolverConfig { listen, ..config() }, ResolverMetrics::default());
     tokio::spawn(run(config, inputs, Renewals(renewals), metrics, state, CancellationToken::new()));

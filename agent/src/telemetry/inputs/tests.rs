@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::model::{
-    self, AppProtocol, CapturedServers, Conflict, DesiredEndpoint, DesiredService, DockerHealth, DualStack, Endpoint,
-    EndpointAddresses, EndpointId, HostsFile, L4, LabelFault, Network, Offer, OfferOrigin, Offers, ServiceId,
-    SourceState,
+    self, AppProtocol, CapturedServers, ClosedRoads, Conflict, DesiredEndpoint, DesiredService, DockerHealth,
+    DualStack, Endpoint, EndpointAddresses, EndpointId, HostsFile, L4, LabelFault, Network, Offer, OfferOrigin, Offers,
+    ServiceId, SourceState,
 };
 use crate::names::hosts::FileState;
 use crate::telemetry::status::{self, Status};
@@ -27,6 +27,7 @@ pub(crate) struct Fixture {
     pub(crate) catalog: watch::Sender<Option<Endpoints>>,
     pub(crate) desired: watch::Sender<Option<Arc<Desired>>>,
     pub(crate) dataplane: watch::Sender<DataplaneState>,
+    pub(crate) closed_roads: watch::Sender<ClosedRoads>,
     pub(crate) resolver: watch::Sender<ResolverState>,
     pub(crate) name_servers: watch::Sender<CapturedServers>,
     pub(crate) hosts: watch::Sender<HostsState>,
@@ -45,6 +46,7 @@ impl Fixture {
             catalog: watch::Sender::new(None),
             desired: watch::Sender::default(),
             dataplane: watch::Sender::new(DataplaneState::of_one(|_| ())),
+            closed_roads: watch::Sender::default(),
             resolver: watch::Sender::new(ResolverState::Starting),
             name_servers: watch::Sender::default(),
             hosts: watch::Sender::default(),
@@ -80,7 +82,7 @@ impl Fixture {
         }));
         let containers = ["10.0.0.2:53".parse().unwrap()].into();
         all.name_servers.send_replace(CapturedServers { containers, host: Default::default() });
-        all.resolver.send_replace(ResolverState::Listening { address: resolver(), leased: true });
+        all.resolver.send_replace(ResolverState::Listening { address: resolver(), paths: Some(Default::default()) });
         let told = FileState::Told { names: 5, own: 0, of: None };
         all.hosts.send_replace(HostsState { files: [(model::ContainerId::from(WEB), told)].into_iter().collect() });
         all
@@ -95,6 +97,7 @@ impl Fixture {
             catalog: self.catalog.subscribe(),
             desired: self.desired.subscribe(),
             dataplane: self.dataplane.subscribe(),
+            closed_roads: self.closed_roads.subscribe(),
             resolver: self.resolver.subscribe(),
             name_servers: self.name_servers.subscribe(),
             hosts: self.hosts.subscribe(),
@@ -255,7 +258,7 @@ fn readiness_names_each_part_that_has_not_spoken() {
     all.containers.send_replace(None);
     all.dataplane.send_modify(|state| state.change(|state| state.in_sync = false));
     assert_eq!(all.snapshot().waiting_for(), ["Docker's first list", "the dataplane"]);
-    all.resolver.send_replace(ResolverState::Listening { address: resolver(), leased: false });
+    all.resolver.send_replace(ResolverState::Listening { address: resolver(), paths: None });
     assert_eq!(all.snapshot().waiting_for().last(), Some(&"the resolver"), "containers find no name yet");
     all.resolver.send_replace(ResolverState::Off);
     assert!(!all.snapshot().waiting_for().contains(&"the resolver"));

@@ -78,7 +78,7 @@ fn a_source_that_is_not_used_cannot_raise_an_alarm() {
 #[test]
 fn a_resolver_that_does_not_answer_shows_a_zero() {
     let all = Fixture::working();
-    for state in [dns::ResolverState::Off, dns::ResolverState::Listening { address: resolver(), leased: false }] {
+    for state in [dns::ResolverState::Off, dns::ResolverState::Listening { address: resolver(), paths: None }] {
         all.resolver.send_replace(state);
         let samples = scrape(&registry(&all.inputs(), &Handles::default()));
         assert_eq!(value(&samples, "meshdog_dns_up"), Some(0.0));

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::names::dns::ResolverState;
+use crate::names::dns::{PathStates, ResolverState};
 use crate::telemetry::inputs::tests::{Fixture, WEB, resolver};
 
 #[test]
@@ -74,8 +74,11 @@ fn the_resolver_is_told_by_a_word_and_why_it_fails() {
         (ResolverState::Off, json!({"hosts_files": 1, "dns": "off"})),
         (ResolverState::Starting, json!({"hosts_files": 1, "dns": "starting"})),
         (failing, json!({"hosts_files": 1, "dns": "failing", "why": "cannot listen on 198.19.0.1:53: address in use"})),
-        (ResolverState::Listening { address, leased: false }, json!({"hosts_files": 1, "dns": "listening"})),
-        (ResolverState::Listening { address, leased: true }, json!({"hosts_files": 1, "dns": "answering"})),
+        (ResolverState::Listening { address, paths: None }, json!({"hosts_files": 1, "dns": "listening"})),
+        (
+            ResolverState::Listening { address, paths: Some(PathStates::new()) },
+            json!({"hosts_files": 1, "dns": "answering"}),
+        ),
     ] {
         all.resolver.send_replace(state);
         all.name_servers.send_replace(Default::default());

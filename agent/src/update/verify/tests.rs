@@ -104,7 +104,7 @@ struct Kept;
 impl Lease for Kept {
     type Error = Infallible;
 
-    async fn renew(&mut self) -> Result<(), Infallible> {
+    async fn renew(&mut self, _: Arc<[crate::model::QueryPath]>) -> Result<(), Infallible> {
         Ok(())
     }
 }
@@ -128,7 +128,12 @@ pub(super) async fn resolver(names: Option<Names>, upstream: SocketAddr) -> (Sel
     };
     let (names, served) = watch::channel(names.map(told));
     let servers = CapturedServers { containers: [upstream].into(), ..CapturedServers::default() };
-    let inputs = dns::ResolverInputs { served, servers: watch::channel(servers).1, containers: watch::channel(None).1 };
+    let inputs = dns::ResolverInputs {
+        served,
+        servers: watch::channel(servers).1,
+        containers: watch::channel(None).1,
+        vantages: watch::channel(None).1,
+    };
     let (state, mut seen) = watch::channel(dns::ResolverState::Starting);
     tokio::spawn(dns::run(config, inputs, Kept, dns::ResolverMetrics::default(), state, Default::default()));
     let listening = |state: &dns::ResolverState| matches!(state, dns::ResolverState::Listening { .. });

@@ -24,6 +24,7 @@ fn key(element: &Element) -> Key {
         Element::Resolver(address, _) => ("resolvers", None, Some(address.to_string())),
         Element::HostResolver(address, _) => ("hostresolvers", None, Some(address.to_string())),
         Element::Uncaptured(address) => ("uncaptured", None, Some(address.to_string())),
+        Element::Closed(from, to) => ("closed", None, Some(format!("{from} . {to}"))),
     }
 }
 

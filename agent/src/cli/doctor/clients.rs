@@ -1,0 +1,44 @@
+//! What the running agent found on the ways that containers' queries and connections take.
+
+use super::check::DoctorCheck;
+use crate::cli::client;
+use crate::config::Settings;
+use crate::model::{MAX_CAPTURED, RESOLVER_PORT};
+use crate::telemetry::status::Status;
+
+/// Asks the agent; nothing where none runs.
+pub(super) async fn look(settings: &Settings) -> Vec<DoctorCheck> {
+    let socket = &settings.paths.admin_socket;
+    let Ok(body) = client::get(socket, "/status").await else { return Vec::new() };
+    let Ok(status) = client::parse::<Status>(socket, &body) else { return Vec::new() };
+    let (resolver, last) = (settings.mesh.vip_ranges.v4().resolver(), RESOLVER_PORT + 2 * MAX_CAPTURED - 1);
+    let accept = format!(
+        "accept in the host's firewall what containers send to {resolver}, ports {RESOLVER_PORT} to {last}, by UDP and \
+         TCP: iptables -I INPUT -d {resolver} -p udp --dport {RESOLVER_PORT}:{last} -j ACCEPT, and with tcp; until then \
+         hosts files alone tell containers mesh names"
+    );
+    let open = "containers of one network reach services on another only where the firewall lets them: put clients and \
+                servers on one network, or accept in the chain DOCKER-USER what goes from one bridge to the other";
+    let checks = [
+        DoctorCheck::new("containers' DNS", dns(&status), &accept),
+        DoctorCheck::new("networks", networks(&status), open),
+    ];
+    checks.into_iter().map(DoctorCheck::wanted).collect()
+}
+
+pub(super) fn dns(status: &Status) -> Result<String, String> {
+    let names = &status.names;
+    match &names.why {
+        Some(why) => Err(format!("{}: {why}", names.dns)),
+        None => Ok(names.dns.to_string()),
+    }
+}
+
+pub(super) fn networks(status: &Status) -> Result<String, String> {
+    let closed = status.dataplane.closed_roads.iter();
+    let closed: Vec<String> = closed.map(|road| format!("{} to {}: {}", road.from, road.to, road.why)).collect();
+    match closed.is_empty() {
+        true => Ok("every network's containers reach every other's".to_owned()),
+        false => Err(format!("connections come to nothing from {}", closed.join("; from "))),
+    }
+}

@@ -16,6 +16,7 @@ mod nearest;
 pub mod net;
 mod node;
 mod offer;
+mod past;
 pub mod publish;
 mod ruleset;
 pub mod service;
@@ -25,7 +26,8 @@ pub mod vip;
 
 pub use address::{DualStack, Family, SocketAddrs};
 pub use container::{
-    Container, ContainerId, Containers, DockerHealth, HOSTS_BEGIN, HOSTS_END, HostsFile, Network, PublishedPort,
+    BudgetUse, Container, ContainerId, Containers, DockerHealth, HOSTS_BEGIN, HOSTS_END, HostsFile, Network,
+    PublishedPort,
 };
 pub use desired::{Conflict, Desired, DesiredEndpoint, DesiredService, Names};
 pub use ejection::{Ejection, Ejections, Target};
@@ -37,6 +39,7 @@ pub use nearest::nearest;
 pub use net::{CapturedServers, DNS_PORT, IfName, MAX_CAPTURED, NameServers, RESOLVER_PORT, places};
 pub use node::Node;
 pub use offer::{LabelFault, Offer, OfferOrigin, Offered, Offers};
+pub use past::{End, Past};
 pub use publish::publish;
 pub use ruleset::{Frontend, MAX_SLOTS, Ruleset, Rulesets, Slots, View};
 pub use service::{AppProtocol, HealthCheck, L4, ServiceError, Weight};

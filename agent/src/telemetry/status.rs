@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::inputs::{Snapshot, Sources};
 use crate::model::{
-    Conflict, Desired, DesiredEndpoint, DesiredService, Family, ServiceId, SocketAddrs, Source, SourceState,
+    BudgetUse, Conflict, Desired, DesiredEndpoint, DesiredService, Family, ServiceId, SocketAddrs, Source, SourceState,
 };
 use crate::update::summary;
 pub use crate::update::summary::UpdateStatus;
@@ -38,6 +38,9 @@ pub struct Status<S = Vec<ServiceStatus>> {
     pub dataplane: DataplaneStatus,
     /// How names are answered.
     pub names: NamesStatus,
+    /// How much of the node's budget the labels of its containers use.
+    #[serde(default)]
+    pub budget: BudgetStatus,
     /// The node's own update.
     pub update: UpdateStatus,
 }
@@ -177,6 +180,17 @@ pub struct NamesStatus {
     pub servers: Vec<IpAddr>,
 }
 
+/// How much of the node's budget the labels of its containers use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetStatus {
+    /// Names that they ask for and were given.
+    pub names: usize,
+    /// The most that they are given.
+    pub limit: usize,
+    /// Services that are left out for want of room.
+    pub refused: usize,
+}
+
 /// The status of one moment.
 #[must_use]
 pub fn build(now: &Snapshot) -> Status<Services<'_>> {
@@ -207,6 +221,7 @@ pub fn build(now: &Snapshot) -> Status<Services<'_>> {
             why: now.resolver.why().map(Arc::from),
             servers: now.name_servers.containers.iter().map(SocketAddr::ip).collect(),
         },
+        budget: BudgetStatus::from(now.budget()),
         update: update(now),
     }
 }
@@ -253,6 +268,12 @@ impl From<&DesiredEndpoint> for EndpointStatus {
             weight: endpoint.weight.get(),
             share: desired.share,
         }
+    }
+}
+
+impl From<BudgetUse> for BudgetStatus {
+    fn from(BudgetUse { names, limit, refused }: BudgetUse) -> Self {
+        Self { names, limit, refused }
     }
 }
 

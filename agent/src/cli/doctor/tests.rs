@@ -131,3 +131,10 @@ fn the_table_shows_verdicts_and_then_advice() {
     The mesh cannot work here as it is.
     "#);
 }
+
+#[tokio::test]
+async fn the_budget_is_what_the_agent_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = budget(&dir.path().join("admin.sock")).await;
+    assert_eq!(found.unwrap(), "not asked: no agent runs");
+}

@@ -31,7 +31,7 @@ use crate::names::served::{self, Served};
 use crate::names::{dns, hosts};
 use crate::registry::local::Local;
 use crate::registry::{Registry, RegistryOutputs};
-use crate::sources::docker::Docker;
+use crate::sources::docker::{Docker, DockerConfig};
 use crate::sources::ecs::Ecs;
 use crate::sources::host::{HostSetupError, HostWatch};
 use crate::sources::resolv_conf::ResolvConf;
@@ -93,7 +93,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let mut parts = Parts::default();
     let handles = Handles::default();
 
-    let sources = sources(&mut parts, &settings)?;
+    let sources = sources(&mut parts, &settings, &handles)?;
     let mut endpoints = endpoints(&mut parts, &settings, &sources);
     let mesh = mesh(&mut parts, &settings, &sources, &endpoints);
     // Bound before the kernel is touched: a second agent ends here.
@@ -139,12 +139,17 @@ struct SourceOutputs {
     name_servers: watch::Receiver<CapturedServers>,
 }
 
-fn sources(parts: &mut Parts, settings: &Settings) -> Result<SourceOutputs, Error> {
+fn sources(parts: &mut Parts, settings: &Settings, handles: &Handles) -> Result<SourceOutputs, Error> {
     let host = HostWatch::new(settings.node.clone(), &settings.paths)?;
     let (node, host_api) = (host.node(), host.source());
     let url = settings.paths.ecs_introspection.clone();
     let (ecs, ecs_source) = Ecs::new(url.clone()).map_err(|source| Error::Ecs { url, source })?;
-    let (docker, containers, docker_source) = Docker::new(settings.paths.docker_socket.clone(), ecs.clone());
+    let config = DockerConfig {
+        socket: settings.paths.docker_socket.clone(),
+        image_labels: settings.mesh.image_labels,
+        metrics: handles.docker.clone(),
+    };
+    let (docker, containers, docker_source) = Docker::new(config, ecs.clone());
     let resolv_conf =
         ResolvConf::new(Path::new(RESOLV_CONF), &BEHIND_STUB, settings.mesh.vip_ranges, settings.dns.host);
     let name_servers = resolv_conf.servers();

@@ -106,6 +106,7 @@ fn offered(labels: impl IntoIterator<Item = (String, String)>) -> Offers {
         stopping: false,
         addresses: Arc::default(),
         baked: Default::default(),
+        admitted: usize::MAX,
         own_dns: false,
         paused: false,
     };

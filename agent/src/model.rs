@@ -17,6 +17,7 @@ mod nearest;
 pub mod net;
 mod node;
 mod offer;
+mod past;
 pub mod publish;
 mod ruleset;
 pub mod service;
@@ -27,7 +28,8 @@ pub mod vip;
 pub use address::{DualStack, Family, SocketAddrs};
 pub use client_path::{Clients, ClosedRoads, QueryPath};
 pub use container::{
-    Container, ContainerId, Containers, DockerHealth, HOSTS_BEGIN, HOSTS_END, HostsFile, Network, PublishedPort,
+    BudgetUse, Container, ContainerId, Containers, DockerHealth, HOSTS_BEGIN, HOSTS_END, HostsFile, Network,
+    PublishedPort,
 };
 pub use desired::{Conflict, Desired, DesiredEndpoint, DesiredService, Names};
 pub use ejection::{Ejection, Ejections, Target};
@@ -39,6 +41,7 @@ pub use nearest::nearest;
 pub use net::{CapturedServers, DNS_PORT, IfName, MAX_CAPTURED, NameServers, RESOLVER_PORT, places};
 pub use node::Node;
 pub use offer::{LabelFault, Offer, OfferOrigin, Offered, Offers};
+pub use past::{End, Past};
 pub use publish::publish;
 pub use ruleset::{Frontend, MAX_SLOTS, Ruleset, Rulesets, Slots, View};
 pub use service::{AppProtocol, HealthCheck, L4, ServiceError, Weight};

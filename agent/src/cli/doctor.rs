@@ -14,10 +14,12 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::sys::statvfs::statvfs;
 use procfs::net::RouteEntry;
 use procfs::process::Process;
+use serde::Deserialize;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use self::check::{CONNECT, DoctorCheck};
+use super::client;
 use super::config_file::ConfigFile;
 use super::error::Error;
 use super::event_loop::block_on;
@@ -30,6 +32,7 @@ use crate::mesh::range;
 use crate::model::{VipCidr, error_chain};
 use crate::names::hosts;
 use crate::sources::{docker, networks};
+use crate::telemetry::status::BudgetStatus;
 
 mod check;
 mod clients;
@@ -124,7 +127,33 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<DoctorCheck> {
             "use a kernel that has it, or allow its module in settings.kernel.modules",
         )
     }));
+    checks.push(
+        DoctorCheck::new(
+            "budget",
+            budget(&paths.admin_socket).await,
+            "have fewer services or aliases in containers' labels, or run some elsewhere; meshdog explain CONTAINER names \
+             what is left out",
+        )
+        .wanted(),
+    );
     checks
+}
+
+/// Whether the node has room for all that the labels of its containers ask for, as the running agent says.
+async fn budget(admin_socket: &Path) -> Result<String, String> {
+    #[derive(Deserialize)]
+    struct Answer {
+        #[serde(default)]
+        budget: BudgetStatus,
+    }
+    // Whether it runs at all is not asked here.
+    let Ok(body) = client::get(admin_socket, "/status").await else { return Ok("not asked: no agent runs".to_owned()) };
+    let Answer { budget } = client::parse(admin_socket, &body).map_err(|error| error_chain(&error))?;
+    let used = format!("containers' labels use {} names of {}", budget.names, budget.limit);
+    match budget.refused {
+        0 => Ok(used),
+        refused => Err(format!("{used}; {refused} services are left out")),
+    }
 }
 
 /// What the mesh needs of the host's network.

@@ -56,6 +56,13 @@ fn render(answer: &Explanation) -> String {
         separate(&mut out, answer.services.len() + index);
         container(&mut out, explained);
     }
+    for (index, ended) in answer.ended.iter().enumerate() {
+        separate(&mut out, answer.services.len() + answer.containers.len() + index);
+        paragraph(&mut out, "", &ended.what);
+        if !ended.services.is_empty() {
+            paragraph(&mut out, "  offered    ", &ended.services.join(", "));
+        }
+    }
     if !answer.known() {
         paragraph(&mut out, "", &format!("Nothing here is called {}.", answer.query));
         if !answer.nearest.is_empty() {
@@ -108,6 +115,9 @@ fn container(out: &mut String, explained: &ContainerExplained) {
     paragraph(out, "  hosts file ", &explained.hosts_file);
     for offer in &explained.offers {
         paragraph(out, "  offers     ", offer);
+    }
+    if let Some(before) = &explained.before {
+        paragraph(out, "  before     ", &format!("it {before}"));
     }
     if let Some(missing) = &explained.missing {
         paragraph(out, "  no endpoint: ", missing);

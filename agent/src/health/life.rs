@@ -100,6 +100,7 @@ pub(super) fn same_offers(a: &Container, b: &Container) -> bool {
         && a.network == b.network
         && a.name == b.name
         && a.image == b.image
+        && a.admitted == b.admitted
         && (Arc::ptr_eq(&a.labels, &b.labels) || a.labels == b.labels)
 }
 

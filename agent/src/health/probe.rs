@@ -13,7 +13,7 @@ use http_body_util::Empty;
 use hyper::header::{CONNECTION, HOST, USER_AGENT};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, mpsc};
+use tokio::sync::{AcquireError, Semaphore, SemaphorePermit, TryAcquireError, mpsc};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 use tonic_health::pb::HealthCheckRequest;
@@ -27,8 +27,14 @@ use crate::model::{EndpointKey, EndpointState, HealthCheck, error_chain};
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Probes at once, of all containers.
 pub(super) const AT_ONCE: usize = 512;
-/// Probes at once of one container, whose silence costs nobody else anything.
+/// Of these, what repetitions leave to endpoints that have not been probed yet.
+const KEPT_FOR_FIRST: u32 = 128;
+/// Repetitions at once of one container, whose silence costs nobody else anything.
 const AT_ONCE_EACH: usize = 64;
+/// First probes at once of one container.
+const FIRST_EACH: usize = 16;
+/// How long a repetition is put off where too many are under way, half as much more or less.
+const PUT_OFF: Duration = Duration::from_millis(100);
 /// The most bytes of an HTTP answer's head.
 const MAX_HEAD: usize = 16 << 10;
 /// The most bytes of a gRPC health answer.
@@ -67,24 +73,57 @@ pub(super) struct ProbeReport {
     pub(super) silent: bool,
 }
 
-/// How many probe at once: a container's share, and the bound on all. A container has at most its share of what all have,
+/// How many probe at once: a container's shares, and the bound on all. A container has at most its share of what all have,
 /// and a probe that waits within its share holds nothing of the others'.
+///
+/// An endpoint's first probe decides when it begins to serve, so it never waits for others' repetitions: these leave
+/// [`KEPT_FOR_FIRST`] to first ones, and are put off rather than wait where a first one would queue behind them.
 #[derive(Debug, Clone)]
 pub(super) struct Turns {
-    share: Arc<Semaphore>,
+    first: Arc<Semaphore>,
+    again: Arc<Semaphore>,
+    /// One repetition of each container at a time sees whether there is room, so that each has the same prospects.
+    door: Arc<Semaphore>,
     all: Arc<Semaphore>,
+}
+
+/// A turn; it lasts as long as this.
+#[derive(Debug)]
+struct Turn<'a> {
+    _share: SemaphorePermit<'a>,
+    _of_all: SemaphorePermit<'a>,
 }
 
 impl Turns {
     /// Those of one more container.
     pub(super) fn new(all: Arc<Semaphore>) -> Self {
-        Self { share: Arc::new(Semaphore::new(AT_ONCE_EACH)), all }
+        let semaphore = |permits| Arc::new(Semaphore::new(permits));
+        Self { first: semaphore(FIRST_EACH), again: semaphore(AT_ONCE_EACH), door: semaphore(1), all }
     }
 
-    /// Waits for a turn, which lasts as long as what is returned.
-    async fn turn(&self) -> Result<(SemaphorePermit<'_>, SemaphorePermit<'_>), AcquireError> {
-        let share = self.share.acquire().await?;
-        Ok((share, self.all.acquire().await?))
+    /// Waits for the turn of a first probe.
+    async fn first(&self) -> Result<Turn<'_>, AcquireError> {
+        let share = self.first.acquire().await?;
+        Ok(Turn { _share: share, _of_all: self.all.acquire().await? })
+    }
+
+    /// Waits for the turn of a repetition.
+    async fn again(&self) -> Result<Turn<'_>, AcquireError> {
+        let share = self.again.acquire().await?;
+        let _door = self.door.acquire().await?;
+        loop {
+            match self.all.try_acquire_many(KEPT_FOR_FIRST + 1) {
+                Ok(mut free) => {
+                    // All but one go back at once: they were asked for to see that they are there.
+                    if let Some(one) = free.split(1) {
+                        return Ok(Turn { _share: share, _of_all: one });
+                    }
+                }
+                Err(TryAcquireError::Closed) => drop(self.all.acquire().await?),
+                Err(TryAcquireError::NoPermits) => {}
+            }
+            sleep(PUT_OFF.mul_f64(0.5 + fastrand::f64())).await;
+        }
     }
 }
 
@@ -107,11 +146,15 @@ impl Probing {
         let Self { key, life, address, check, mut state, turns, reports } = self;
         let mut told: Option<(EndpointState, Arc<str>)> = None;
         let mut told_silent = false;
+        // Of one that was known when the agent last ran, what was known stands.
+        let mut is_first = state == ProbeState::NEW;
         loop {
             let result = {
-                let Ok(_turn) = turns.turn().await else { return };
+                let turn = if is_first { turns.first().await } else { turns.again().await };
+                let Ok(_turn) = turn else { return };
                 Box::pin(probe(&check, address)).await
             };
+            is_first = false;
             let before = state;
             state = state.after(result.is_ok());
             let silent = result.is_err();

@@ -43,6 +43,7 @@ fn container(n: u8, labels: &[(&str, &str)]) -> Container {
         stopping: false,
         addresses: Arc::default(),
         baked: Default::default(),
+        admitted: usize::MAX,
         own_dns: false,
         paused: false,
     }

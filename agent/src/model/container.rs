@@ -11,6 +11,7 @@ use imbl::{OrdMap, OrdSet};
 
 use super::address::DualStack;
 use super::net::IfName;
+use super::past::Past;
 use super::service::L4;
 
 /// A container's full id: 64 hexadecimal digits.
@@ -28,6 +29,21 @@ pub struct Containers {
     pub bridges: OrdSet<IfName>,
     /// Where Docker keeps its files, as the host sees it; `None` until Docker has said so.
     pub root: Option<Arc<Path>>,
+    /// What became lately of containers that ended here, or began; a bounded number of them.
+    pub pasts: OrdMap<ContainerId, Arc<Past>>,
+    /// How much of the node's budget their labels use.
+    pub budget: BudgetUse,
+}
+
+/// How much of a node's budget the labels of its containers use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct BudgetUse {
+    /// Names that they ask for and were given.
+    pub names: usize,
+    /// The most that they are given.
+    pub limit: usize,
+    /// Services that are refused for want of room.
+    pub refused: usize,
 }
 
 /// What `docker inspect` says of a running container, as far as the mesh needs it.
@@ -43,6 +59,8 @@ pub struct Container {
     pub labels: Arc<BTreeMap<String, String>>,
     /// Keys of labels of ours that are baked into its image.
     pub baked: Arc<BTreeSet<String>>,
+    /// How many of the services of its labels the node's budget has room for, in the order of their names.
+    pub admitted: usize,
     /// How it is attached to the network.
     pub network: Network,
     /// All its addresses on bridge networks, sorted: where its queries come from.

@@ -3,7 +3,7 @@
 //! Labels are written by whoever deploys a task. A label that cannot be read is a [`LabelFault`] and costs that container
 //! that one service, nothing else.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use crate::model::{
 };
 
 mod alias_policy;
+mod misspelt;
 
 /// The most services that one container's labels may offer.
 const MAX_SERVICES: usize = 32;
@@ -44,6 +45,67 @@ pub fn offers(container: &Container, rules: &[ServiceRule], mesh: &MeshSettings,
     reader.offers
 }
 
+/// What the services of a container's labels cost of the node's budget, in the order of their names: each as many names as
+/// it asks for. A container that is kept out of the mesh asks for none.
+#[must_use]
+pub fn name_costs(labels: &BTreeMap<String, String>, baked: &BTreeSet<String>, image_labels: bool) -> Arc<[usize]> {
+    if label::switch(labels, ENABLE) == Ok(false) {
+        return Arc::default();
+    }
+    services_named(labels, baked, image_labels).into_values().take(MAX_SERVICES).collect()
+}
+
+/// The discovery names of labels, and how many names each asks for.
+fn services_named<'a>(
+    labels: &'a BTreeMap<String, String>,
+    baked: &BTreeSet<String>,
+    image_labels: bool,
+) -> BTreeMap<&'a str, usize> {
+    let mut named = BTreeMap::new();
+    for (label, value) in of_ours(labels) {
+        if let Place::Service { name, key } = Place::of(label)
+            && (image_labels || !baked.contains(label))
+        {
+            let cost: &mut usize = named.entry(name).or_insert(1);
+            if key == "alias" {
+                *cost = value.split(',').take(MAX_ALIASES).count();
+            }
+        }
+    }
+    named
+}
+
+/// The labels that begin as ours do.
+fn of_ours(labels: &BTreeMap<String, String>) -> impl Iterator<Item = (&String, &String)> {
+    // '/' follows '.': the range of everything that begins with the prefix.
+    labels.range(PREFIX.to_owned().."meshdog/".to_owned())
+}
+
+/// What a label of ours is about.
+enum Place<'a> {
+    /// The container.
+    Container,
+    /// A key of a service.
+    Service { name: &'a str, key: &'a str },
+    /// A name that is taken by a label about the container.
+    Taken(&'a str),
+    /// Nothing that is known.
+    Unknown,
+}
+
+impl<'a> Place<'a> {
+    fn of(label: &'a str) -> Self {
+        match label.strip_prefix(PREFIX).and_then(|rest| rest.split_once('.')) {
+            Some((name, _)) if OF_CONTAINERS.iter().any(|known| known.strip_prefix(PREFIX) == Some(name)) => {
+                Self::Taken(name)
+            }
+            Some((name, key)) => Self::Service { name, key },
+            None if OF_CONTAINERS.contains(&label) => Self::Container,
+            None => Self::Unknown,
+        }
+    }
+}
+
 struct Reader<'a> {
     container: &'a Container,
     mesh: &'a MeshSettings,
@@ -65,6 +127,9 @@ impl<'a> Reader<'a> {
             Ok(true) => {}
             Err(problem) => self.fault(ENABLE, problem),
         }
+        for (label, problem) in misspelt::foreign(labels) {
+            self.fault(label, problem);
+        }
         // Read where names are written; here, where all faults of labels are told, only whether they can be.
         self.check(label::switch(labels, DNS), || DNS.to_owned());
         self.check(label::dialled(labels), || DIAL.to_owned());
@@ -76,7 +141,13 @@ impl<'a> Reader<'a> {
             .filter(|(_, rule)| !services.contains_key(rule.name.as_str()))
             .collect();
         if services.is_empty() && matching.is_empty() {
-            return Err("it has no meshdog label and no [[service]] rule matches".into());
+            return Err(match self.fault_count() {
+                0 => "it has no meshdog label and no [[service]] rule matches".into(),
+                _ => {
+                    "none of its labels names a service that it offers, and no [[service]] rule matches; see its faults"
+                        .into()
+                }
+            });
         }
         if let Network::Unsupported(why) = &self.container.network {
             return Err(why.to_string());
@@ -85,6 +156,11 @@ impl<'a> Reader<'a> {
             if number >= MAX_SERVICES {
                 let problem = format!("is one service too many; one container's labels may offer {MAX_SERVICES}");
                 self.fault(&format!("{PREFIX}{name}"), problem);
+            } else if number >= self.container.admitted {
+                let problem = "is left out: the labels of this node's containers ask for more names than it has room for, \
+                               and those that were there first have them; have fewer services or aliases, or run it \
+                               elsewhere";
+                self.fault(&format!("{PREFIX}{name}"), problem.to_owned());
             } else if let Some(offer) = self.labelled(name, &keys) {
                 self.offers.endpoints.push(offer);
             }
@@ -117,19 +193,20 @@ impl<'a> Reader<'a> {
     fn services(&mut self) -> BTreeMap<&'a str, Keys<'a>> {
         let container = self.container;
         let mut services: BTreeMap<&str, Keys<'a>> = BTreeMap::new();
-        // '/' follows '.': the range of everything that begins with the prefix.
-        for (label, value) in container.labels.range(PREFIX.to_owned().."meshdog/".to_owned()) {
-            let Some((name, key)) = label.strip_prefix(PREFIX).and_then(|rest| rest.split_once('.')) else {
-                if !OF_CONTAINERS.contains(&label.as_str()) {
-                    let known = OF_CONTAINERS.join(", ");
-                    self.fault(label, format!("is not known; write {known} or {PREFIX}<discovery name>.<key>"));
+        for (label, value) in of_ours(&container.labels) {
+            let (name, key) = match Place::of(label) {
+                Place::Service { name, key } => (name, key),
+                Place::Container => continue,
+                Place::Taken(name) => {
+                    let problem = format!("{PREFIX}{name} is about the container; name the service otherwise");
+                    self.fault(label, problem);
+                    continue;
                 }
-                continue;
+                Place::Unknown => {
+                    self.fault(label, misspelt::unknown(label));
+                    continue;
+                }
             };
-            if OF_CONTAINERS.iter().any(|known| known.strip_prefix(PREFIX) == Some(name)) {
-                self.fault(label, format!("{PREFIX}{name} is about the container; name the service otherwise"));
-                continue;
-            }
             if container.baked.contains(label) && !self.mesh.image_labels {
                 let problem = "is baked into the image, and an image's word is not the deployer's; set mesh.image_labels, \
                                or have the image do without it and whoever deploys it set it";

@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use self::ended::EndedExplained;
 use super::inputs::Snapshot;
 use super::status::{self, ConflictStatus, ServiceStatus};
 use crate::model::{Conflict, Container, DesiredService, L4, Network, Offer, OfferOrigin, Offers, ServiceId};
 use crate::names::dns::ResolverState;
+
+pub mod ended;
 
 /// Longest question, in bytes: longer than any name, address or container id.
 pub const MAX_QUERY: usize = 256;
@@ -29,6 +32,10 @@ pub struct Explanation {
     pub services: Vec<ServiceExplained>,
     /// The containers it names.
     pub containers: Vec<ContainerExplained>,
+    /// Containers that ended here lately: whom it names, and who offered a service that it names and that has no endpoints;
+    /// latest first.
+    #[serde(default)]
+    pub ended: Vec<EndedExplained>,
     /// What is known under similar names, when nothing is under this one; nearest first.
     pub nearest: Vec<String>,
 }
@@ -37,7 +44,7 @@ impl Explanation {
     /// Whether anything goes by that name here.
     #[must_use]
     pub fn known(&self) -> bool {
-        !self.services.is_empty() || !self.containers.is_empty()
+        !self.services.is_empty() || !self.containers.is_empty() || !self.ended.is_empty()
     }
 }
 
@@ -80,6 +87,9 @@ pub struct ContainerExplained {
     pub dns: String,
     /// What it would take to make it an endpoint, where it is none.
     pub missing: Option<String>,
+    /// How it last ended, where that was lately and it runs again.
+    #[serde(default)]
+    pub before: Option<String>,
 }
 
 /// One of a container's endpoints.
@@ -118,10 +128,14 @@ pub fn explain(now: &Snapshot, query: &str) -> Explanation {
             Some(ServiceExplained { matched, service: status::service(id, desired), slots: desired.slots, conflicts })
         })
         .collect();
-    let containers: Vec<_> =
-        now.running().filter(|container| is_container(container, text)).map(|found| container(now, found)).collect();
-    let nearest = if services.is_empty() && containers.is_empty() { nearest(now, &asked) } else { Vec::new() };
-    Explanation { query: text.to_owned(), services, containers, nearest }
+    let named = now.running().filter(|container| is_container(container, text) || asked.is_at(container));
+    let containers: Vec<_> = named.map(|found| container(now, found)).collect();
+    let ended = ended::ended(now, text, &asked, &services);
+    let mut answer = Explanation { query: text.to_owned(), services, containers, ended, nearest: Vec::new() };
+    if !answer.known() {
+        answer.nearest = nearest(now, &asked);
+    }
+    answer
 }
 
 /// A question taken apart. DNS names are compared in lower case and without the root's dot.
@@ -144,6 +158,31 @@ impl Asked {
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         Self { address: host.parse().ok(), host, port }
+    }
+
+    /// Whether it is an address of this container's own.
+    fn is_at(&self, container: &Container) -> bool {
+        let has =
+            |address| container.addresses.contains(&address) || container.network.addresses().any(|own| own == address);
+        self.address.is_some_and(has)
+    }
+
+    /// Whether it names a service of this namespace.
+    fn is_named(&self, namespace: &str, name: &str) -> bool {
+        let host = self.host.as_str();
+        let qualified = host.strip_prefix(name).and_then(|rest| rest.strip_prefix('.'));
+        host == name || qualified == Some(namespace) || host.split_once('/') == Some((namespace, name))
+    }
+
+    /// Whether it may name a service of this namespace; empty: of one that is not known.
+    fn may_name(&self, namespace: &str, name: &str) -> bool {
+        let host = self.host.as_str();
+        let anywhere = || {
+            host == name
+                || host.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'))
+                || host.split_once('/').is_some_and(|(_, of)| of == name)
+        };
+        if namespace.is_empty() { anywhere() } else { self.is_named(namespace, name) }
     }
 
     /// How this leads to a service, if it does.
@@ -173,11 +212,7 @@ impl Asked {
         if let Some(Conflict { alias, owner, .. }) = lost {
             return Some(format!("it asked for {alias}, but {owner} comes before it there; dial another alias"));
         }
-        let qualified = host.strip_prefix(id.name.as_str()).and_then(|rest| rest.strip_prefix('.'));
-        if host.split_once('/') == Some((id.namespace.as_str(), id.name.as_str()))
-            || qualified == Some(id.namespace.as_str())
-            || host == id.name.as_str()
-        {
+        if self.is_named(id.namespace.as_str(), id.name.as_str()) {
             return Some(self.dialled(&format!("{host} is its name"), l4, desired, |_| true));
         }
         None
@@ -197,8 +232,13 @@ impl Asked {
 }
 
 fn is_container(container: &Container, text: &str) -> bool {
-    let id = text.len() >= MIN_ID_PREFIX && container.id.starts_with(&text.to_ascii_lowercase());
-    id || (!text.is_empty() && *container.name == *text)
+    is_called(&container.id, &container.name, text)
+}
+
+/// Whether a container of this id and name is called so.
+fn is_called(id: &str, name: &str, text: &str) -> bool {
+    let by_id = text.len() >= MIN_ID_PREFIX && id.starts_with(&text.to_ascii_lowercase());
+    by_id || (!text.is_empty() && *name == *text)
 }
 
 fn container(now: &Snapshot, container: &Container) -> ContainerExplained {
@@ -220,6 +260,7 @@ fn container(now: &Snapshot, container: &Container) -> ContainerExplained {
         faults: faults.map(|f| FaultExplained { label: f.label.to_string(), problem: f.problem.to_string() }).collect(),
         dns: dns(now, container),
         missing: offers.why_not.as_deref().map(str::to_owned),
+        before: ended::before(now, &container.id),
     }
 }
 
@@ -255,6 +296,7 @@ fn nearest(now: &Snapshot, asked: &Asked) -> Vec<String> {
     let mut near: Vec<(f64, String)> = names
         .chain(ids)
         .chain(containers)
+        .chain(ended::names(now))
         .map(|name| (strsim::jaro_winkler(&asked.host, &name), name))
         .filter(|(likeness, _)| *likeness >= LIKENESS)
         .collect();

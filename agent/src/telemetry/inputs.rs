@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use crate::dataplane::DataplaneState;
-use crate::model::{CapturedServers, ClosedRoads, Container, Containers, Desired, Endpoints, Node, Offered, Source};
+use crate::model::{
+    BudgetUse, CapturedServers, ClosedRoads, Container, ContainerId, Containers, Desired, Endpoints, Node, Offered,
+    Past, Source,
+};
 use crate::names::dns::ResolverState;
 use crate::names::hosts::HostsState;
 use crate::update;
@@ -123,6 +126,29 @@ impl Snapshot {
     /// The running containers.
     pub fn running(&self) -> impl Iterator<Item = &Container> {
         self.containers.iter().flat_map(|containers| containers.running.values()).map(|container| &**container)
+    }
+
+    /// Whether this container runs.
+    #[must_use]
+    pub fn runs(&self, id: &str) -> bool {
+        self.containers.as_ref().is_some_and(|containers| containers.running.contains_key(id))
+    }
+
+    /// The moment in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn wall_ms(&self) -> u64 {
+        u64::try_from(self.now.wall.as_millisecond()).unwrap_or_default()
+    }
+
+    /// How much of the node's budget the labels of its containers use.
+    #[must_use]
+    pub fn budget(&self) -> BudgetUse {
+        self.containers.as_ref().map(|containers| containers.budget).unwrap_or_default()
+    }
+
+    /// What became lately of containers that ended or began here.
+    pub fn pasts(&self) -> impl Iterator<Item = (&ContainerId, &Past)> {
+        self.containers.iter().flat_map(|containers| containers.pasts.iter()).map(|(id, past)| (id, &**past))
     }
 
     /// What the node still waits for before it is ready; empty when it is.

@@ -12,6 +12,7 @@ use prometheus_client::registry::Registry;
 use super::inputs::TelemetryInputs;
 use crate::names::dns;
 use crate::names::hosts::HostsMetrics;
+use crate::sources::docker::DockerMetrics;
 use crate::{dataplane, update};
 
 pub mod counters;
@@ -33,6 +34,8 @@ pub struct Handles {
     pub dataplane: dataplane::Metrics,
     /// For the resolver.
     pub dns: dns::ResolverMetrics,
+    /// For the Docker source.
+    pub docker: DockerMetrics,
     /// For hosts files.
     pub hosts: HostsMetrics,
     /// From the node's own update.
@@ -49,6 +52,7 @@ pub fn registry(inputs: &TelemetryInputs, handles: &Handles) -> Registry {
     let modules = registry.sub_registry_with_prefix("meshdog");
     handles.dataplane.register(modules);
     handles.dns.register(modules);
+    handles.docker.register(modules);
     handles.hosts.register(modules);
     handles.update.register(modules);
     registry.register_collector(Box::new(state::StateCollector(inputs.clone())));

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize, Serializer};
 
 use super::inputs::{Snapshot, Sources};
 use crate::model::{
-    Conflict, Desired, DesiredEndpoint, DesiredService, Family, IfName, ServiceId, SocketAddrs, Source, SourceState,
+    BudgetUse, Conflict, Desired, DesiredEndpoint, DesiredService, Family, IfName, ServiceId, SocketAddrs, Source,
+    SourceState,
 };
 use crate::update::summary;
 pub use crate::update::summary::UpdateStatus;
@@ -38,6 +39,9 @@ pub struct Status<S = Vec<ServiceStatus>> {
     pub dataplane: DataplaneStatus,
     /// How names are answered.
     pub names: NamesStatus,
+    /// How much of the node's budget the labels of its containers use.
+    #[serde(default)]
+    pub budget: BudgetStatus,
     /// The node's own update.
     pub update: UpdateStatus,
 }
@@ -192,6 +196,17 @@ pub struct NamesStatus {
     pub servers: Vec<IpAddr>,
 }
 
+/// How much of the node's budget the labels of its containers use.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetStatus {
+    /// Names that they ask for and were given.
+    pub names: usize,
+    /// The most that they are given.
+    pub limit: usize,
+    /// Services that are left out for want of room.
+    pub refused: usize,
+}
+
 /// The status of one moment.
 #[must_use]
 pub fn build(now: &Snapshot) -> Status<Services<'_>> {
@@ -223,6 +238,7 @@ pub fn build(now: &Snapshot) -> Status<Services<'_>> {
             why: now.resolver.why().map(Arc::from),
             servers: now.name_servers.containers.iter().map(SocketAddr::ip).collect(),
         },
+        budget: BudgetStatus::from(now.budget()),
         update: update(now),
     }
 }
@@ -273,6 +289,12 @@ impl From<&DesiredEndpoint> for EndpointStatus {
             weight: endpoint.weight.get(),
             share: desired.share,
         }
+    }
+}
+
+impl From<BudgetUse> for BudgetStatus {
+    fn from(BudgetUse { names, limit, refused }: BudgetUse) -> Self {
+        Self { names, limit, refused }
     }
 }
 

@@ -138,7 +138,8 @@ fn what_the_agent_found_in_its_clients_way_is_handed_on() {
     assert_eq!(clients::dns(&all.status()), Ok("answering".to_owned()));
     assert!(clients::networks(&all.status()).is_ok());
     let bridge = |name| crate::model::IfName::new(name).unwrap();
-    all.closed_roads.send_replace([((bridge("docker0"), bridge("br-1")), "dropped by a test".into())].into_iter().collect());
+    all.closed_roads
+        .send_replace([((bridge("docker0"), bridge("br-1")), "dropped by a test".into())].into_iter().collect());
     let address = "240.240.0.1:15053".parse().unwrap();
     let path =
         crate::model::QueryPath { from: crate::model::Clients::Bridge(bridge("docker0")), l4: crate::model::L4::Udp };
@@ -148,4 +149,11 @@ fn what_the_agent_found_in_its_clients_way_is_handed_on() {
     assert_eq!(dns, "listening: queries do not come here from docker0 (udp): dropped by rule 7");
     let networks = clients::networks(&all.status()).unwrap_err();
     assert_eq!(networks, "connections come to nothing from docker0 to br-1: dropped by a test");
+}
+
+#[tokio::test]
+async fn the_budget_is_what_the_agent_says() {
+    let dir = tempfile::tempdir().unwrap();
+    let found = budget(&dir.path().join("admin.sock")).await;
+    assert_eq!(found.unwrap(), "not asked: no agent runs");
 }

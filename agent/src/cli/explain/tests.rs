@@ -1,4 +1,7 @@
+use std::sync::Arc;
+
 use super::*;
+use crate::model::{End, Past};
 use crate::telemetry::explain::explain;
 use crate::telemetry::inputs::tests::Fixture;
 
@@ -58,6 +61,25 @@ fn a_container_shows_what_made_it_an_endpoint_and_what_is_wrong() {
                  names come by DNS
       no endpoint: it has no meshdog label and no [[service]] rule matches
     "#);
+}
+
+#[test]
+fn one_that_ended_is_told_with_how() {
+    let all = Fixture::working();
+    let now = all.snapshot().wall_ms();
+    let end = End { at_ms: now - 12_000, exit_code: Some(137), out_of_memory: true, stopped: false, removed: false };
+    let starts_ms = (1..6).map(|n| now - 20_000 * n).collect();
+    let past = Past { name: "orders-1".into(), services: ["shared/orders".into()].into(), starts_ms, end: Some(end) };
+    let pasts = [(Arc::from("dead".repeat(16)), Arc::new(past))].into_iter().collect();
+    all.containers.send_modify(|containers| containers.as_mut().unwrap().pasts = pasts);
+    let text = render(&explain(&all.snapshot(), "orders-1")).replace("13 s", "12 s");
+    insta::assert_snapshot!(text, @r#"
+    container orders-1 exited with code 137 (out of memory) 12 s ago; started 5 times in the last 10
+    minutes: it restarts in a loop, see docker logs orders-1
+      offered    shared/orders
+    "#);
+    let text = render(&explain(&all.snapshot(), "shared/orders"));
+    assert!(text.contains("endpoints  none") && text.contains("container orders-1 exited with code 137"), "{text}");
 }
 
 #[test]

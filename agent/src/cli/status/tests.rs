@@ -49,7 +49,9 @@ fn what_is_in_the_way_of_clients_is_said() {
     let address = "240.240.0.1:15053".parse().unwrap();
     all.resolver.send_replace(ResolverState::Listening { address, paths: Some(paths.into_iter().collect()) });
     let road = (bridge("docker0"), bridge("br-1"));
-    all.closed_roads.send_replace([(road, "dropped by the policy of chain FORWARD in table ip filter".into())].into_iter().collect());
+    all.closed_roads.send_replace(
+        [(road, "dropped by the policy of chain FORWARD in table ip filter".into())].into_iter().collect(),
+    );
     let lines: Vec<String> = glance(&all).lines().take(12).map(str::to_owned).collect();
     insta::assert_snapshot!(lines.join("\n"), @"");
 }

@@ -14,6 +14,7 @@ fn container(health: DockerHealth) -> Container {
         stopping: false,
         addresses: Arc::default(),
         baked: Default::default(),
+        admitted: usize::MAX,
         own_dns: false,
         paused: false,
     }

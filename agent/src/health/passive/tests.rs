@@ -59,6 +59,7 @@ impl Task {
                 paused: false,
                 addresses: Default::default(),
                 baked: Default::default(),
+                admitted: usize::MAX,
                 own_dns: false,
                 hosts: crate::model::HostsFile::None,
             };

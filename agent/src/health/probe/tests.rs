@@ -1,4 +1,6 @@
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket};
@@ -111,7 +113,7 @@ async fn a_task_reports_changes_only() {
     let (send, mut reports) = mpsc::channel(8);
     let service = crate::model::ServiceId { namespace: "prod".parse().unwrap(), name: "web".parse().unwrap() };
     let key = (service, crate::model::EndpointId::first());
-    let turns = Turns::new(Arc::new(Semaphore::new(1)));
+    let turns = Turns::new(Arc::new(Semaphore::new(AT_ONCE)));
     let clock = FrozenClock::new();
     let probing =
         Probing { key, life: 7, address, check: HealthCheck::Tcp, state: ProbeState::NEW, turns, reports: send };
@@ -128,21 +130,98 @@ async fn a_task_reports_changes_only() {
     task.abort();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_first_probe_waits_for_nobody_elses_repetitions() {
+    let all = Arc::new(Semaphore::new(AT_ONCE));
+    // Of a hundred containers every probe hangs, first ones and repetitions, many more than may be made at once.
+    for _ in 0..100 {
+        let turns = Turns::new(Arc::clone(&all));
+        for _ in 0..100 {
+            tokio::spawn(hangs(turns.clone(), true));
+        }
+    }
+    sleep(Duration::from_secs(60)).await;
+    assert!(all.available_permits() >= KEPT_FOR_FIRST as usize, "{}", all.available_permits());
+    assert!(all.available_permits() < AT_ONCE / 2, "they are at it: {}", all.available_permits());
+    let new = Turns::new(Arc::clone(&all));
+    let mut held = Vec::new();
+    for _ in 0..FIRST_EACH {
+        let mut first = Box::pin(new.first());
+        let std::task::Poll::Ready(turn) = futures_util::poll!(&mut first) else { panic!("it waits") };
+        held.push(turn.unwrap());
+    }
+    assert!(futures_util::poll!(Box::pin(new.first())).is_pending(), "no more than its share");
+}
+
+/// An endpoint whose probes all hang until their time is over; `first`: the next one is its first.
+async fn hangs(turns: Turns, mut first: bool) {
+    loop {
+        let turn = if first { turns.first().await } else { turns.again().await };
+        sleep(TIMEOUT).await;
+        drop(turn);
+        first = false;
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_containers_1500_hanging_probes_delay_nobody_elses_first() {
+    let all = Arc::new(Semaphore::new(AT_ONCE));
+    let deaf = Turns::new(Arc::clone(&all));
+    for _ in 0..1500 {
+        tokio::spawn(hangs(deaf.clone(), true));
+    }
+    for seconds in [0, 1, 46] {
+        sleep(Duration::from_secs(seconds)).await;
+        let begun = tokio::time::Instant::now();
+        drop(Turns::new(Arc::clone(&all)).first().await.unwrap());
+        assert_eq!(begun.elapsed(), Duration::ZERO, "after {seconds} s");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_thousand_endpoints_with_fifty_black_holes_keep_their_interval() {
+    let all = Arc::new(Semaphore::new(AT_ONCE));
+    let (late_ms, probes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    for container in 0..100 {
+        let turns = Turns::new(Arc::clone(&all));
+        for n in 0..10 {
+            let (turns, late_ms, probes) = (turns.clone(), Arc::clone(&late_ms), Arc::clone(&probes));
+            // Of some containers half are black holes.
+            if container < 10 && n < 5 {
+                tokio::spawn(hangs(turns, false));
+                continue;
+            }
+            tokio::spawn(async move {
+                loop {
+                    let due = tokio::time::Instant::now();
+                    drop(turns.again().await);
+                    late_ms.fetch_max(due.elapsed().as_millis() as u64, Relaxed);
+                    probes.fetch_add(1, Relaxed);
+                    sleep(Duration::from_secs(5)).await;
+                }
+            });
+        }
+    }
+    sleep(Duration::from_secs(59)).await;
+    assert_eq!((late_ms.load(Relaxed), probes.load(Relaxed)), (0, 950 * 12));
+}
+
 #[tokio::test]
 async fn one_containers_silence_takes_nobody_elses_turn() {
     let all = Arc::new(Semaphore::new(AT_ONCE));
     let (deaf, other) = (Turns::new(Arc::clone(&all)), Turns::new(Arc::clone(&all)));
     let mut held = Vec::new();
     for _ in 0..AT_ONCE_EACH {
-        held.push(deaf.turn().await.unwrap());
+        held.push(deaf.again().await.unwrap());
     }
     // As many more as one likes wait for their share, and for nothing else.
-    let mut waiting: Vec<_> = (0..1500).map(|_| Box::pin(deaf.turn())).collect();
+    let mut waiting: Vec<_> = (0..1500).map(|_| Box::pin(deaf.again())).collect();
     for turn in &mut waiting {
         assert!(futures_util::poll!(turn).is_pending());
     }
     assert_eq!(all.available_permits(), AT_ONCE - AT_ONCE_EACH);
     // What one task may do at a time is done.
     tokio::task::yield_now().await;
-    assert!(futures_util::poll!(Box::pin(other.turn())).is_ready());
+    assert!(futures_util::poll!(Box::pin(other.first())).is_ready());
 }

@@ -19,6 +19,7 @@ fn container(stopping: bool, started_ms: u64) -> Container {
         paused: false,
         addresses: Default::default(),
         baked: Default::default(),
+        admitted: usize::MAX,
         own_dns: false,
         hosts: crate::model::HostsFile::None,
     }

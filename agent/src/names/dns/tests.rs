@@ -173,6 +173,7 @@ fn container(address: IpAddr) -> Container {
         network: Network::Bridge { address: address.into(), published: Arc::default() },
         addresses: [address].into(),
         baked: Default::default(),
+        admitted: usize::MAX,
         own_dns: false,
         hosts: crate::model::HostsFile::None,
         health: DockerHealth::None,

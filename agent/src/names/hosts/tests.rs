@@ -41,6 +41,7 @@ fn container(n: u8, labels: &[(&str, &str)]) -> Container {
         paused: false,
         addresses: Default::default(),
         baked: Default::default(),
+        admitted: usize::MAX,
         own_dns: false,
     }
 }

@@ -4,7 +4,10 @@
 //! bollard's decoder parses everything it has again with every read, so that one container with thousands of labels
 //! would delay every other container's stop by a large part of a second; and it knows no bound.
 
+use std::borrow::Cow;
+use std::fmt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -12,11 +15,16 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper::header::HOST;
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use tokio::net::UnixStream;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::inspect::MAX_NAME;
+use super::service_names::ServiceNames;
 use super::signal::Signal;
+use crate::model::label::PREFIX;
+use crate::model::untrusted::cut;
 use crate::model::{ContainerId, DockerHealth};
 
 /// The longest event that is read. Twenty thousand labels make about 2 MiB.
@@ -27,7 +35,7 @@ const MAX_EVENT: usize = 16 << 20;
 const OVERLAP: Duration = Duration::from_millis(200);
 
 /// What is asked for: everything else (above all the `exec_*` of every Docker health check) stays in dockerd.
-const FILTERS: &str = r#"{"type":["container","network"],"event":["start","kill","die","destroy","health_status","pause","unpause","rename","create","connect","disconnect","remove"]}"#;
+const FILTERS: &str = r#"{"type":["container","network"],"event":["start","kill","oom","die","destroy","health_status","pause","unpause","rename","create","connect","disconnect","remove"]}"#;
 
 /// Why there are no events.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +64,11 @@ pub(super) enum DockerEvent {
     Started(ContainerId),
     /// A signal was sent to it; `None` where Docker does not say which.
     Killed(ContainerId, Option<Signal>),
-    /// It does not run any more.
+    /// The kernel ran out of memory for it; it may outlive that.
+    Starved(ContainerId),
+    /// It ended.
+    Died(ContainerId, Death),
+    /// It was removed.
     Gone(ContainerId),
     /// Its health check said something new.
     Health(ContainerId, DockerHealth),
@@ -66,6 +78,26 @@ pub(super) enum DockerEvent {
     Changed(ContainerId),
     /// A network was made or removed.
     Networks,
+}
+
+impl DockerEvent {
+    /// The container that it is about.
+    pub(super) fn container(&self) -> Option<&ContainerId> {
+        match self {
+            Self::Started(id) | Self::Starved(id) | Self::Gone(id) | Self::Changed(id) => Some(id),
+            Self::Killed(id, _) | Self::Died(id, _) | Self::Health(id, _) | Self::Paused(id, _) => Some(id),
+            Self::Networks => None,
+        }
+    }
+}
+
+/// What Docker says of a container that ended.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Death {
+    pub(super) name: Arc<str>,
+    /// The services that its labels name, as [`Past::services`](crate::model::Past::services).
+    pub(super) services: Arc<[Box<str>]>,
+    pub(super) exit_code: Option<i32>,
 }
 
 #[derive(Deserialize)]
@@ -86,12 +118,47 @@ struct Actor {
     attributes: Attributes,
 }
 
-/// The only attributes that matter. The container's labels stand among them and are skipped.
-#[derive(Default, Deserialize)]
-#[serde(default)]
+/// The only attributes that matter. The container's labels stand among them, and those that name no service are skipped:
+/// they may be thousands.
+#[derive(Default)]
 struct Attributes {
     signal: Option<String>,
     container: Option<String>,
+    name: Option<String>,
+    exit_code: Option<String>,
+    services: ServiceNames,
+}
+
+impl<'de> Deserialize<'de> for Attributes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Attributes;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an event's attributes")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Attributes, A::Error> {
+                let mut read = Attributes::default();
+                while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+                    match &*key {
+                        "signal" => read.signal = map.next_value()?,
+                        "container" => read.container = map.next_value()?,
+                        "name" => read.name = map.next_value()?,
+                        "exitCode" => read.exit_code = map.next_value()?,
+                        label if label.starts_with(PREFIX) => {
+                            let value: Cow<'de, str> = map.next_value()?;
+                            read.services.take(label, &value);
+                        }
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(read)
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
 }
 
 /// Reads one line; `None` for an event that does not matter or cannot be read.
@@ -104,7 +171,13 @@ pub(super) fn parse(line: &[u8]) -> Option<DockerEvent> {
             Some(match action {
                 "start" => DockerEvent::Started(id),
                 "kill" => DockerEvent::Killed(id, attributes.signal.as_deref().and_then(Signal::parse)),
-                "die" | "destroy" => DockerEvent::Gone(id),
+                "oom" => DockerEvent::Starved(id),
+                "die" => {
+                    let name = cut(attributes.name.as_deref().unwrap_or_default(), MAX_NAME).into();
+                    let exit_code = attributes.exit_code.and_then(|code| code.parse().ok());
+                    DockerEvent::Died(id, Death { name, services: attributes.services.sorted(), exit_code })
+                }
+                "destroy" => DockerEvent::Gone(id),
                 "pause" => DockerEvent::Paused(id, true),
                 "unpause" => DockerEvent::Paused(id, false),
                 "rename" => DockerEvent::Changed(id),

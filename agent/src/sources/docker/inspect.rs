@@ -20,7 +20,7 @@ const MAX_LABELS: usize = 32_768;
 /// The most bytes of labels, keys and values together, that are read.
 const MAX_LABEL_BYTES: usize = 4 << 20;
 /// The longest name or image reference that is kept, in bytes (a reference has at most 255 bytes of name and 128 of tag).
-const MAX_NAME: usize = 512;
+pub(super) const MAX_NAME: usize = 512;
 /// The longest path of a hosts file that is kept, in bytes (`PATH_MAX`, linux/limits.h).
 const MAX_PATH: usize = 4096;
 /// The network mode of a container that shares another's, before that one's id.
@@ -235,7 +235,7 @@ fn attachment(
     }
 }
 
-fn attached(name: String, settings: EndpointSettings) -> Attached {
+pub(super) fn attached(name: String, settings: EndpointSettings) -> Attached {
     let address =
         settings.ip_address.and_then(|ip| ip.parse().ok()).filter(|ip: &IpAddr| ip.is_ipv4() && !ip.is_unspecified());
     Attached { name, network: settings.network_id.unwrap_or_default(), address }

@@ -9,31 +9,40 @@ use std::time::Duration;
 
 use bollard::Docker as Client;
 use bollard::errors::Error as DockerError;
-use bollard::query_parameters::{InspectContainerOptions, ListContainersOptions, ListNetworksOptionsBuilder};
-use tokio::sync::Semaphore;
+use bollard::models::ContainerSummary;
+use bollard::query_parameters::{InspectContainerOptions, ListContainersOptionsBuilder, ListNetworksOptionsBuilder};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
+use super::events::Death;
+use super::history::MAX_PASTS;
+use super::images::{ImageLabels, Images, of_ours};
 use super::inspect::{Attachment, Inspected, Ports, bridge, digest};
+use super::listed::{Listed, ended};
 use super::state::Ask;
 use crate::model::{ContainerId, IfName};
 use crate::sources::ecs::{Ecs, LABEL_CONTAINER, PAUSE};
 
 /// How long Docker may take over a small answer.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take over any answer, a list of everything included.
+pub(super) const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 /// Inspections at once.
 const INSPECTIONS: usize = 8;
 
 /// What a request came to.
 #[derive(Debug)]
 pub(super) enum JobAnswer {
-    /// Ids of all running containers.
-    Listed(Result<Vec<ContainerId>, DockerError>),
+    /// All running containers; `None`: no answer in time.
+    Listed(Option<Result<Vec<Listed>, DockerError>>),
+    /// Containers that do not run any more, and how many milliseconds ago each ended; none where Docker does not say.
+    Ended(Vec<(ContainerId, Death, u64)>),
     /// One container; `None`: it does not run; an error, for people.
     Inspected(ContainerId, u64, Result<Option<Inspected>, String>),
-    /// Bridge networks by id.
-    Bridges(u64, Result<BTreeMap<String, IfName>, DockerError>),
+    /// Bridge networks by id; `None`: no answer in time.
+    Bridges(u64, Option<Result<BTreeMap<String, IfName>, DockerError>>),
     /// Where Docker keeps its files.
     Root(Result<Arc<Path>, RootError>),
     /// Ports that the ECS agent named.
@@ -48,19 +57,29 @@ pub(super) struct Jobs {
     client: Client,
     ecs: Ecs,
     inspections: Arc<Semaphore>,
-    running: JoinSet<Option<JobAnswer>>,
+    images: watch::Sender<Images>,
+    running: JoinSet<Option<Done>>,
 }
+
+/// A request that is done, and the image that was looked at meanwhile.
+type Done = (JobAnswer, Option<(Arc<str>, ImageLabels)>);
 
 impl Jobs {
     pub(super) fn new(client: Client, ecs: Ecs) -> Self {
-        Self { client, ecs, inspections: Arc::new(Semaphore::new(INSPECTIONS)), running: JoinSet::new() }
+        let inspections = Arc::new(Semaphore::new(INSPECTIONS));
+        Self { client, ecs, inspections, images: watch::Sender::default(), running: JoinSet::new() }
     }
 
     /// The next answer; `None` while nothing is under way. Cancelling loses nothing.
     pub(super) async fn next(&mut self) -> Option<Result<JobAnswer, JoinError>> {
         loop {
             match self.running.join_next().await? {
-                Ok(Some(answer)) => return Some(Ok(answer)),
+                Ok(Some((answer, image))) => {
+                    if let Some((id, labels)) = image {
+                        self.images.send_modify(|images| images.learn(id, labels));
+                    }
+                    return Some(Ok(answer));
+                }
                 Ok(None) => {}
                 Err(error) => return Some(Err(error)),
             }
@@ -71,8 +90,21 @@ impl Jobs {
     pub(super) fn list(&mut self) {
         let client = self.client.clone();
         self.running.spawn(async move {
-            let list = client.list_containers(None::<ListContainersOptions>).await;
-            Some(JobAnswer::Listed(list.map(|list| list.into_iter().filter_map(|c| c.id.map(Into::into)).collect())))
+            let list = timeout(LIST_TIMEOUT, client.list_containers(None)).await.ok();
+            let read = |list: Vec<ContainerSummary>| list.into_iter().filter_map(Listed::read).collect();
+            Some((JobAnswer::Listed(list.map(|list| list.map(read))), None))
+        });
+    }
+
+    /// Lists what ran lately. Only people ask for it, so that nothing depends on the answer.
+    pub(super) fn list_ended(&mut self) {
+        let client = self.client.clone();
+        self.running.spawn(async move {
+            let only = HashMap::from([("status", vec!["exited", "restarting"])]);
+            let limit = i32::try_from(MAX_PASTS).ok()?;
+            let options = ListContainersOptionsBuilder::new().all(true).limit(limit).filters(&only).build();
+            let list = timeout(LIST_TIMEOUT, client.list_containers(Some(options))).await.ok()?.ok()?;
+            Some((JobAnswer::Ended(list.into_iter().filter_map(ended).take(MAX_PASTS).collect()), None))
         });
     }
 
@@ -81,7 +113,7 @@ impl Jobs {
         let client = self.client.clone();
         self.running.spawn(async move {
             let pong = timeout(CALL_TIMEOUT, client.ping()).await.ok();
-            Some(JobAnswer::Pong(pong.map(|pong| pong.map(drop))))
+            Some((JobAnswer::Pong(pong.map(|pong| pong.map(drop))), None))
         });
     }
 
@@ -100,33 +132,48 @@ impl Jobs {
         });
     }
 
-    fn answer(&self, ask: Ask) -> impl Future<Output = Option<JobAnswer>> + Send + 'static {
+    fn answer(&self, ask: Ask) -> impl Future<Output = Option<Done>> + Send + 'static {
         let (client, ecs, inspections) = (self.client.clone(), self.ecs.clone(), self.inspections.clone());
+        let images = self.images.subscribe();
         async move {
-            Some(match ask {
+            let mut learned = None;
+            let answer = match ask {
                 Ask::Inspect(id, ticket) => {
                     let _permit = inspections.acquire().await.ok()?;
-                    let inspected = Box::pin(inspect(&client, &id)).await;
+                    let inspected = Box::pin(inspect(&client, &id, &images, &mut learned)).await;
                     JobAnswer::Inspected(id, ticket, inspected)
                 }
-                Ask::Bridges(ticket) => JobAnswer::Bridges(ticket, bridges(&client).await),
+                Ask::Bridges(ticket) => JobAnswer::Bridges(ticket, timeout(LIST_TIMEOUT, bridges(&client)).await.ok()),
                 Ask::Root => JobAnswer::Root(root(&client).await),
                 Ask::Ports(id, ticket) => {
                     let ports = ecs.ports(&id).await?;
                     JobAnswer::Ports(id, ticket, ports)
                 }
-            })
+            };
+            Some((answer, learned))
         }
     }
 }
 
 /// One container, the image that it may have labels from, and the container whose network it shares, if it does.
-async fn inspect(client: &Client, id: &str) -> Result<Option<Inspected>, String> {
+async fn inspect(
+    client: &Client,
+    id: &str,
+    images: &watch::Receiver<Images>,
+    learned: &mut Option<(Arc<str>, ImageLabels)>,
+) -> Result<Option<Inspected>, String> {
     let Some(mut inspected) = inspect_one(client, id).await? else { return Ok(None) };
     if inspected.has_labels_of_ours()
-        && let Some(image) = &inspected.image_id
+        && let Some(image) = inspected.image_id.clone()
     {
-        let labels = labels_of_image(client, image).await?;
+        let known = images.borrow().get(&image);
+        let labels = match known {
+            Some(labels) => labels,
+            None => match labels_of_image(client, &image).await? {
+                Some(labels) => learned.insert((image, of_ours(labels))).1.clone(),
+                None => ImageLabels::default(),
+            },
+        };
         inspected.bake(&labels);
     }
     if let Attachment::Joins(other) = &inspected.attachment {
@@ -166,13 +213,13 @@ async fn inspect_one(client: &Client, id: &str) -> Result<Option<Inspected>, Str
     }
 }
 
-/// The labels of an image; none where it is gone while a container of it still runs.
-async fn labels_of_image(client: &Client, id: &str) -> Result<HashMap<String, String>, String> {
+/// The labels of an image; `None` where it is gone while a container of it still runs.
+async fn labels_of_image(client: &Client, id: &str) -> Result<Option<HashMap<String, String>>, String> {
     match timeout(CALL_TIMEOUT, client.inspect_image(id)).await {
         Err(_) => Err(format!("no answer about its image within {CALL_TIMEOUT:?}")),
-        Ok(Err(DockerError::DockerResponseServerError { status_code: 404, .. })) => Ok(HashMap::new()),
+        Ok(Err(DockerError::DockerResponseServerError { status_code: 404, .. })) => Ok(None),
         Ok(Err(error)) => Err(error.to_string()),
-        Ok(Ok(image)) => Ok(image.config.and_then(|config| config.labels).unwrap_or_default()),
+        Ok(Ok(image)) => Ok(Some(image.config.and_then(|config| config.labels).unwrap_or_default())),
     }
 }
 

@@ -9,11 +9,21 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use self::look::Look;
+pub(super) use self::look::{Drift, DriftKind};
+use super::budget::Budget;
 use super::events::DockerEvent;
+use super::history::History;
 use super::inspect::{Attachment, Inspected, Ports};
+use super::listed::Listed;
 use super::signal::Signal;
 use crate::model::{Container, ContainerId, Containers, DockerHealth, IfName, Network};
-use crate::sources::STOP_BELIEVED;
+use crate::sources::offers::name_costs;
+use crate::sources::{STOP_BELIEVED, ecs};
+
+mod look;
+mod pasts;
+mod room;
 
 /// The label that Docker writes over a `kill` event's `signal` attribute: attributes and labels share one map.
 const SIGNAL_LABEL: &str = "signal";
@@ -44,6 +54,15 @@ pub(super) struct DockerState {
     awaited: Option<HashSet<ContainerId>>,
     /// When a stop that has begun is no longer believed in.
     deadlines: BTreeSet<(Instant, ContainerId)>,
+    look: Look,
+    budget: Budget,
+    history: History,
+    /// Whether labels that are baked into an image count.
+    image_labels: bool,
+    /// What is to be asked besides what the caller is told of.
+    further: Vec<Ask>,
+    /// Containers with services that the budget has no room for, as far as nobody has been told: how many.
+    refused: Vec<(ContainerId, usize)>,
     snapshot: Containers,
     changed: bool,
 }
@@ -63,9 +82,35 @@ struct ContainerEntry {
     ports: Option<Ports>,
     /// Inspections that failed since the last that did not.
     failed: u32,
+    /// Whether the latest inspection has not been answered.
+    open: bool,
+    /// The digest of what Docker's list said last; `None` where events have told something since.
+    listed: Option<u64>,
 }
 
 impl ContainerEntry {
+    /// Whether the ECS agent is to be asked for its ports, and has not said.
+    fn wants_ports(&self) -> bool {
+        let asked_for = |inspected: &Inspected| {
+            matches!(inspected.attachment, Attachment::Host(_)) && inspected.labels.contains_key(ecs::LABEL_TASK)
+        };
+        self.ports.is_none() && self.inspected.as_ref().is_some_and(asked_for)
+    }
+
+    /// Whether all that is known of it stands in the list, too.
+    fn agrees(&self, listed: &Listed) -> bool {
+        self.inspected.as_ref().is_some_and(|inspected| {
+            let (health, paused) = (self.health.unwrap_or(inspected.health), self.paused.unwrap_or(inspected.paused));
+            listed.agrees(inspected, health, paused)
+        })
+    }
+
+    /// Whether it is after a reconnection what it was before. Events may be missing, so that a life must show in the list.
+    fn outlived(&self, listed: &Listed) -> bool {
+        let same = self.listed == Some(listed.digest) && listed.has_network;
+        same && !self.open && !self.wants_ports() && self.agrees(listed)
+    }
+
     /// Until when a stop that has begun is believed in.
     fn stops_until(&self, inspected: &Inspected) -> Option<Instant> {
         let unreadable = inspected.labels.contains_key(SIGNAL_LABEL);
@@ -76,27 +121,40 @@ impl ContainerEntry {
 }
 
 impl DockerState {
-    /// A new connection: the bridges are asked for again.
-    pub(super) fn connected(&mut self) -> Ask {
-        self.ask_bridges()
-    }
-
-    /// A whole list of what runs. What is not in it is gone.
-    pub(super) fn listed(&mut self, ids: Vec<ContainerId>, now: Instant) -> Vec<Ask> {
-        let listed: HashSet<&ContainerId> = ids.iter().collect();
-        let gone: Vec<ContainerId> = self.entries.keys().filter(|id| !listed.contains(id)).cloned().collect();
+    /// A new connection's list of what runs. What is not in it is gone; what is in it as it was before is not looked at
+    /// again.
+    pub(super) fn listed(&mut self, list: Vec<Listed>, now: Instant) -> Vec<Ask> {
+        self.look.end();
+        let ids: HashSet<&ContainerId> = list.iter().map(|listed| &listed.id).collect();
+        let gone: Vec<ContainerId> = self.entries.keys().filter(|id| !ids.contains(id)).cloned().collect();
         for id in gone {
             self.forget(&id);
         }
+        let mut asks = Vec::new();
+        let mut asked = HashSet::new();
+        for listed in list {
+            let entry = self.entries.entry(listed.id.clone()).or_default();
+            let unchanged = entry.outlived(&listed);
+            entry.listed = Some(listed.digest);
+            if !unchanged && asked.insert(listed.id.clone()) {
+                asks.push(self.ask(listed.id, now));
+            }
+        }
         if self.awaited.as_ref().is_none_or(|awaited| !awaited.is_empty()) {
-            self.awaited = Some(ids.iter().cloned().collect());
+            self.awaited = Some(asked);
             self.changed = true;
         }
-        ids.into_iter().map(|id| self.ask(id, now)).collect()
+        asks
     }
 
     /// An event; what to ask because of it.
     pub(super) fn apply(&mut self, event: DockerEvent, now: Instant) -> Option<Ask> {
+        if let Some(id) = event.container() {
+            self.look.told(id);
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.listed = None;
+            }
+        }
         match event {
             DockerEvent::Started(id) => {
                 // A new life: nothing that was said of the last one holds, but what was seen stands until the answer.
@@ -112,10 +170,11 @@ impl DockerState {
                 self.refresh(&id, now);
                 None
             }
-            DockerEvent::Gone(id) => {
+            DockerEvent::Died(id, _) | DockerEvent::Gone(id) => {
                 self.forget(&id);
                 None
             }
+            DockerEvent::Starved(_) => None,
             DockerEvent::Health(id, health) => {
                 let entry = self.entries.get_mut(&id)?;
                 entry.health = Some(health);
@@ -142,23 +201,26 @@ impl DockerState {
         now: Instant,
     ) -> Option<Ask> {
         let entry = self.entries.get_mut(id).filter(|entry| entry.ticket == ticket)?;
+        entry.open = false;
         let Some(inspected) = inspected else {
             self.forget(id);
             return None;
         };
-        let wants_ports = entry.ports.is_none()
-            && matches!(inspected.attachment, Attachment::Host(_))
-            && inspected.labels.contains_key(crate::sources::ecs::LABEL_TASK);
         // Another life than the one seen last, whose start was missed: only signals since the question can be for it.
         if entry.inspected.as_ref().is_some_and(|last| last.started_ms != inspected.started_ms) {
             let asked = entry.asked;
             entry.kills.retain(|_, at| asked.is_some_and(|asked| *at >= asked));
         }
+        let moved = entry.inspected.as_ref().is_some_and(|last| last.attachment != inspected.attachment);
         entry.inspected = Some(inspected);
         entry.failed = 0;
+        let wants_ports = entry.wants_ports();
         self.changed |= self.snapshot.unseen.remove(id).is_some();
         self.answered(id);
         self.refresh(id, now);
+        if moved {
+            self.ask_joined(id, now);
+        }
         wants_ports.then(|| Ask::Ports(id.clone(), ticket))
     }
 
@@ -209,9 +271,14 @@ impl DockerState {
         self.refresh_all(now);
     }
 
-    /// When [`Self::expire`] has something to do next.
+    /// Nothing yet; `image_labels`: whether labels that are baked into an image count.
+    pub(super) fn new(image_labels: bool) -> Self {
+        Self { image_labels, ..Self::default() }
+    }
+
+    /// When [`Self::expire`] or [`Self::drifted`] has something to do next.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| *at)
+        self.deadlines.first().map(|(at, _)| *at).into_iter().chain(self.judged_at()).min()
     }
 
     /// Stops that have not come about by now are no longer believed in.
@@ -228,7 +295,27 @@ impl DockerState {
     /// The snapshot to publish, if it is whole and differs from the one taken last.
     pub(super) fn take(&mut self) -> Option<Containers> {
         let whole = self.bridges_known && self.awaited.as_ref().is_some_and(HashSet::is_empty);
+        if whole && self.changed {
+            self.settle_budget();
+        }
         (whole && std::mem::take(&mut self.changed)).then(|| self.snapshot.clone())
+    }
+
+    /// What is to be asked besides what was returned.
+    pub(super) fn further(&mut self) -> Vec<Ask> {
+        std::mem::take(&mut self.further)
+    }
+
+    /// Who shares a container's network shares what has become of it.
+    fn ask_joined(&mut self, owner: &ContainerId, now: Instant) {
+        let joins =
+            |entry: &ContainerEntry| entry.inspected.as_ref().is_some_and(|i| i.hosts.joins.as_ref() == Some(owner));
+        let joined: Vec<ContainerId> =
+            self.entries.iter().filter(|(_, entry)| joins(entry)).map(|(id, _)| id.clone()).collect();
+        for id in joined {
+            let ask = self.ask(id, now);
+            self.further.push(ask);
+        }
     }
 
     fn ticket(&mut self) -> u64 {
@@ -239,7 +326,7 @@ impl DockerState {
     fn ask(&mut self, id: ContainerId, now: Instant) -> Ask {
         let ticket = self.ticket();
         let entry = self.entries.entry(id.clone()).or_default();
-        (entry.ticket, entry.asked) = (ticket, Some(now));
+        (entry.ticket, entry.asked, entry.open) = (ticket, Some(now), true);
         // The answer will know of everything before this; until then what events said is part of what was seen.
         if let Some(inspected) = &mut entry.inspected {
             inspected.health = entry.health.unwrap_or(inspected.health);
@@ -249,7 +336,8 @@ impl DockerState {
         Ask::Inspect(id, ticket)
     }
 
-    fn ask_bridges(&mut self) -> Ask {
+    /// The bridges are to be listed again.
+    pub(super) fn ask_bridges(&mut self) -> Ask {
         self.bridges_asked = self.ticket();
         Ask::Bridges(self.bridges_asked)
     }
@@ -262,6 +350,7 @@ impl DockerState {
 
     fn forget(&mut self, id: &ContainerId) {
         self.entries.remove(id);
+        self.budget.release(id);
         self.answered(id);
         self.changed |= self.snapshot.running.remove(id).is_some() | self.snapshot.unseen.remove(id).is_some();
     }
@@ -285,12 +374,20 @@ impl DockerState {
         if let (Network::Host { ports }, Some(named)) = (&mut network, &entry.ports) {
             *ports = named.clone();
         }
+        let costs = match network {
+            Network::Unsupported(_) => Arc::default(),
+            Network::Bridge { .. } | Network::Host { .. } => {
+                name_costs(&inspected.labels, &inspected.baked, self.image_labels)
+            }
+        };
+        self.budget.want(id, inspected.started_ms, costs);
         let container = Container {
             id: inspected.id.clone(),
             name: inspected.name.clone(),
             image: inspected.image.clone(),
             labels: inspected.labels.clone(),
             baked: inspected.baked.clone(),
+            admitted: self.budget.admitted(id),
             network,
             addresses: inspected.attachment.addresses(&self.bridges),
             own_dns: inspected.own_dns,

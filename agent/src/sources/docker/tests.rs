@@ -23,6 +23,9 @@ use super::*;
 use crate::frozen_clock::FrozenClock;
 use crate::model::{Container, ContainerId, DualStack, HostsFile, Network};
 
+mod look;
+mod past;
+
 const LONG: Duration = Duration::from_secs(60);
 
 #[derive(Default)]
@@ -34,8 +37,13 @@ struct World {
     /// How many lists were made. Where there is a gate, one is handed out once that opens.
     lists: usize,
     list_gate: Option<Arc<Notify>>,
+    list_hangs: bool,
     inspect_hangs: bool,
     silent: bool,
+    /// Containers that do not run any more, as a list has them.
+    ended: Vec<Value>,
+    /// How often each container and each image was looked at.
+    inspections: BTreeMap<String, usize>,
 }
 
 /// A dockerd that a test can start, stop and make lie.
@@ -102,16 +110,23 @@ impl Dockerd {
 
     fn watch(&self) -> Watch {
         let (ecs, _) = Ecs::new("http://127.0.0.1:9".parse().unwrap()).unwrap();
-        let (docker, containers, source) = Docker::new(self.socket(), ecs);
+        let metrics = DockerMetrics::default();
+        let drift = metrics.drift.clone();
+        let (docker, containers, source) = Docker::new(config(self.socket(), metrics), ecs);
         let mut task = JoinSet::new();
         task.spawn(docker.run());
-        Watch { containers, source, _task: task }
+        Watch { containers, source, drift, _task: task }
     }
+}
+
+fn config(socket: PathBuf, metrics: DockerMetrics) -> DockerConfig {
+    DockerConfig { socket, image_labels: false, metrics }
 }
 
 struct Watch {
     containers: watch::Receiver<Option<Containers>>,
     source: watch::Receiver<Source>,
+    drift: Counter,
     _task: JoinSet<()>,
 }
 
@@ -151,7 +166,18 @@ fn inspection(n: u8) -> Value {
         "State": {"Running": true, "StartedAt": "2026-01-02T03:04:05Z"},
         "Config": {"Image": "web", "Labels": {}},
         "HostConfig": {"NetworkMode": "default"},
-        "NetworkSettings": {"Networks": {"bridge": {"NetworkID": "n0", "IPAddress": format!("172.17.0.{n}")}}},
+        "NetworkSettings": {"Networks": {"bridge": {"NetworkID": "n0", "EndpointID": format!("e{n}"), "IPAddress": format!("172.17.0.{n}")}}},
+    })
+}
+
+/// What a list says of a container that is inspected so.
+fn entry(inspection: &Value) -> Value {
+    let state = if inspection["State"]["Paused"] == json!(true) { "paused" } else { "running" };
+    json!({
+        "Id": inspection["Id"], "Names": [inspection["Name"]], "Image": inspection["Config"]["Image"],
+        "ImageID": inspection["Image"], "Labels": inspection["Config"]["Labels"], "State": state, "Created": 1,
+        "Status": "Up 2 minutes", "HostConfig": {"NetworkMode": inspection["HostConfig"]["NetworkMode"]},
+        "NetworkSettings": {"Networks": inspection["NetworkSettings"]["Networks"]},
     })
 }
 
@@ -179,18 +205,25 @@ async fn answer(world: Arc<Mutex<World>>, request: Request<Incoming>) -> Result<
             });
             return Ok(Response::new(BodyExt::boxed(StreamBody::new(Box::pin(lines) as BoxLines))));
         }
+        "/containers/json" if request.uri().query().is_some_and(|query| query.contains("exited")) => {
+            Some(json!(world.lock().unwrap().ended))
+        }
         "/containers/json" => {
-            let (list, gate) = {
+            let (list, gate, hangs) = {
                 let mut world = world.lock().unwrap();
                 world.lists += 1;
-                (world.containers.keys().map(|id| json!({"Id": id})).collect::<Vec<_>>(), world.list_gate.clone())
+                (world.containers.values().map(entry).collect::<Vec<_>>(), world.list_gate.clone(), world.list_hangs)
             };
+            if hangs {
+                std::future::pending::<()>().await;
+            }
             if let Some(gate) = gate {
                 gate.notified().await;
             }
             Some(json!(list))
         }
         "/images/sha256:baked/json" => {
+            *world.lock().unwrap().inspections.entry("sha256:baked".to_owned()).or_default() += 1;
             Some(json!({"Config": {"Labels": {"meshdog.orders.port": "80", "meshdog.own.port": "1", "other": "x"}}}))
         }
         "/info" => Some(json!({"DockerRootDir": "/var/lib/docker"})),
@@ -200,7 +233,8 @@ async fn answer(world: Arc<Mutex<World>>, request: Request<Incoming>) -> Result<
         _ => {
             let id = path.trim_start_matches("/containers/").trim_end_matches("/json");
             let (found, hangs) = {
-                let world = world.lock().unwrap();
+                let mut world = world.lock().unwrap();
+                *world.inspections.entry(id.to_owned()).or_default() += 1;
                 (world.containers.get(id).cloned(), world.inspect_hangs)
             };
             if hangs {
@@ -391,7 +425,8 @@ async fn a_dockerd_that_hangs_is_noticed() {
     let dir = tempfile::tempdir().unwrap();
     // Accepts, and never answers.
     let _listener = UnixListener::bind(Path::new(dir.path()).join("docker.sock")).unwrap();
-    let (docker, _containers, mut source) = Docker::new(dir.path().join("docker.sock"), ecs);
+    let config = config(dir.path().join("docker.sock"), DockerMetrics::default());
+    let (docker, _containers, mut source) = Docker::new(config, ecs);
     tokio::spawn(docker.run());
     let down = source.wait_for(|source| source.state.as_str() == "down").await.unwrap().state.clone();
     assert!(matches!(&down, SourceState::Down(reason) if reason.contains("did not answer")), "{down:?}");

@@ -17,6 +17,7 @@ fn container<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Contai
         stopping: false,
         addresses: Arc::default(),
         baked: Default::default(),
+        admitted: usize::MAX,
         own_dns: false,
         paused: false,
     }
@@ -167,14 +168,50 @@ fn labels_that_only_look_like_ours_are_faults_or_nothing() {
         &[],
     );
     assert_eq!(names(&offers), ["prod/web"]);
-    assert_eq!(offers.faults.len(), 1);
-    assert_eq!(&*offers.faults[0].label, "meshdog.enabled");
+    let labels: Vec<_> = offers.faults.iter().map(|fault| &*fault.label).collect();
+    assert_eq!(labels, ["meshdogs.a.port", "meshdog.enabled"]);
+    for label in ["meshdgo.orders.port", "meshdog.port"] {
+        let offers = of(&container([(label, "80")]), &[]);
+        assert_eq!((&*offers.faults[0].label, offers.faults.len()), (label, 1));
+        assert!(offers.why_not.unwrap().contains("see its faults"), "{label}");
+    }
 
     for name in ["", "-a", "A", "a.b", "é"] {
         let offers = of(&container([(format!("meshdog.{name}.port").as_str(), "80"), ("meshdog.ok.port", "1")]), &[]);
         assert_eq!(names(&offers), ["prod/ok"], "{name}");
         assert!(!offers.faults.is_empty(), "{name}");
     }
+}
+
+#[test]
+fn what_the_nodes_budget_has_no_room_for_is_named_and_costs_nothing_else() {
+    let mut over = container([("meshdog.a.port", "80"), ("meshdog.b.port", "81"), ("meshdog.c.port", "82")]);
+    over.admitted = 1;
+    let offers = of(&over, &[]);
+    assert_eq!(names(&offers), ["prod/a"]);
+    let faults: Vec<_> = offers.faults.iter().map(|fault| &*fault.label).collect();
+    assert_eq!(faults, ["meshdog.b", "meshdog.c"]);
+    assert!(offers.faults[0].problem.contains("more names than it has room for"), "{:?}", offers.faults);
+    // What the operator's rules make is not the labels' matter.
+    over.admitted = 0;
+    let any = Match { image: Some(Glob::new("*")), ..Match::default() };
+    assert_eq!(names(&of(&over, &[rule("orders", any)])), ["prod/orders"]);
+}
+
+#[test]
+fn a_service_costs_as_many_names_as_it_asks_for() {
+    let costs = |labels: &[(&str, &str)], image_labels| {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        name_costs(&labels, &["meshdog.b.port".to_owned()].into(), image_labels).to_vec()
+    };
+    let labels = [("meshdog.a.port", "1"), ("meshdog.a.alias", "a:1,a:2, a:3"), ("meshdog.b.port", "1"), ("x", "y")];
+    assert_eq!(costs(&labels, false), [3]);
+    assert_eq!(costs(&labels, true), [3, 1]);
+    assert!(costs(&[("meshdog.a.port", "1"), ("meshdog.enable", "false")], true).is_empty());
+    assert_eq!(costs(&[("meshdog.a.alias", &"a:1,".repeat(9000))], true), [MAX_ALIASES]);
+    let many: Vec<String> = (0..9000).map(|n| format!("meshdog.s{n}.port")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|label| (label.as_str(), "80")).collect();
+    assert_eq!(costs(&many, true).len(), MAX_SERVICES);
 }
 
 #[test]

@@ -117,6 +117,13 @@ fn an_answer_is_read_back() {
     }
 }
 
+#[test]
+fn an_address_of_a_container_that_offers_nothing_is_the_containers() {
+    assert_eq!(ask("172.17.0.9").containers[0].name, "cron".into());
+    assert_eq!(ask("http://172.17.0.9:8080/").containers[0].name, "cron".into());
+    assert!(!ask("172.17.0.10").known());
+}
+
 proptest! {
     #[test]
     fn no_question_makes_it_stumble(query in "\\PC{0,40}|[a-z./:0-9]{0,20}") {

@@ -224,6 +224,7 @@ fn containers() -> (Containers, Offered) {
             stopping: false,
             addresses: Arc::default(),
             baked: Default::default(),
+            admitted: usize::MAX,
             own_dns: false,
             paused: false,
         })
@@ -246,7 +247,8 @@ fn containers() -> (Containers, Offered) {
     let offered = [(web.id.clone(), web_offers), (cron.id.clone(), cron_offers)];
     let running = [web, cron].into_iter().map(|container| (container.id.clone(), container)).collect();
     let offered = offered.into_iter().map(|(id, offers)| (id, Arc::new(offers))).collect();
-    (Containers { running, ..Containers::default() }, offered)
+    let budget = BudgetUse { names: 3, limit: 8192, refused: 2 };
+    (Containers { running, budget, ..Containers::default() }, offered)
 }
 
 #[test]

@@ -30,6 +30,11 @@ impl prometheus_client::collector::Collector for StateCollector {
         let faults: usize = now.offered.values().map(|offers| offers.faults.len() + offers.more_faults).sum();
         gauge(&mut encoder, "meshdog_label_faults", "Labels of running containers that cannot be used", count(faults))?;
 
+        let help = "Names that the labels of this node's containers ask for, as far as the node's budget has room";
+        gauge(&mut encoder, "meshdog_budget_names", help, count(now.budget().names))?;
+        let help = "Services of containers' labels that the node's budget has no room for";
+        gauge(&mut encoder, "meshdog_budget_refused", help, count(now.budget().refused))?;
+
         let help =
             "Whether containers' DNS queries are captured and answered by the agent; 0 where dns.capture is false";
         gauge(&mut encoder, "meshdog_dns_up", help, i64::from(now.resolver.is_answering()))?;

@@ -21,6 +21,7 @@ fn the_status_of_a_working_node_is_the_documented_object() {
         "conflicts": [{"alias": "orders:80", "owner": "prod/orders", "loser": "shared/orders"}],
         "dataplane": {"backend": "nftables", "namespaces": 1, "in_sync": true, "last_apply_ms": 0.4, "repairs": 2},
         "names": {"hosts_files": 1, "dns": "answering", "servers": ["10.0.0.2"]},
+        "budget": {"names": 3, "limit": 8192, "refused": 2},
         "update": {
             "phase": "off", "running": "1.50.0", "chosen": null, "refused": [],
             "why": "update.mode is off",

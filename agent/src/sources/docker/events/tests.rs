@@ -17,7 +17,15 @@ fn container_events_are_read() {
     assert_eq!(container("kill", r#""signal":"15""#), Some(DockerEvent::Killed(id(), Some(Signal::TERM))));
     assert_eq!(container("kill", r#""signal":"SIGKILL""#), Some(DockerEvent::Killed(id(), Some(Signal::KILL))));
     assert_eq!(container("kill", ""), Some(DockerEvent::Killed(id(), None)));
-    assert_eq!(container("die", r#""exitCode":"0""#), Some(DockerEvent::Gone(id())));
+    let died = |name: &str, services: &[&str], exit_code| {
+        let services = services.iter().map(|service| (*service).into()).collect();
+        Some(DockerEvent::Died(id(), Death { name: name.into(), services, exit_code }))
+    };
+    assert_eq!(container("die", r#""exitCode":"0""#), died("", &[], Some(0)));
+    let attributes = r#""execDuration":"1","exitCode":"137","image":"x","name":"web-1","meshdog.orders.port":"80","meshdog.b.namespace":"shared","meshdog.b.port":"1","meshdog.enable":"true","x":"y""#;
+    assert_eq!(container("die", attributes), died("web-1", &["shared/b", "orders"], Some(137)));
+    assert_eq!(container("die", r#""exitCode":"none of your business""#), died("", &[], None));
+    assert_eq!(container("oom", ""), Some(DockerEvent::Starved(id())));
     assert_eq!(container("destroy", ""), Some(DockerEvent::Gone(id())));
     assert_eq!(container("pause", ""), Some(DockerEvent::Paused(id(), true)));
     assert_eq!(container("unpause", ""), Some(DockerEvent::Paused(id(), false)));

@@ -8,11 +8,11 @@ use crate::model::HostsFile;
 
 const HUP: u8 = 1;
 
-fn id(n: u8) -> ContainerId {
+pub(super) fn id(n: u8) -> ContainerId {
     format!("c{n}").into()
 }
 
-fn seen(n: u8, life: u64) -> Inspected {
+pub(super) fn seen(n: u8, life: u64) -> Inspected {
     let attached =
         Attached { name: "bridge".into(), network: "n0".into(), address: Some([172, 17, life as u8, n].into()) };
     Inspected {
@@ -32,6 +32,16 @@ fn seen(n: u8, life: u64) -> Inspected {
     }
 }
 
+/// Entries of a list that says nothing but who runs.
+fn list(ids: &[u8]) -> Vec<Listed> {
+    ids.iter().map(|n| listed(*n)).collect()
+}
+
+pub(super) fn listed(n: u8) -> Listed {
+    let (names, networks, health) = (Vec::new(), None, None);
+    Listed { id: id(n), digest: 0, has_network: false, names, networks, paused: false, health }
+}
+
 fn docker0() -> BTreeMap<String, IfName> {
     [("n0".to_owned(), IfName::new("docker0").unwrap())].into()
 }
@@ -45,11 +55,11 @@ fn ticket(ask: Option<Ask>) -> u64 {
 }
 
 /// A state with these containers listed and inspected, and its snapshot taken.
-fn running(ids: &[u8], now: Instant) -> DockerState {
+pub(super) fn running(ids: &[u8], now: Instant) -> DockerState {
     let mut state = DockerState::default();
-    let Ask::Bridges(bridges) = state.connected() else { panic!() };
+    let Ask::Bridges(bridges) = state.ask_bridges() else { panic!() };
     state.bridges(bridges, docker0(), now);
-    for ask in state.listed(ids.iter().map(|n| id(*n)).collect(), now) {
+    for ask in state.listed(list(ids), now) {
         let Ask::Inspect(container, ticket) = ask else { panic!() };
         let n = container[1..].parse().unwrap();
         state.inspected(&container, ticket, Some(seen(n, 1)), now);
@@ -71,9 +81,9 @@ fn stopping(state: &mut DockerState, n: u8) -> Option<bool> {
 fn nothing_is_published_before_everything_is_known() {
     let now = Instant::now();
     let mut state = DockerState::default();
-    let Ask::Bridges(bridges) = state.connected() else { panic!() };
+    let Ask::Bridges(bridges) = state.ask_bridges() else { panic!() };
     assert_eq!(state.take(), None);
-    let asks = state.listed(vec![id(1), id(2)], now);
+    let asks = state.listed(list(&[1, 2]), now);
     state.inspected(&id(1), 2, Some(seen(1, 1)), now);
     assert_eq!(asks, [Ask::Inspect(id(1), 2), Ask::Inspect(id(2), 3)]);
     state.bridges(bridges, docker0(), now);
@@ -216,9 +226,9 @@ fn what_vanished_while_away_vanishes_with_the_list() {
     let mut state = running(&[1, 2], now);
     state.apply(kill(1, 15), now);
     state.take();
-    state.connected();
+    state.ask_bridges();
     let later = now + Duration::from_secs(1);
-    let asks = state.listed(vec![id(1), id(3)], later);
+    let asks = state.listed(list(&[1, 3]), later);
     assert_eq!(state.take().unwrap().running.keys().cloned().collect::<Vec<_>>(), [id(1)]);
     // The same id in another life: the stop was the last one's.
     let Ask::Inspect(_, first) = asks[0].clone() else { panic!() };
@@ -232,7 +242,7 @@ fn a_stop_outlives_a_reconnection() {
     let mut state = running(&[1], now);
     state.apply(kill(1, 15), now);
     let later = now + Duration::from_secs(1);
-    let Ask::Inspect(_, asked) = state.listed(vec![id(1)], later)[0].clone() else { panic!() };
+    let Ask::Inspect(_, asked) = state.listed(list(&[1]), later)[0].clone() else { panic!() };
     state.inspected(&id(1), asked, Some(seen(1, 1)), later);
     assert_eq!(stopping(&mut state, 1), Some(true));
 }

@@ -107,6 +107,7 @@ fn offered(labels: impl IntoIterator<Item = (String, String)>) -> Offers {
         addresses: Arc::default(),
         baked: Default::default(),
         admitted: usize::MAX,
+        bridges: Default::default(),
         own_dns: false,
         paused: false,
     };

@@ -98,6 +98,9 @@ fn service(out: &mut String, explained: &ServiceExplained) {
         let text = format!("{} asked for {}, but {} comes before it", conflict.loser, conflict.alias, conflict.owner);
         paragraph(out, "  conflict   ", &text);
     }
+    for way in &explained.out_of_reach {
+        paragraph(out, "  no way     ", way);
+    }
     if service.endpoints.is_empty() {
         paragraph(out, "  endpoints  ", "none: no running container offers it");
     } else {
@@ -113,6 +116,9 @@ fn container(out: &mut String, explained: &ContainerExplained) {
     paragraph(out, "  network    ", &explained.network);
     paragraph(out, "  dns        ", &explained.dns);
     paragraph(out, "  hosts file ", &explained.hosts_file);
+    for way in &explained.out_of_reach {
+        paragraph(out, "  no way     ", way);
+    }
     for offer in &explained.offers {
         paragraph(out, "  offers     ", offer);
     }

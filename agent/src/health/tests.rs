@@ -44,6 +44,7 @@ fn container(n: u8, labels: &[(&str, &str)]) -> Container {
         addresses: Arc::default(),
         baked: Default::default(),
         admitted: usize::MAX,
+        bridges: Default::default(),
         own_dns: false,
         paused: false,
     }

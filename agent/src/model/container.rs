@@ -63,6 +63,8 @@ pub struct Container {
     pub admitted: usize,
     /// How it is attached to the network.
     pub network: Network,
+    /// The bridges that it is on; the first is the one of the address that [`Network::Bridge`] has.
+    pub bridges: Arc<[IfName]>,
     /// All its addresses on bridge networks, sorted: where its queries come from.
     pub addresses: Arc<[IpAddr]>,
     /// Whether it was given name servers of its own (`--dns`), so that Docker did not give it the default ones.

@@ -13,6 +13,7 @@ use crate::model::{Conflict, Container, DesiredService, L4, Network, Offer, Offe
 use crate::names::dns::ResolverState;
 
 pub mod ended;
+mod way;
 
 /// Longest question, in bytes: longer than any name, address or container id.
 pub const MAX_QUERY: usize = 256;
@@ -60,6 +61,9 @@ pub struct ServiceExplained {
     pub slots: usize,
     /// Aliases it won or lost.
     pub conflicts: Vec<ConflictStatus>,
+    /// Whose containers of this node cannot reach which of its endpoints, and why.
+    #[serde(default)]
+    pub out_of_reach: Vec<String>,
 }
 
 /// One container that was meant.
@@ -85,6 +89,9 @@ pub struct ContainerExplained {
     /// Whether its DNS queries are answered here, and why not.
     #[serde(default)]
     pub dns: String,
+    /// Services of this node that it cannot reach, and why.
+    #[serde(default)]
+    pub out_of_reach: Vec<String>,
     /// What it would take to make it an endpoint, where it is none.
     pub missing: Option<String>,
     /// How it last ended, where that was lately and it runs again.
@@ -125,7 +132,9 @@ pub fn explain(now: &Snapshot, query: &str) -> Explanation {
             let conflicts: Vec<_> = now.desired.conflicts.iter().filter(|c| c.owner == *id || c.loser == *id).collect();
             let matched = asked.service(id, *l4, desired, &conflicts)?;
             let conflicts = conflicts.into_iter().map(ConflictStatus::from).collect();
-            Some(ServiceExplained { matched, service: status::service(id, desired), slots: desired.slots, conflicts })
+            let out_of_reach = way::to_service(now, desired);
+            let service = status::service(id, desired);
+            Some(ServiceExplained { matched, service, slots: desired.slots, conflicts, out_of_reach })
         })
         .collect();
     let named = now.running().filter(|container| is_container(container, text) || asked.is_at(container));
@@ -259,6 +268,7 @@ fn container(now: &Snapshot, container: &Container) -> ContainerExplained {
         endpoints: endpoints.collect(),
         faults: faults.map(|f| FaultExplained { label: f.label.to_string(), problem: f.problem.to_string() }).collect(),
         dns: dns(now, container),
+        out_of_reach: way::from_container(now, container),
         missing: offers.why_not.as_deref().map(str::to_owned),
         before: ended::before(now, &container.id),
     }
@@ -273,9 +283,12 @@ fn dns(now: &Snapshot, container: &Container) -> String {
         _ if container.own_dns => "left alone: it was given name servers of its own (--dns)".to_owned(),
         Network::Host { .. } => "as the host's: see dns.host".to_owned(),
         Network::Unsupported(_) => "as those of whoever has its network, if it has one".to_owned(),
-        Network::Bridge { .. } if now.resolver.is_answering() => format!("queries to {servers} are answered here"),
+        Network::Bridge { .. } if container.bridges.first().is_some_and(|bridge| now.resolver.answers(bridge)) => {
+            format!("queries to {servers} are answered here")
+        }
         Network::Bridge { .. } => {
-            format!("queries to {servers} go there: the resolver is {}", now.resolver.as_str())
+            let why = now.resolver.why().map(|why| format!("; {why}")).unwrap_or_default();
+            format!("queries to {servers} go there: the resolver is {}{why}", now.resolver.as_str())
         }
     }
 }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use super::*;
 
 /// Settings whose paths all lead into a directory.
@@ -139,7 +141,7 @@ fn what_the_agent_found_in_its_clients_way_is_handed_on() {
     assert!(clients::networks(&all.status()).is_ok());
     let bridge = |name| crate::model::IfName::new(name).unwrap();
     all.closed_roads
-        .send_replace([((bridge("docker0"), bridge("br-1")), "dropped by a test".into())].into_iter().collect());
+        .send_replace([((bridge("docker0"), bridge("br-1")), Arc::from("dropped by a test"))].into_iter().collect());
     let address = "240.240.0.1:15053".parse().unwrap();
     let path =
         crate::model::QueryPath { from: crate::model::Clients::Bridge(bridge("docker0")), l4: crate::model::L4::Udp };

@@ -209,7 +209,7 @@ fn vantages_come_and_go_with_bridges_and_nothing_is_left() {
     let rulesets = plane.rulesets.borrow().clone().unwrap();
     assert_eq!(rulesets[&View::Node].vantages.len(), 4);
     plane.apply(with_vantages(&["br1"], ruleset([])));
-    until("the vantage has gone", || !node.host.sh("ip -o link").contains(&link));
+    until("the vantage has gone", || !node.host.sh("ip -o link show master br0").contains("meshdog"));
     kept.stop.cancel();
     kept.ended.recv_timeout(PATIENCE).unwrap();
     assert_eq!(routes(&node.host), "");

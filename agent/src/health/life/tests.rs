@@ -15,6 +15,7 @@ fn container(health: DockerHealth) -> Container {
         addresses: Arc::default(),
         baked: Default::default(),
         admitted: usize::MAX,
+        bridges: Default::default(),
         own_dns: false,
         paused: false,
     }

@@ -60,6 +60,7 @@ impl Task {
                 addresses: Default::default(),
                 baked: Default::default(),
                 admitted: usize::MAX,
+                bridges: Default::default(),
                 own_dns: false,
                 hosts: crate::model::HostsFile::None,
             };

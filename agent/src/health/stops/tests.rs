@@ -20,6 +20,7 @@ fn container(stopping: bool, started_ms: u64) -> Container {
         addresses: Default::default(),
         baked: Default::default(),
         admitted: usize::MAX,
+        bridges: Default::default(),
         own_dns: false,
         hosts: crate::model::HostsFile::None,
     }

@@ -174,6 +174,7 @@ fn container(address: IpAddr) -> Container {
         addresses: [address].into(),
         baked: Default::default(),
         admitted: usize::MAX,
+        bridges: Default::default(),
         own_dns: false,
         hosts: crate::model::HostsFile::None,
         health: DockerHealth::None,

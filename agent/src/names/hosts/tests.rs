@@ -42,6 +42,7 @@ fn container(n: u8, labels: &[(&str, &str)]) -> Container {
         addresses: Default::default(),
         baked: Default::default(),
         admitted: usize::MAX,
+        bridges: Default::default(),
         own_dns: false,
     }
 }

@@ -130,6 +130,13 @@ impl Attachment {
         addresses.into()
     }
 
+    /// The bridges that it is on, that of its mesh address first, given the bridge networks by id.
+    pub(super) fn bridges(&self, bridges: &BTreeMap<String, IfName>) -> Arc<[IfName]> {
+        let Self::Networks(networks, _) = self else { return Arc::default() };
+        let with_address = networks.iter().filter(|n| n.address.is_some());
+        with_address.filter_map(|n| bridges.get(&n.network).cloned()).take(MAX_ADDRESSES).collect()
+    }
+
     /// How the mesh sees it, given the bridge networks by id.
     pub(super) fn resolve(&self, bridges: &BTreeMap<String, IfName>) -> Network {
         let (networks, published) = match self {

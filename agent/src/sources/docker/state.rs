@@ -390,6 +390,7 @@ impl DockerState {
             admitted: self.budget.admitted(id),
             network,
             addresses: inspected.attachment.addresses(&self.bridges),
+            bridges: inspected.attachment.bridges(&self.bridges),
             own_dns: inspected.own_dns,
             hosts: inspected.hosts.resolve(id, self.snapshot.root.as_deref()),
             health: entry.health.unwrap_or(inspected.health),

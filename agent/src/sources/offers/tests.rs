@@ -18,6 +18,7 @@ fn container<'a>(labels: impl IntoIterator<Item = (&'a str, &'a str)>) -> Contai
         addresses: Arc::default(),
         baked: Default::default(),
         admitted: usize::MAX,
+        bridges: Default::default(),
         own_dns: false,
         paused: false,
     }

@@ -132,3 +132,28 @@ proptest! {
         prop_assert!(answer.nearest.len() <= NEAREST);
     }
 }
+
+#[test]
+fn what_lies_on_another_network_is_told_to_both_sides() {
+    let all = Fixture::working();
+    let bridge = |name| crate::model::IfName::new(name).unwrap();
+    let here = explain(&all.inputs().snapshot(), "orders");
+    assert!(here.services.iter().all(|service| service.out_of_reach.is_empty()));
+
+    let why = "dropped by rule 7 of chain DOCKER-ISOLATION-STAGE-2 in table ip filter";
+    all.closed_roads.send_replace([((bridge("br-1"), bridge("docker0")), Arc::from(why))].into_iter().collect());
+    all.containers.send_modify(|containers| {
+        let cron = containers.iter_mut().flat_map(|all| all.running.values().cloned()).find(|one| &*one.name == "cron");
+        let mut cron = Container::clone(&cron.unwrap());
+        cron.bridges = [bridge("br-1")].into();
+        containers.as_mut().unwrap().running.insert(cron.id.clone(), Arc::new(cron));
+    });
+    let now = all.inputs().snapshot();
+    let services = explain(&now, "prod/orders").services;
+    let told = &services[0].out_of_reach;
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("clients on br-1 are refused") && told[0].ends_with(why), "{told:?}");
+    let told = &explain(&now, "cron").containers[0].out_of_reach;
+    assert!(told.len() == 1 && told[0].contains("prod/orders") && told[0].contains("on docker0"), "{told:?}");
+    assert!(explain(&now, "web-1").containers[0].out_of_reach.is_empty(), "its own network");
+}

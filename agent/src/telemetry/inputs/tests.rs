@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::model::{
-    self, AppProtocol, CapturedServers, ClosedRoads, Conflict, DesiredEndpoint, DesiredService, DockerHealth,
-    DualStack, Endpoint, EndpointAddresses, EndpointId, HostsFile, L4, LabelFault, Network, Offer, OfferOrigin, Offers,
-    ServiceId, SourceState,
+    self, AppProtocol, CapturedServers, Clients, ClosedRoads, Conflict, DesiredEndpoint, DesiredService, DockerHealth,
+    DualStack, Endpoint, EndpointAddresses, EndpointId, HostsFile, IfName, L4, LabelFault, Network, Offer, OfferOrigin,
+    Offers, QueryPath, ServiceId, SourceState,
 };
 use crate::names::hosts::FileState;
 use crate::telemetry::status::{self, Status};
@@ -32,6 +32,13 @@ pub(crate) struct Fixture {
     pub(crate) name_servers: watch::Sender<CapturedServers>,
     pub(crate) hosts: watch::Sender<HostsState>,
     pub(crate) update: Handle,
+}
+
+/// The ways of queries from `docker0`, where nothing is in the way.
+fn answered() -> impl Iterator<Item = (QueryPath, Option<Arc<str>>)> {
+    let from = IfName::new("docker0").map(Clients::Bridge);
+    let of = |from: Clients| [L4::Udp, L4::Tcp].map(|l4| (QueryPath { from: from.clone(), l4 }, None));
+    from.into_iter().flat_map(of)
 }
 
 impl Fixture {
@@ -82,7 +89,7 @@ impl Fixture {
         }));
         let containers = ["10.0.0.2:53".parse().unwrap()].into();
         all.name_servers.send_replace(CapturedServers { containers, host: Default::default() });
-        all.resolver.send_replace(ResolverState::Listening { address: resolver(), paths: Some(Default::default()) });
+        all.resolver.send_replace(ResolverState::Listening { address: resolver(), paths: Some(answered().collect()) });
         let told = FileState::Told { names: 5, own: 0, of: None };
         all.hosts.send_replace(HostsState { files: [(model::ContainerId::from(WEB), told)].into_iter().collect() });
         all
@@ -225,6 +232,7 @@ fn containers() -> (Containers, Offered) {
             addresses: Arc::default(),
             baked: Default::default(),
             admitted: usize::MAX,
+            bridges: IfName::new("docker0").into_iter().collect(),
             own_dns: false,
             paused: false,
         })

@@ -2,7 +2,7 @@
 //! data flows. `parts` runs them, and stops them in order.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -97,7 +97,8 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     // Bound before the kernel is touched: a second agent ends here.
     let admin = Admin::bind(&settings.paths.admin_socket).await?;
     let dataplane = dataplane(&mut parts, &settings, &mesh, &handles).await?;
-    passive_health(&mut parts, &sources, &endpoints, &mesh, dataplane.flows, &handles);
+    let state_dir = settings.paths.state_dir.clone();
+    passive_health(&mut parts, state_dir, &sources, &endpoints, &mesh, dataplane.flows, &handles);
     let NameOutputs { resolver, hosts } = names(&mut parts, &settings, &sources, &mesh, &dataplane.handle, &handles);
     let update = update(&mut parts, &settings, &sources, &mut endpoints, &mesh, &dataplane.handle, resolver.query);
     let inputs = TelemetryInputs {
@@ -247,6 +248,7 @@ fn programmed(settings: &Settings) -> VipRanges {
 
 fn passive_health(
     parts: &mut Parts,
+    state_dir: PathBuf,
     sources: &SourceOutputs,
     endpoints: &EndpointOutputs,
     mesh: &MeshOutputs,
@@ -260,9 +262,10 @@ fn passive_health(
         catalog: endpoints.catalog.clone(),
         containers: sources.containers.clone(),
         node: sources.node.clone(),
+        state_dir,
     };
-    let passive = passive::run(inputs, mesh.ejections.clone(), observe);
-    parts.add_until_stopped(Stage::Rest, "passive health", passive);
+    let ejections = mesh.ejections.clone();
+    parts.add(Stage::Rest, "passive health", |stop| passive::run(inputs, ejections, observe, stop));
 }
 
 /// How clients find services.

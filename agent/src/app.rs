@@ -13,7 +13,7 @@ use self::parts::{PartError, Parts, Stage};
 use crate::clients::http;
 use crate::config::update::UpdateMode;
 use crate::config::{self, Settings};
-use crate::dataplane::conntrack::accounting;
+use crate::dataplane::conntrack::{Census, accounting};
 use crate::dataplane::netns::Netns;
 use crate::dataplane::{self, DataplaneConfig, conntrack};
 use crate::health::{Health, passive};
@@ -89,7 +89,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     settings.mesh.vip_ranges = range::settle(&settings.mesh, &settings.paths).await?;
     let settings = Arc::new(settings);
     let mut parts = Parts::default();
-    let handles = Handles::default();
+    let handles = Handles { census: Census::new(programmed(&settings)), ..Handles::default() };
 
     let sources = sources(&mut parts, &settings)?;
     let mut endpoints = endpoints(&mut parts, &settings, &sources);

@@ -40,6 +40,8 @@ pub(crate) enum Expr {
     SetPriority(Reg),
     /// `ct original ip daddr`, `ct original ip6 daddr`.
     OriginalDestination(Family, Reg),
+    /// `ct state`; bits in the host's order.
+    CtState(Reg),
     /// `ct zone`.
     Zone(Reg),
     /// `ct zone set`; both bytes in the host's order.
@@ -78,6 +80,8 @@ pub(crate) enum Expr {
     Unreachable(Family),
     /// `goto`.
     Goto(&'static str),
+    /// `drop`.
+    Drop,
     /// `return`: what follows in this chain is not for this packet.
     Return,
 }
@@ -126,11 +130,11 @@ impl Expr {
             Self::SourceAddress(..) | Self::DestinationAddress(..) => "payload",
             Self::SourcePort(_) | Self::DestinationPort(_) => "payload",
             Self::Meta(..) | Self::SetPriority(_) => "meta",
-            Self::OriginalDestination(..) | Self::Zone(_) | Self::SetZone(_) => "ct",
+            Self::OriginalDestination(..) | Self::CtState(_) | Self::Zone(_) | Self::SetZone(_) => "ct",
             Self::SetTimeout(_) => "objref",
             Self::Equals(..) | Self::Differs(..) | Self::AtLeast(..) | Self::AtMost(..) => "cmp",
             Self::Mask(..) => "bitwise",
-            Self::Load(..) | Self::Goto(_) | Self::Return => "immediate",
+            Self::Load(..) | Self::Goto(_) | Self::Drop | Self::Return => "immediate",
             Self::In(..) | Self::NotIn(..) | Self::Map { .. } | Self::VerdictMap(..) => "lookup",
             Self::Draw { .. } => "numgen",
             Self::Dnat { .. } => "nat",
@@ -143,6 +147,7 @@ impl Expr {
     pub(crate) fn capability(self) -> &'static str {
         match self {
             Self::OriginalDestination(..) => "ct original ip daddr",
+            Self::CtState(_) => "ct state",
             Self::Zone(_) | Self::SetZone(_) => "ct zone",
             Self::SetTimeout(_) => "ct timeout",
             Self::Map { .. } | Self::VerdictMap(..) => "map",
@@ -173,6 +178,8 @@ impl Expr {
                 pairs(w, &[(1, to.0), (2, key)]);
                 w.attr(3, &[0]);
             }
+            // NFTA_CT_DREG, NFTA_CT_KEY: NFT_CT_STATE
+            Self::CtState(to) => pairs(w, &[(1, to.0), (2, 0)]),
             // NFTA_CT_DREG or NFTA_CT_SREG, NFTA_CT_KEY: NFT_CT_ZONE
             Self::Zone(to) => pairs(w, &[(1, to.0), (2, 17)]),
             Self::SetZone(from) => pairs(w, &[(4, from.0), (2, 17)]),
@@ -201,6 +208,10 @@ impl Expr {
             Self::Goto(chain) => {
                 pairs(w, &[(1, VERDICT)]);
                 w.nest(2, |w| goto(w, chain));
+            }
+            Self::Drop => {
+                pairs(w, &[(1, VERDICT)]);
+                w.nest(2, |w| w.nest(data::VERDICT, |w| w.be32(data::VERDICT_CODE, data::DROP)));
             }
             Self::Return => {
                 pairs(w, &[(1, VERDICT)]);

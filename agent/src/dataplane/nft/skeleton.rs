@@ -19,6 +19,8 @@ use crate::dataplane::{AGENT_MARK, DNS_ZONE};
 use crate::model::address::octets;
 use crate::model::{DNS_PORT, Family, L4, MAX_CAPTURED, RESOLVER_PORT, VipCidr};
 
+mod invalid;
+
 /// Hooks (`NF_INET_*`, linux/netfilter.h) and priorities (`NF_IP_PRI_*`, linux/netfilter_ipv4.h).
 const PREROUTING: u32 = 0;
 const OUTPUT: u32 = 3;
@@ -192,6 +194,7 @@ impl Skeleton {
                     .concat(),
             });
         }
+        chains.extend(self.invalid());
         // Just before Docker's own: the first translation of a connection wins.
         chains.push(Chain::entrance("prerouting", ("nat", PREROUTING, DSTNAT - 1), prerouting));
         chains.push(Chain::entrance("output", ("nat", OUTPUT, DSTNAT - 1), output));

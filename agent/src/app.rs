@@ -2,7 +2,7 @@
 //! data flows. `parts` runs them, and stops them in order.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -14,7 +14,7 @@ use self::parts::{PartError, Parts, Stage};
 use crate::clients::http;
 use crate::config::update::UpdateMode;
 use crate::config::{self, Settings};
-use crate::dataplane::conntrack::accounting;
+use crate::dataplane::conntrack::{Census, accounting};
 use crate::dataplane::netns::Netns;
 use crate::dataplane::vantages::{self, Vantages};
 use crate::dataplane::{self, DataplaneConfig, conntrack};
@@ -91,7 +91,7 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     settings.mesh.vip_ranges = range::settle(&settings.mesh, &settings.paths).await?;
     let settings = Arc::new(settings);
     let mut parts = Parts::default();
-    let handles = Handles::default();
+    let handles = Handles { census: Census::new(programmed(&settings)), ..Handles::default() };
 
     let sources = sources(&mut parts, &settings, &handles)?;
     let mut endpoints = endpoints(&mut parts, &settings, &sources);
@@ -100,7 +100,8 @@ pub async fn run(mut settings: Settings) -> Result<(), Error> {
     let admin = Admin::bind(&settings.paths.admin_socket).await?;
     let dataplane = dataplane(&mut parts, &settings, &mesh, &handles).await?;
     let NameOutputs { resolver, hosts } = names(&mut parts, &settings, &sources, &mesh, &dataplane, &handles);
-    passive_health(&mut parts, &sources, &endpoints, &mesh, dataplane.flows, &handles);
+    let state_dir = settings.paths.state_dir.clone();
+    passive_health(&mut parts, state_dir, &sources, &endpoints, &mesh, dataplane.flows, &handles);
     let update = update(&mut parts, &settings, &sources, &mut endpoints, &mesh, &dataplane.handle, resolver.query);
     let inputs = TelemetryInputs {
         node: sources.node,
@@ -278,6 +279,7 @@ fn programmed(settings: &Settings) -> VipRanges {
 
 fn passive_health(
     parts: &mut Parts,
+    state_dir: PathBuf,
     sources: &SourceOutputs,
     endpoints: &EndpointOutputs,
     mesh: &MeshOutputs,
@@ -291,9 +293,10 @@ fn passive_health(
         catalog: endpoints.catalog.clone(),
         containers: sources.containers.clone(),
         node: sources.node.clone(),
+        state_dir,
     };
-    let passive = passive::run(inputs, mesh.ejections.clone(), observe);
-    parts.add_until_stopped(Stage::Rest, "passive health", passive);
+    let ejections = mesh.ejections.clone();
+    parts.add(Stage::Rest, "passive health", |stop| passive::run(inputs, ejections, observe, stop));
 }
 
 /// How clients find services.

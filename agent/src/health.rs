@@ -7,6 +7,7 @@
 //! known.
 
 mod confirm;
+mod ejected;
 mod ledger;
 mod life;
 pub mod outlier;

@@ -178,6 +178,7 @@ fn network(vips: VipCidr) -> Vec<DoctorCheck> {
             "sysctl net.netfilter.nf_conntrack_acct=1; the agent sets it where it may",
         )
         .wanted(),
+        DoctorCheck::new("refusals", Ok(refusals(Path::new("/proc/sys/net/ipv4"))), "").wanted(),
         DoctorCheck::new(
             "VIP range",
             holder(vips),
@@ -301,6 +302,27 @@ fn counted(switch: &Path) -> Result<String, String> {
         Ok(_) => Err("connection tracking does not count them: meshdog_bytes_total stays 0".to_owned()),
         Err(error) => Err(format!("{}: {error}", switch.display())),
     }
+}
+
+/// Bit of `ICMP_DEST_UNREACH` in `icmp_ratemask` (Documentation/networking/ip-sysctl.rst).
+const UNREACHABLE: u32 = 1 << 3;
+
+/// How soon a client hears that nobody serves over UDP: the kernel limits how many messages it sends to one address. For
+/// people to know; a TCP connection is refused at once in any case.
+fn refusals(sysctls: &Path) -> String {
+    let read = |name: &str| fs::read_to_string(sysctls.join(name)).ok()?.trim().parse::<u32>().ok();
+    let (every_ms, mask) = (read("icmp_ratelimit").unwrap_or(1000), read("icmp_ratemask").unwrap_or(UNREACHABLE));
+    if mask & UNREACHABLE == 0 {
+        return "whoever sends UDP to a service that nobody serves is told so each time".to_owned();
+    }
+    let limit = match every_ms {
+        0 => "within the host's limit of ICMP messages in all".to_owned(),
+        _ => format!("some six times at once, then once in {every_ms} ms (the kernel's limit)"),
+    };
+    let lifted = mask & !UNREACHABLE;
+    format!(
+        "whoever sends UDP to a service that nobody serves is told so {limit}; sysctl net.ipv4.icmp_ratemask={lifted} lifts it"
+    )
 }
 
 /// Who else on this host holds addresses of the range.

@@ -1,9 +1,10 @@
 //! Connection tracking: events of flows to VIPs as they begin and end, removal of those that lead nowhere, and how many
-//! connections lead to an endpoint.
+//! connections lead to an endpoint, or to a frontend.
 //!
-//! `events` is how failures of endpoints are seen without a proxy; `clean` follows the data plane's changes; `count`
-//! tells how far a drain has come; `accounting` has bytes counted. Numbers come from `linux/netfilter/nfnetlink_conntrack.h`. TCP connections to an
-//! endpoint are never removed: they end by themselves, and gracefully.
+//! `events` is how failures of endpoints are seen without a proxy; `liberal` keeps connections to VIPs as robust as direct
+//! ones; `clean` follows the data plane's changes; `count` tells how far a drain has come, `census` how many connections
+//! services have; `accounting` has bytes counted. Numbers come from `linux/netfilter/nfnetlink_conntrack.h`. TCP
+//! connections to an endpoint are never removed: they end by themselves, and gracefully.
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU16;
@@ -12,16 +13,21 @@ use super::netlink::{Message, attrs, find};
 use crate::model::{Counters, Flow, Frontend, L4, TcpState};
 
 pub mod accounting;
+mod census;
 mod clean;
 mod count;
 mod dump;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
+mod liberal;
 
+pub use census::{Census, OpenConnections};
 pub(super) use clean::Cleaner;
 pub use count::count;
 pub use events::{FlowEvents, WAITING_EVENTS, follow};
+#[cfg(all(test, feature = "kernel"))]
+pub(super) use liberal::is_liberal;
 
 /// `NFNL_SUBSYS_CTNETLINK << 8` (linux/netfilter/nfnetlink.h) and `enum cntl_msg_types`.
 const SUBSYS: u16 = 1 << 8;
@@ -55,6 +61,8 @@ const PACKETS: u16 = 1;
 const BYTES: u16 = 2;
 /// `IPS_SEEN_REPLY` (linux/netfilter/nf_conntrack_common.h).
 const SEEN_REPLY: u32 = 1 << 1;
+/// `IPS_DST_NAT`.
+const DST_NAT: u32 = 1 << 5;
 
 /// The flow in a ctnetlink message; `None` for another protocol.
 fn read_flow(message: &Message<'_>) -> Option<Flow> {

@@ -6,12 +6,15 @@ use crate::model::{Frontend, IfName, L4, RESOLVER_PORT, Ruleset, Slots, VipCidr,
 
 mod behaviour;
 mod capture;
+mod census;
 mod connections;
 mod flows;
 mod namespaces;
 pub(crate) mod netns;
 mod node;
 mod ownership;
+mod refusals;
+mod segments;
 mod traffic;
 mod vantages;
 

@@ -20,9 +20,9 @@ const WINDOW: Duration = Duration::from_secs(30);
 /// How long the first ejection holds.
 const FIRST_EJECTION: Duration = Duration::from_secs(30);
 /// How long any ejection holds at most.
-const LONGEST_EJECTION: Duration = Duration::from_secs(300);
+pub(super) const LONGEST_EJECTION: Duration = Duration::from_secs(300);
 /// How long one by proof holds at least after it was proven again.
-const RENEWED: Duration = Duration::from_secs(15);
+pub(super) const RENEWED: Duration = Duration::from_secs(15);
 /// Each such time without an ejection halves the next one.
 const DECAY: Duration = Duration::from_secs(60);
 /// The most endpoints that are remembered; failures of further ones are not counted.
@@ -153,6 +153,18 @@ impl OutlierTracker {
         let reason = format!("{why}; avoided for {} s", length.as_secs());
         self.ejected.insert(target, Ejection { until, reason: reason.into(), proven });
         true
+    }
+
+    /// Goes by an ejection that stood when the agent last ran.
+    pub(super) fn recall(&mut self, target: Target, ejection: Ejection, level: u32) {
+        let since = Some(ejection.until);
+        self.records.insert(target, FailureRecord { level, since, ..FailureRecord::default() });
+        self.ejected.insert(target, ejection);
+    }
+
+    /// How many ejections of an endpoint have followed one another.
+    pub(super) fn level(&self, target: &Target) -> u32 {
+        self.records.get(target).map_or(0, |record| record.level)
     }
 
     /// Forgets an address: whoever comes to have it next begins without a record. True when it was ejected.

@@ -2,21 +2,28 @@
 //!
 //! Owns the [`OutlierTracker`] and the connects that confirm what clients suffer. Receives flow events; the catalog, to
 //! forget endpoints that are gone; containers and node, to know clients from strangers, whose failures count for nothing
-//! but are looked into. Emits [`Ejections`]; shows every event to one observer, for counting. Sees a connection's begin and
-//! end, never its packets.
+//! but are looked into. Emits [`Ejections`], and remembers them on disk; shows every event to one observer, for counting.
+//! Sees a connection's begin and end, never its packets.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::io::{self, Write};
 use std::net::IpAddr;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use imbl::ordmap::DiffItem;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, sleep_until};
-use tracing::info;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
 use super::confirm::{Confirm, Confirmed};
+use super::ejected::{self, Ejected, Life};
 use super::outlier::{ConnectFailure, OutlierTracker};
-use crate::model::{Containers, Ejections, Endpoints, Flow, FlowEvent, FlowKind, L4, Node, Target, TcpState};
+use crate::model::{
+    Containers, Ejections, Endpoints, Flow, FlowEvent, FlowKind, L4, Node, Target, TcpState, error_chain,
+};
+use crate::state_file::{Saver, StateFile};
 
 /// How often failures that are too old to count are forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -52,6 +59,12 @@ fn gone<'a>(before: &'a Endpoints, now: &'a Endpoints) -> impl Iterator<Item = T
     ended.flat_map(|endpoint| endpoint.targets())
 }
 
+/// Whose endpoints are at some targets.
+fn lives_of(catalog: &Endpoints, mut wanted: impl FnMut(&Target) -> bool) -> HashMap<Target, Life> {
+    let all = catalog.values().flat_map(|endpoint| endpoint.targets().map(move |target| (target, endpoint)));
+    all.filter(|(target, _)| wanted(target)).map(|(target, endpoint)| (target, Life::of(endpoint))).collect()
+}
+
 /// Where the task's inputs come from.
 #[derive(Debug)]
 pub struct PassiveInputs {
@@ -63,6 +76,8 @@ pub struct PassiveInputs {
     pub containers: watch::Receiver<Option<Containers>>,
     /// This node, whose own processes are clients too.
     pub node: watch::Receiver<Option<Node>>,
+    /// Where ejections are remembered.
+    pub state_dir: PathBuf,
 }
 
 /// The addresses of containers that run here.
@@ -78,58 +93,127 @@ struct Passive {
     confirm: Confirm,
     known: Endpoints,
     clients: HashSet<IpAddr>,
+    /// Whose ejections were recalled, as long as it is not known whether their addresses are still theirs.
+    recalled: HashMap<Target, Life>,
 }
 
-/// Runs until nobody tells of flows any more.
+/// Runs until it is told to stop, or until nobody tells of flows any more.
 pub async fn run(
-    mut inputs: PassiveInputs,
+    inputs: PassiveInputs,
     ejections: watch::Sender<Ejections>,
-    mut observe: impl FnMut(Observation<'_>),
+    observe: impl FnMut(Observation<'_>),
+    stop: CancellationToken,
 ) {
+    let file = StateFile::new(&inputs.state_dir, ejected::FILE, ejected::MAX_BYTES);
     let mut passive = Passive::default();
-    let mut sweep = Instant::now() + SWEEP;
-    let mut again = tokio::time::interval(ASK_AGAIN);
-    again.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    inputs.containers.mark_changed();
-    loop {
-        let due = passive.tracker.due().map_or(sweep, |due| due.min(sweep));
-        let changed = tokio::select! {
-            event = inputs.flows.recv() => match event {
-                Some(event) => {
-                    let here = inputs.node.borrow().as_ref().map(|node| node.address);
-                    passive.take(&event, here, &mut observe)
-                }
-                None => return,
-            },
-            Ok(()) = inputs.catalog.changed() => {
-                let now = inputs.catalog.borrow_and_update().clone().unwrap_or_default();
-                passive.follow(now)
-            }
-            Ok(()) = inputs.containers.changed() => {
-                passive.clients = addresses(inputs.containers.borrow_and_update().as_ref());
-                false
-            }
-            confirmed = passive.confirm.next() => passive.confirmed(&confirmed, &mut observe),
-            _ = again.tick(), if passive.tracker.proven().next().is_some() => {
-                passive.ask_again();
-                false
-            }
-            () = sleep_until(due) => {
-                let now = Instant::now();
-                if sweep <= now {
-                    sweep = now + SWEEP;
-                    passive.confirm.forget_old(now);
-                }
-                passive.tracker.expired(now)
-            }
-        };
-        if changed {
-            ejections.send_replace(passive.tracker.ejected().clone());
-        }
+    // Before the first await: nothing is programmed yet that does not know of it.
+    passive.recall(recalled(&file));
+    ejections.send_replace(passive.tracker.ejected().clone());
+    let mut saver = Saver::new(file);
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = passive.follow_all(inputs, ejections, observe, &mut saver) => {}
     }
+    saver.finish(passive.written()).await;
+}
+
+/// What the last start of the agent left; nothing where it cannot be used.
+fn recalled(file: &StateFile) -> Vec<Ejected> {
+    let bytes = file.read().map_err(io::Error::other);
+    let read = |bytes: Vec<u8>| ejected::read(&bytes, now()).map_err(io::Error::other);
+    bytes.and_then(|bytes| bytes.map_or(Ok(Vec::new()), read)).unwrap_or_else(|error| {
+        let path: &Path = file.path();
+        warn!(error = %error_chain(&error), path = %path.display(),
+            "cannot use what is saved of ejections; connections that fail decide anew whom to avoid");
+        Vec::new()
+    })
+}
+
+/// The time, and the same in milliseconds since the Unix epoch.
+fn now() -> (Instant, u64) {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (Instant::now(), u64::try_from(wall.as_millis()).unwrap_or(u64::MAX))
 }
 
 impl Passive {
+    /// Goes by what the last start of the agent left, until it is known to be of others.
+    fn recall(&mut self, all: Vec<Ejected>) {
+        for Ejected { target, life, ejection, level } in all {
+            self.tracker.recall(target, ejection, level);
+            self.recalled.insert(target, life);
+        }
+    }
+
+    /// Writes down what the next start of the agent is to know.
+    fn written(&self) -> impl FnOnce(&mut dyn Write) -> io::Result<()> + Send + use<> {
+        let ejected = self.tracker.ejected();
+        let mut lives = self.recalled.clone();
+        if !ejected.is_empty() {
+            lives.extend(lives_of(&self.known, |target| ejected.contains_key(target)));
+        }
+        let all = ejected.iter().filter_map(|(target, ejection)| {
+            let (life, level) = (lives.remove(target)?, self.tracker.level(target));
+            Some(Ejected { target: *target, life, ejection: ejection.clone(), level })
+        });
+        let all: Vec<Ejected> = all.collect();
+        move |out| ejected::write(out, &all, now())
+    }
+
+    async fn follow_all(
+        &mut self,
+        mut inputs: PassiveInputs,
+        ejections: watch::Sender<Ejections>,
+        mut observe: impl FnMut(Observation<'_>),
+        saver: &mut Saver,
+    ) {
+        let passive = self;
+        let mut sweep = Instant::now() + SWEEP;
+        let mut again = tokio::time::interval(ASK_AGAIN);
+        again.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        inputs.containers.mark_changed();
+        loop {
+            let due = passive.tracker.due().map_or(sweep, |due| due.min(sweep));
+            let changed = tokio::select! {
+                event = inputs.flows.recv() => match event {
+                    Some(event) => {
+                        let here = inputs.node.borrow().as_ref().map(|node| node.address);
+                        passive.take(&event, here, &mut observe)
+                    }
+                    None => return,
+                },
+                Ok(()) = inputs.catalog.changed() => {
+                    let now = inputs.catalog.borrow_and_update().clone();
+                    now.is_some_and(|now| passive.follow(now))
+                }
+                Ok(()) = inputs.containers.changed() => {
+                    passive.clients = addresses(inputs.containers.borrow_and_update().as_ref());
+                    false
+                }
+                confirmed = passive.confirm.next() => passive.confirmed(&confirmed, &mut observe),
+                _ = again.tick(), if passive.tracker.proven().next().is_some() => {
+                    passive.ask_again();
+                    false
+                }
+                () = saver.due() => {
+                    saver.write(passive.written());
+                    false
+                }
+                () = sleep_until(due) => {
+                    let now = Instant::now();
+                    if sweep <= now {
+                        sweep = now + SWEEP;
+                        passive.confirm.forget_old(now);
+                    }
+                    passive.tracker.expired(now)
+                }
+            };
+            if changed {
+                ejections.send_replace(passive.tracker.ejected().clone());
+                saver.changed();
+            }
+        }
+    }
+
     /// Takes note of an event; true when it ejected an endpoint. `here`: this node's address.
     fn take(&mut self, event: &FlowEvent, here: Option<IpAddr>, observe: &mut impl FnMut(Observation<'_>)) -> bool {
         observe(Observation::Flow(event));
@@ -185,7 +269,13 @@ impl Passive {
             confirm.forget(target);
             tracker.forget(target)
         };
-        let ended = gone(&self.known, &now).filter(forget).count();
+        let mut ended = gone(&self.known, &now).filter(forget).count();
+        if !self.recalled.is_empty() {
+            let recalled = std::mem::take(&mut self.recalled);
+            let lives = lives_of(&now, |target| recalled.contains_key(target));
+            let of_others = recalled.iter().filter(|(target, life)| lives.get(*target) != Some(*life));
+            ended += of_others.filter(|(target, _)| tracker.forget(target)).count();
+        }
         self.known = now;
         ended > 0
     }

@@ -40,7 +40,15 @@ impl Rank {
 
 /// The names that a service claims by its endpoints' aliases, and its qualified name. `namespace`: the place of its
 /// namespace among those that are dialled here.
-pub(super) fn claims(id: &ServiceId, namespace: usize, endpoints: &[Arc<Endpoint>]) -> BTreeMap<AliasName, Claim> {
+///
+/// Where there are no endpoints, and for the `departed` names that no endpoint claims any more, the claims are those of a
+/// service that has departed.
+pub(super) fn claims(
+    id: &ServiceId,
+    namespace: usize,
+    endpoints: &[Arc<Endpoint>],
+    departed: &BTreeSet<AliasName>,
+) -> BTreeMap<AliasName, Claim> {
     let qualified = id.qualified().ok();
     let since_ms = endpoints.iter().map(|endpoint| endpoint.started_ms).min().unwrap_or(0);
     let mut ports: BTreeMap<AliasName, BTreeSet<(L4, NonZeroU16)>> =
@@ -50,9 +58,15 @@ pub(super) fn claims(id: &ServiceId, namespace: usize, endpoints: &[Arc<Endpoint
             ports.entry(alias.name.clone()).or_default().insert((endpoint.protocol.l4(), alias.port));
         }
     }
+    // Whoever departed has no port that anybody could dial: another service may have it.
+    let none_left: BTreeSet<&AliasName> =
+        departed.iter().filter(|name| endpoints.is_empty() || !ports.contains_key(*name)).collect();
+    for name in &none_left {
+        ports.entry((*name).clone()).or_default();
+    }
     let claim = |(name, ports): (AliasName, BTreeSet<_>)| {
         let rank = Rank {
-            departed: false,
+            departed: endpoints.is_empty() || none_left.contains(&name),
             unqualified: qualified.as_ref() != Some(&name),
             namespace,
             borrowed: id.name.as_str() != name.as_str(),

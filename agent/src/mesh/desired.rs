@@ -9,13 +9,15 @@ use std::sync::Arc;
 
 use imbl::ordmap::DiffItem;
 
+use self::departed::without_endpoints;
 use super::claims::{Claim, MAX_CLAIMS, claims, recalled};
 use super::drains::Drains;
+use super::known::{self, Departed, KnownService};
 use super::reach::{Reach, share_out};
 use super::select::judge;
 use super::snapshot::MeshSnapshot;
+use super::vantages;
 use super::vip::{Remembered, Vips};
-use super::{known::Departed, vantages};
 use crate::config::MeshSettings;
 use crate::model::endpoint::of_service;
 use crate::model::{
@@ -23,6 +25,7 @@ use crate::model::{
     LocalNetwork, Ruleset, ServiceId, Slots, Target, View,
 };
 
+mod departed;
 mod naming;
 mod serving;
 
@@ -40,7 +43,9 @@ pub struct Mesh {
     claims: BTreeMap<(AliasName, ServiceId), Claim>,
     /// Since when names were claimed before the agent restarted. Nothing once the first snapshot was taken.
     recalled: BTreeMap<(AliasName, ServiceId), u64>,
-    /// Counts up whenever what is to be remembered of claims changes.
+    /// Services that were known before the agent restarted. Nothing once the first snapshot was taken.
+    known: Vec<KnownService>,
+    /// Counts up whenever what is to be remembered of claims and known services changes.
     claimed: u64,
     /// Whether there was a snapshot.
     begun: bool,
@@ -89,6 +94,7 @@ impl Mesh {
             services: BTreeMap::new(),
             claims: BTreeMap::new(),
             recalled: recalled(remembered),
+            known: remembered.known.clone(),
             claimed: 0,
             begun: false,
             at: BTreeSet::new(),
@@ -114,6 +120,9 @@ impl Mesh {
             let of_name = remembered.claims.entry(name.to_string()).or_default();
             of_name.insert(service.to_string(), claim.rank.since_ms);
         }
+        let known = self.desired.services.iter().filter(|(_, described)| described.vips.is_some());
+        let known = known.map(|(key, described)| KnownService::new(&key.0, described, self.departed.get(key)));
+        remembered.known = known::bounded(known.collect());
         remembered
     }
 
@@ -131,8 +140,9 @@ impl Mesh {
 
     /// Takes the newest snapshot and gives the desired state for it.
     pub fn advance(&mut self, snapshot: MeshSnapshot) -> Desired {
-        let changed = self.changed(&snapshot);
+        let mut changed = self.changed(&snapshot);
         let before = std::mem::replace(&mut self.snapshot, snapshot);
+        changed.extend(self.recall());
 
         let (mut names, mut touched) = (BTreeSet::new(), BTreeSet::new());
         for service in &changed {
@@ -145,7 +155,9 @@ impl Mesh {
             self.begun = true;
             self.recalled.clear();
             let catalog = &self.snapshot.catalog;
-            self.vips.leave_unless(self.snapshot.now, |service| of_service(catalog, service).next().is_some());
+            let departed = &self.departed;
+            let live = |service: &_| departed.contains(service) || of_service(catalog, service).next().is_some();
+            self.vips.leave_unless(self.snapshot.now, live);
         }
         let mut owners = changed;
         for name in names {
@@ -264,10 +276,6 @@ impl Mesh {
     /// Brings one service's slots, description and claims up to date. Adds the names whose claims may have changed.
     fn derive(&mut self, id: &ServiceId, endpoints: &[Arc<Endpoint>], names: &mut BTreeSet<AliasName>) {
         let old = self.services.remove(id).unwrap_or_default();
-        if endpoints.is_empty() && old.vips.is_some() && self.departed.keeps(id, self.snapshot.now) {
-            return self.depart(id, old, names);
-        }
-        self.departed.remove(id);
         let namespace = self.settings.dialled().position(|namespace| *namespace == id.namespace);
 
         let mut new = Service { frontends: old.frontends, ..Service::default() };
@@ -275,20 +283,39 @@ impl Mesh {
             new.vips = self.assign_vips(id, endpoints);
         }
         let mut all_slots = Vec::new();
+        let mut departed = BTreeSet::new();
         for l4 in [L4::Tcp, L4::Udp] {
             let own: Vec<_> = endpoints.iter().filter(|endpoint| endpoint.protocol.l4() == l4).cloned().collect();
             let key = (id.clone(), l4);
-            if own.is_empty() {
-                self.desired.services.remove(&key);
-                continue;
+            let before = self.desired.services.get(&key).cloned();
+            let service = match before.as_deref() {
+                _ if !own.is_empty() => {
+                    let (service, slots) = self.describe(id, l4, &own, new.vips, namespace);
+                    all_slots.extend(slots);
+                    self.claimed += u64::from(self.departed.remove(&key));
+                    Some(service)
+                }
+                Some(before) if before.vips.is_some() && self.departed.keeps(&key, self.snapshot.now) => {
+                    new.vips = new.vips.or(before.vips);
+                    departed.extend(before.aliases.iter().map(|alias| alias.name.clone()));
+                    Some(without_endpoints(before))
+                }
+                _ => {
+                    self.departed.remove(&key);
+                    None
+                }
+            };
+            let told =
+                |service: &DesiredService| (service.aliases.clone(), service.protocol, service.endpoints.is_empty());
+            self.claimed += u64::from(before.as_deref().map(told) != service.as_ref().map(told));
+            match service {
+                Some(service) => drop(self.desired.services.insert(key, Arc::new(service))),
+                None => drop(self.desired.services.remove(&key)),
             }
-            let (service, slots) = self.describe(id, l4, &own, new.vips, namespace);
-            self.desired.services.insert(key, Arc::new(service));
-            all_slots.extend(slots);
         }
         new.slots = all_slots.into();
         let claims = match (new.vips, namespace) {
-            (Some(_), Some(namespace)) => claims(id, namespace, endpoints),
+            (Some(_), Some(namespace)) => claims(id, namespace, endpoints, &departed),
             _ => BTreeMap::new(),
         };
         new.names = claims.keys().cloned().collect();
@@ -301,30 +328,11 @@ impl Mesh {
         for (name, claim) in claims {
             self.claim((name, id.clone()), claim);
         }
-        if endpoints.is_empty() {
+        if endpoints.is_empty() && new.vips.is_none() {
             self.vips.leave(id, self.snapshot.now);
         }
         self.hold(id, old.vips, new.vips);
         self.services.insert(id.clone(), new);
-    }
-
-    /// Leaves a service its names, unless others claim them, and its VIP, without anybody to serve.
-    fn depart(&mut self, id: &ServiceId, service: Service, names: &mut BTreeSet<AliasName>) {
-        for l4 in [L4::Tcp, L4::Udp] {
-            if let Some(described) = self.desired.services.get_mut(&(id.clone(), l4)) {
-                let described = Arc::make_mut(described);
-                described.endpoints.clear();
-                described.slots = 0;
-                described.why = Some("it has no endpoint any more: its VIP refuses".into());
-            }
-        }
-        for name in &service.names {
-            if let Some(claim) = self.claims.get_mut(&(name.clone(), id.clone())) {
-                claim.rank.departed = true;
-            }
-        }
-        names.extend(service.names.iter().cloned());
-        self.services.insert(id.clone(), Service { slots: Box::default(), ..service });
     }
 
     /// Brings up to date which VIPs stand for a service.

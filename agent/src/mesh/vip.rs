@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::known::KnownService;
 use crate::model::{DualStack, Family, ServiceId, VipCidr, VipRanges};
 
 /// How many services are remembered, live ones included, before those that are gone make room.
@@ -40,6 +41,9 @@ pub struct Remembered {
     /// alias name, then by `namespace/discovery-name`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub claims: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Services that are known, with endpoints or for a while without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub known: Vec<KnownService>,
 }
 
 /// Reads `namespace/discovery-name`.
@@ -83,7 +87,20 @@ impl Vips {
         Remembered {
             vips: self.by_service.iter().map(|(service, vips)| (service.to_string(), *vips)).collect(),
             left: self.left.iter().map(|(service, left)| (service.to_string(), *left)).collect(),
-            claims: BTreeMap::new(),
+            ..Remembered::default()
+        }
+    }
+
+    /// The VIPs that a service has, or had when it was last there.
+    #[must_use]
+    pub fn of(&self, service: &ServiceId) -> Option<DualStack> {
+        self.by_service.get(service).copied()
+    }
+
+    /// A service that was taken for gone is known after all.
+    pub(super) fn stay(&mut self, service: &ServiceId) {
+        if self.left.remove(service).is_some() {
+            self.generation += 1;
         }
     }
 

@@ -24,8 +24,17 @@ impl TcpState {
     pub const SYN_SENT: Self = Self(1);
     /// Both have agreed to it, and neither has begun to end it.
     pub const ESTABLISHED: Self = Self(3);
+    /// Both have begun to end it, and the last word is not confirmed yet.
+    pub const LAST_ACK: Self = Self(6);
     /// A reset was seen.
     pub const CLOSE: Self = Self(8);
+
+    /// Whether the connection is open: answered, and not ended by both. Neither one that is only remembered, nor one that
+    /// was reset.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        self > Self::SYN_SENT && self <= Self::LAST_ACK
+    }
 }
 
 /// What passed in one direction. Only where `net.netfilter.nf_conntrack_acct` was on when the flow began.

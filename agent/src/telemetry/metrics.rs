@@ -10,11 +10,13 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use super::inputs::TelemetryInputs;
+use crate::dataplane::conntrack::Census;
 use crate::names::dns;
 use crate::names::hosts::HostsMetrics;
 use crate::sources::docker::DockerMetrics;
 use crate::{dataplane, update};
 
+mod active;
 pub mod counters;
 mod process;
 mod sample;
@@ -42,6 +44,8 @@ pub struct Handles {
     pub update: update::Metrics,
     /// Connections, failures and bytes of each service. For whoever reads the kernel's flow events.
     pub traffic: TrafficCounters,
+    /// How many connections are open.
+    pub census: Census,
 }
 
 /// The registry with every metric. Counters get their `_total` when they are encoded.
@@ -57,6 +61,11 @@ pub fn registry(inputs: &TelemetryInputs, handles: &Handles) -> Registry {
     handles.update.register(modules);
     registry.register_collector(Box::new(state::StateCollector(inputs.clone())));
     registry.register_collector(Box::new(handles.traffic.clone()));
+    registry.register_collector(Box::new(active::ActiveConnections {
+        census: handles.census.clone(),
+        desired: inputs.desired.clone(),
+        counters: handles.traffic.clone(),
+    }));
     registry.register_collector(Box::new(process::ProcessCollector));
     registry
 }

@@ -104,6 +104,18 @@ fn switches_are_read_as_the_kernel_writes_them() {
     assert!(forwarding(&switch).is_err());
 }
 
+#[test]
+fn how_soon_a_refused_datagram_is_told_of_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(refusals(dir.path()).contains("once in 1000 ms"));
+    fs::write(dir.path().join("icmp_ratemask"), "6168\n").unwrap();
+    fs::write(dir.path().join("icmp_ratelimit"), "0\n").unwrap();
+    let found = refusals(dir.path());
+    assert!(found.contains("in all") && found.contains("icmp_ratemask=6160"), "{found}");
+    fs::write(dir.path().join("icmp_ratemask"), "6160\n").unwrap();
+    assert!(refusals(dir.path()).contains("each time"));
+}
+
 #[tokio::test]
 async fn a_socket_must_accept() {
     let dir = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
-use super::dump::walk;
+use super::dump::{Which, walk};
 use super::{ID, MSG_DELETE, TUPLE_ORIG, ZONE, attr};
 use crate::dataplane::netlink::wire::NESTED;
 use crate::dataplane::netlink::{NfSocket, Writer, nfproto};
@@ -50,10 +50,10 @@ async fn run(mut socket: NfSocket, ranges: VipRanges, mut told: watch::Receiver<
     let mut installs = 0;
     while told.changed().await.is_ok() {
         let job = told.borrow_and_update().clone();
-        let only = (job.installs == installs).then_some(L4::Udp);
+        let which = if job.installs == installs { Which::Of(L4::Udp) } else { Which::All };
         installs = job.installs;
         let look = move || {
-            let result = clean(&mut socket, ranges, &job.ruleset, only);
+            let result = clean(&mut socket, ranges, &job.ruleset, which);
             (socket, result)
         };
         let result;
@@ -94,11 +94,10 @@ struct Named {
     zone: Option<Vec<u8>>,
 }
 
-/// `only`: flows of this transport; else all.
-fn clean(socket: &mut NfSocket, ranges: VipRanges, ruleset: &Ruleset, only: Option<L4>) -> io::Result<usize> {
+fn clean(socket: &mut NfSocket, ranges: VipRanges, ruleset: &Ruleset, which: Which) -> io::Result<usize> {
     let mut stale: Vec<Named> = Vec::new();
     for family in ranges.iter().map(VipCidr::family) {
-        walk(socket, family, only, |message, flow| {
+        walk(socket, family, which, |message, flow| {
             if let Some(tuple) = attr(message, TUPLE_ORIG).filter(|_| is_stale(flow, ranges, ruleset)) {
                 let value = |kind| attr(message, kind).map(<[u8]>::to_vec);
                 stale.push(Named { family, tuple: tuple.to_vec(), id: value(ID), zone: value(ZONE) });

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::io;
 use std::net::SocketAddr;
 
-use super::dump::walk;
+use super::dump::{Which, walk};
 use super::{PROTOINFO, SEEN_REPLY, STATUS, attr, read_tcp_state};
 use crate::dataplane::netlink::{Message, NfSocket, be32};
 use crate::model::{Family, Flow, L4, TcpState};
@@ -32,7 +32,7 @@ pub async fn count(endpoints: BTreeSet<SocketAddr>) -> io::Result<u64> {
     let look = move || {
         let mut found: HashSet<Flow> = HashSet::new();
         for family in families {
-            walk(&mut socket, family, Some(L4::Tcp), |message, flow| {
+            walk(&mut socket, family, Which::Of(L4::Tcp), |message, flow| {
                 if leads_to(flow, &endpoints) && is_established(message) {
                     found.insert(*flow);
                 }

@@ -221,3 +221,30 @@ fn the_agent_reaches_its_own_server_before_any_lease_and_nobody_else_does() {
     until("the agent is answered", || asked(Some(AGENT_MARK)).is_ok_and(|answer| name(&answer) == "mesh"));
     assert_eq!(asked(None).unwrap_err(), ErrorKind::PermissionDenied);
 }
+
+#[test]
+fn a_client_hears_that_its_name_server_cannot_be_reached() {
+    use crate::names::dns::unreachable::{Code, Unreachable};
+    for bridge_nf in [false, true] {
+        let node = Node::new(bridge_nf);
+        let plane = Plane::start(&node.host);
+        plane.apply(with_host(OUTSIDE));
+        for (from, port) in [(node.container(0), RESOLVER_PORT), (&node.host, HOST_PORT)] {
+            let at = SocketAddr::new(range().resolver(), port);
+            node.host.serve(move || async move {
+                let socket = tokio::net::UdpSocket::bind(at).await.unwrap();
+                let unreachable = Unreachable::open();
+                loop {
+                    let (length, client) = socket.recv_from(&mut [0; 64]).await.unwrap();
+                    assert!(unreachable.tell(Code::Port, client, at, length));
+                }
+            });
+            plane.capture();
+            // More than the kernel would say by itself in so short a time.
+            node.host.sh("echo 1000 > /proc/sys/net/ipv4/icmp_ratelimit");
+            for _ in 0..20 {
+                assert_eq!(dial(from, dns(L4::Udp)).unwrap_err(), ErrorKind::ConnectionRefused, "{bridge_nf}");
+            }
+        }
+    }
+}

@@ -114,6 +114,8 @@ pub(crate) mod data {
     pub(crate) const VERDICT: u16 = 2;
     pub(crate) const VERDICT_CODE: u16 = 1;
     pub(crate) const VERDICT_CHAIN: u16 = 2;
+    /// `NF_DROP`.
+    pub(crate) const DROP: u32 = 0;
     /// `NFT_GOTO`, `NFT_RETURN`.
     pub(crate) const GOTO: u32 = -4_i32 as u32;
     pub(crate) const RETURN: u32 = -5_i32 as u32;

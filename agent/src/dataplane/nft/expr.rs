@@ -41,12 +41,12 @@ pub(crate) enum Expr {
     Meta(Meta, Reg),
     /// `meta nftrace set`; one byte.
     SetTrace(Reg),
-    /// `ct state`, as [`NEW`] and its likes.
-    State(Reg),
     /// `meta priority set`.
     SetPriority(Reg),
     /// `ct original ip daddr`, `ct original ip6 daddr`.
     OriginalDestination(Family, Reg),
+    /// `ct state`; bits in the host's order.
+    CtState(Reg),
     /// `ct zone`.
     Zone(Reg),
     /// `ct zone set`; both bytes in the host's order.
@@ -85,6 +85,8 @@ pub(crate) enum Expr {
     Unreachable(Family),
     /// `goto`.
     Goto(&'static str),
+    /// `drop`.
+    Drop,
     /// `return`: what follows in this chain is not for this packet.
     Return,
 }
@@ -133,11 +135,11 @@ impl Expr {
             Self::SourceAddress(..) | Self::DestinationAddress(..) => "payload",
             Self::SourcePort(_) | Self::DestinationPort(_) => "payload",
             Self::Meta(..) | Self::SetPriority(_) | Self::SetTrace(_) => "meta",
-            Self::OriginalDestination(..) | Self::State(_) | Self::Zone(_) | Self::SetZone(_) => "ct",
+            Self::OriginalDestination(..) | Self::CtState(_) | Self::Zone(_) | Self::SetZone(_) => "ct",
             Self::SetTimeout(_) => "objref",
             Self::Equals(..) | Self::Differs(..) | Self::AtLeast(..) | Self::AtMost(..) => "cmp",
             Self::Mask(..) => "bitwise",
-            Self::Load(..) | Self::Goto(_) | Self::Return => "immediate",
+            Self::Load(..) | Self::Goto(_) | Self::Drop | Self::Return => "immediate",
             Self::In(..) | Self::NotIn(..) | Self::Map { .. } | Self::VerdictMap(..) => "lookup",
             Self::Draw { .. } => "numgen",
             Self::Dnat { .. } => "nat",
@@ -150,6 +152,7 @@ impl Expr {
     pub(crate) fn capability(self) -> &'static str {
         match self {
             Self::OriginalDestination(..) => "ct original ip daddr",
+            Self::CtState(_) => "ct state",
             Self::Zone(_) | Self::SetZone(_) => "ct zone",
             Self::SetTimeout(_) => "ct timeout",
             Self::Map { .. } | Self::VerdictMap(..) => "map",
@@ -176,14 +179,14 @@ impl Expr {
             Self::SetPriority(from) => pairs(w, &[(3, from.0), (2, Meta::Priority as u32)]),
             // NFTA_META_SREG, NFTA_META_KEY: NFT_META_NFTRACE
             Self::SetTrace(from) => pairs(w, &[(3, from.0), (2, 12)]),
-            // NFTA_CT_DREG, NFTA_CT_KEY: NFT_CT_STATE
-            Self::State(to) => pairs(w, &[(1, to.0), (2, 0)]),
             // NFTA_CT_DREG, NFTA_CT_KEY: NFT_CT_DST_IP or NFT_CT_DST_IP6, NFTA_CT_DIRECTION: IP_CT_DIR_ORIGINAL
             Self::OriginalDestination(family, to) => {
                 let key = if family == Family::V4 { 20 } else { 22 };
                 pairs(w, &[(1, to.0), (2, key)]);
                 w.attr(3, &[0]);
             }
+            // NFTA_CT_DREG, NFTA_CT_KEY: NFT_CT_STATE
+            Self::CtState(to) => pairs(w, &[(1, to.0), (2, 0)]),
             // NFTA_CT_DREG or NFTA_CT_SREG, NFTA_CT_KEY: NFT_CT_ZONE
             Self::Zone(to) => pairs(w, &[(1, to.0), (2, 17)]),
             Self::SetZone(from) => pairs(w, &[(4, from.0), (2, 17)]),
@@ -212,6 +215,10 @@ impl Expr {
             Self::Goto(chain) => {
                 pairs(w, &[(1, VERDICT)]);
                 w.nest(2, |w| goto(w, chain));
+            }
+            Self::Drop => {
+                pairs(w, &[(1, VERDICT)]);
+                w.nest(2, |w| w.nest(data::VERDICT, |w| w.be32(data::VERDICT_CODE, data::DROP)));
             }
             Self::Return => {
                 pairs(w, &[(1, VERDICT)]);

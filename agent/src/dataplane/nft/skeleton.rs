@@ -21,6 +21,8 @@ use crate::dataplane::{AGENT_MARK, DNS_ZONE};
 use crate::model::address::octets;
 use crate::model::{DNS_PORT, Family, L4, MAX_CAPTURED, RESOLVER_PORT, VipCidr};
 
+mod invalid;
+
 /// Hooks (`NF_INET_*`, linux/netfilter.h) and priorities (`NF_IP_PRI_*`, linux/netfilter_ipv4.h).
 const PREROUTING: u32 = 0;
 const FORWARD: u32 = 2;
@@ -203,6 +205,7 @@ impl Skeleton {
         }
         chains.push(Chain::entrance("before_prerouting", ("filter", PREROUTING, RAW), before_prerouting));
         chains.push(Chain::entrance("forward", ("filter", FORWARD, FILTER - 1), self.closed_roads()));
+        chains.extend(self.invalid());
         // Just before Docker's own: the first translation of a connection wins.
         chains.push(Chain::entrance("prerouting", ("nat", PREROUTING, DSTNAT - 1), prerouting));
         chains.push(Chain::entrance("output", ("nat", OUTPUT, DSTNAT - 1), output));
@@ -272,7 +275,7 @@ impl Skeleton {
 
     /// Just before the rules that drop what goes from one network to another. The agent goes on trying.
     fn closed_roads(&self) -> Vec<Rule> {
-        let new = [Expr::State(R0), Expr::Equals(R0, Bytes::new(&NEW.to_ne_bytes()))];
+        let new = [Expr::CtState(R0), Expr::Equals(R0, Bytes::new(&NEW.to_ne_bytes()))];
         let ours = self.in_range(Expr::OriginalDestination(self.family, R0));
         let road = [Expr::Meta(Meta::IifName, R0), Expr::Meta(Meta::OifName, R4), Expr::In("closed", R0)];
         vec![

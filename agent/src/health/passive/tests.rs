@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use super::*;
 use crate::frozen_clock::FrozenClock;
-use crate::model::{Container, Frontend, Network};
+use crate::model::{
+    AppProtocol, Container, Endpoint, EndpointAddresses, EndpointId, EndpointState, Frontend, Network, ServiceId,
+    Weight,
+};
 
 fn flow(l4: L4) -> Flow {
     Flow {
@@ -33,12 +36,22 @@ fn only_an_unanswered_end_of_a_connection_is_a_failure() {
 struct Task {
     flows: mpsc::Sender<FlowEvent>,
     ejections: watch::Receiver<Ejections>,
-    _catalog: watch::Sender<Option<Endpoints>>,
+    catalog: watch::Sender<Option<Endpoints>>,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<()>,
+    _dir: Option<tempfile::TempDir>,
 }
 
 impl Task {
     /// With these clients as containers.
     fn start(clients: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let task = Self::start_in(dir.path(), clients);
+        Self { _dir: Some(dir), ..task }
+    }
+
+    /// The same, which remembers there.
+    fn start_in(state_dir: &Path, clients: &[&str]) -> Self {
         let (flows, flows_in) = mpsc::channel(64);
         let (catalog_out, catalog) = watch::channel(None);
         let container = |address: &&str| {
@@ -70,8 +83,36 @@ impl Task {
         let (_, containers) = watch::channel(Some(Containers { running, ..Containers::default() }));
         let (_, node) = watch::channel(None);
         let (out, ejections) = watch::channel(Ejections::new());
-        tokio::spawn(run(PassiveInputs { flows: flows_in, catalog, containers, node }, out, |_| ()));
-        Self { flows, ejections, _catalog: catalog_out }
+        let stop = CancellationToken::new();
+        let inputs = PassiveInputs { flows: flows_in, catalog, containers, node, state_dir: state_dir.to_owned() };
+        let task = tokio::spawn(run(inputs, out, |_| (), stop.clone()));
+        Self { flows, ejections, catalog: catalog_out, stop, task, _dir: None }
+    }
+
+    /// Tells of a catalog with one endpoint there, of a container that started then.
+    fn knows(&self, address: SocketAddr, started_ms: u64) {
+        let endpoint = Endpoint {
+            service: ServiceId { namespace: "prod".parse().unwrap(), name: "orders".parse().unwrap() },
+            id: EndpointId::new("c", NonZeroU16::new(address.port()).unwrap(), L4::Tcp),
+            addresses: EndpointAddresses::on_bridge(&address.to_string()),
+            protocol: AppProtocol::Tcp,
+            aliases: ["orders:80".parse().unwrap()].into_iter().collect(),
+            weight: Weight::default(),
+            node: "node".into(),
+            zone: None,
+            task: "task".into(),
+            container: "c".into(),
+            started_ms,
+            state: EndpointState::Healthy,
+            last_resort: false,
+            reason: "running".into(),
+        };
+        self.catalog.send_replace(Some([(endpoint.key(), std::sync::Arc::new(endpoint))].into_iter().collect()));
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
     }
 
     async fn fails(&self, client: &str, endpoint: SocketAddr) {
@@ -113,4 +154,38 @@ async fn one_failure_of_anybody_is_looked_into_and_proof_holds_until_the_endpoin
     let _listener = socket.listen(8).unwrap();
     clock.advance_until(step, "its return", || seen.borrow().is_empty()).await;
     assert!(task.ejections.borrow_and_update().is_empty());
+}
+
+#[tokio::test]
+async fn ejections_outlive_a_restart_where_the_endpoint_does() {
+    let dir = tempfile::tempdir().unwrap();
+    // Refuses; proof holds whatever the clock on the wall says meanwhile.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let endpoint = socket.local_addr().unwrap();
+    let clock = FrozenClock::new();
+    let task = Task::start_in(dir.path(), &[]);
+    task.knows(endpoint, 7);
+    task.fails("10.9.8.7", endpoint).await;
+    let seen = task.ejections.clone();
+    clock.advance_until(Duration::from_millis(100), "proof", || !seen.borrow().is_empty()).await;
+    task.end().await;
+
+    let mut again = Task::start_in(dir.path(), &[]);
+    let recalled = again.ejections.wait_for(|ejections| ejections.len() == 1).await.unwrap().clone();
+    assert!(recalled.keys().eq(seen.borrow().keys()), "before there is a catalog");
+    assert!(recalled.values().map(|one| &one.reason).eq(seen.borrow().values().map(|one| &one.reason)));
+    again.knows(endpoint, 7);
+    clock.settle().await;
+    assert_eq!(again.ejections.borrow().len(), 1, "it is the same one");
+    again.end().await;
+
+    let mut other = Task::start_in(dir.path(), &[]);
+    other.ejections.wait_for(|ejections| ejections.len() == 1).await.unwrap();
+    other.knows(endpoint, 8);
+    other.ejections.wait_for(Ejections::is_empty).await.expect("its successor is somebody else");
+    other.end().await;
+    let none = Task::start_in(dir.path(), &[]);
+    clock.settle().await;
+    assert!(none.ejections.borrow().is_empty());
 }

@@ -15,6 +15,13 @@ impl Mesh {
     /// A service claims a name, for the first time or still.
     pub(super) fn claim(&mut self, key: (AliasName, ServiceId), mut claim: Claim) {
         let known = self.claims.get(&key);
+        if claim.rank.departed {
+            // Should it come back it claims the name anew; among those that have departed it is as old as it was.
+            claim.rank.since_ms = known.map_or(claim.rank.since_ms, |known| known.rank.since_ms);
+            self.claimed += u64::from(known.is_some_and(|known| !known.rank.departed));
+            self.claims.insert(key, claim);
+            return;
+        }
         let before = known.filter(|old| !old.rank.departed).map(|old| old.rank.since_ms);
         // A rolling deployment replaces the oldest task, and so may one while the agent is away; the claim is as old as
         // ever.

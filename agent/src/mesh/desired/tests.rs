@@ -8,7 +8,7 @@ use crate::config::{BackendKind, Locality};
 use crate::mesh::known::KNOWN_FOR;
 use crate::model::{EndpointId, EndpointState, SocketAddrs, VipRanges, Weight};
 
-fn settings() -> MeshSettings {
+pub(super) fn settings() -> MeshSettings {
     MeshSettings {
         namespace: "prod".parse().unwrap(),
         import: vec!["shared".parse().unwrap()],
@@ -21,7 +21,7 @@ fn settings() -> MeshSettings {
 }
 
 /// An endpoint of `namespace/name`, number `n`, with these aliases.
-fn endpoint(service: &str, n: u8, protocol: &str, aliases: &[&str], started_ms: u64) -> Endpoint {
+pub(super) fn endpoint(service: &str, n: u8, protocol: &str, aliases: &[&str], started_ms: u64) -> Endpoint {
     let (namespace, name) = service.split_once('/').unwrap();
     let port = NonZeroU16::new(8080).unwrap();
     let protocol: crate::model::AppProtocol = protocol.parse().unwrap();
@@ -43,7 +43,7 @@ fn endpoint(service: &str, n: u8, protocol: &str, aliases: &[&str], started_ms: 
     }
 }
 
-fn inputs(endpoints: &[Endpoint]) -> MeshSnapshot {
+pub(super) fn inputs(endpoints: &[Endpoint]) -> MeshSnapshot {
     MeshSnapshot {
         catalog: endpoints.iter().map(|e| (e.key(), Arc::new(e.clone()))).collect(),
         ..MeshSnapshot::default()
@@ -54,7 +54,7 @@ fn fresh(endpoints: &[Endpoint]) -> Desired {
     compute(&settings(), &Remembered::default(), inputs(endpoints))
 }
 
-fn frontends(desired: &Desired, view: View) -> &imbl::OrdMap<Frontend, Slots> {
+pub(super) fn frontends(desired: &Desired, view: View) -> &imbl::OrdMap<Frontend, Slots> {
     &desired.ruleset(view).unwrap().frontends
 }
 
@@ -64,7 +64,7 @@ fn last(address: IpAddr) -> u8 {
 }
 
 /// Where a connection to `name:port` may end.
-fn dial(desired: &Desired, alias: &str, l4: L4) -> Vec<u8> {
+pub(super) fn dial(desired: &Desired, alias: &str, l4: L4) -> Vec<u8> {
     let alias: Alias = alias.parse().unwrap();
     let Some(&vips) = desired.names.get(&alias.name) else { return Vec::new() };
     let slots = frontends(desired, View::Node).get(&Frontend { vip: vips.first(), l4, port: alias.port });
@@ -411,43 +411,4 @@ proptest! {
         prop_assert_eq!(&last.services, &once.services);
         prop_assert_eq!(&last.conflicts, &once.conflicts);
     }
-}
-
-#[test]
-fn a_service_is_known_for_an_hour_after_its_last_endpoint_and_refuses() {
-    let mut mesh = Mesh::new(settings(), &Remembered::default());
-    let orders = endpoint("prod/orders", 1, "tcp", &["orders:80"], 10);
-    let at = |now: u64, endpoints: &[Endpoint]| MeshSnapshot { now, ..inputs(endpoints) };
-    let before = mesh.advance(at(0, std::slice::from_ref(&orders)));
-    let gone = mesh.advance(at(60, &[]));
-    assert_eq!((&gone.names, &gone.holders), (&before.names, &before.holders));
-    assert!(frontends(&gone, View::Node).is_empty() && gone.served.is_empty(), "its VIP refuses");
-    let known = gone.services.values().next().expect("its series stay");
-    assert_eq!((known.endpoints.len(), known.slots, known.aliases.len()), (0, 0, 1));
-    assert!(known.why.as_ref().is_some_and(|why| why.contains("no endpoint")));
-    assert_eq!(mesh.next_forgotten(), Some(60 + KNOWN_FOR));
-
-    let back = mesh.advance(at(120, std::slice::from_ref(&orders)));
-    assert_eq!((&back.names, mesh.next_forgotten()), (&before.names, None));
-    assert_eq!(dial(&back, "orders:80", L4::Tcp), [1]);
-
-    mesh.advance(at(180, &[]));
-    let late = mesh.advance(at(179 + KNOWN_FOR, &[]));
-    assert_eq!(late.names, before.names);
-    let forgotten = mesh.advance(at(180 + KNOWN_FOR, &[]));
-    assert!(forgotten.names.is_empty() && forgotten.services.is_empty() && forgotten.holders.is_empty());
-}
-
-#[test]
-fn a_service_without_endpoints_gives_way_to_one_that_has_some() {
-    let mut mesh = Mesh::new(settings(), &Remembered::default());
-    let (blue, green) =
-        (endpoint("prod/blue", 1, "tcp", &["web:80"], 10), endpoint("prod/green", 2, "tcp", &["web:80"], 20));
-    mesh.advance(inputs(&[blue.clone(), green.clone()]));
-    let desired = mesh.advance(inputs(std::slice::from_ref(&green)));
-    assert_eq!(dial(&desired, "web:80", L4::Tcp), [2]);
-    assert!(desired.conflicts.is_empty(), "{:?}", desired.conflicts);
-    assert!(desired.names.contains_key(&"blue.prod".parse::<AliasName>().unwrap()), "its own name stays");
-    let again = mesh.advance(inputs(&[Endpoint { started_ms: 30, ..blue }, green]));
-    assert_eq!(dial(&again, "web:80", L4::Tcp), [2], "who has it keeps it");
 }

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use socket2::SockRef;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf, ReadHalf};
@@ -52,6 +53,8 @@ enum Step {
     On,
     /// The connection ends.
     End,
+    /// It ends since the server that was asked cannot be reached: as abruptly as it would have without meshdog.
+    Reset,
 }
 
 /// One connection's state.
@@ -68,6 +71,21 @@ struct Conversation<'a> {
 /// Serves a connection until the client has closed and has its answers, the server closes, either breaks the framing, or
 /// nothing is said for long.
 pub(super) async fn converse(mut stream: TcpStream, place: Place, responder: &Responder) {
+    if talk(&mut stream, place, responder).await == End::Reset {
+        // Closed with a reset: the kernel has nothing left to send.
+        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    }
+}
+
+/// How a connection ends.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    Closed,
+    Reset,
+}
+
+async fn talk(stream: &mut TcpStream, place: Place, responder: &Responder) -> End {
+    let mut answered = false;
     let (input, output) = stream.split();
     let (mut queries, mut answers) = (framing().new_read(input), framing().new_write(output));
     let mut conversation = Conversation { place, responder, link: Link::None, waiting: BytesMut::new(), open: true };
@@ -75,15 +93,18 @@ pub(super) async fn converse(mut stream: TcpStream, place: Place, responder: &Re
         let next = conversation.next(&mut queries).await;
         match conversation.step(next) {
             Step::Send(answer) => {
+                answered = true;
                 if !matches!(timeout(IDLE, answers.send(answer.as_slice())).await, Ok(Ok(()))) {
-                    return;
+                    return End::Closed;
                 }
             }
             Step::On => {}
-            Step::End => return,
+            // A reset would take answers with it that the client has not read yet.
+            Step::Reset if !answered => return End::Reset,
+            Step::End | Step::Reset => return End::Closed,
         }
         if !conversation.goes_on().await {
-            return;
+            return End::Closed;
         }
     }
 }
@@ -125,7 +146,7 @@ impl Conversation<'_> {
             }
             Next::Opened(Err(error)) | Next::Written(Err(error)) => {
                 debug!(%error, "name server cannot be reached");
-                Step::End
+                Step::Reset
             }
             Next::Written(Ok(_)) => Step::On,
             Next::Answer(Some(Ok(answer))) => {

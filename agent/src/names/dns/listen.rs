@@ -20,7 +20,7 @@ use super::conversation::converse;
 use super::forward::MAX_MESSAGE;
 use super::resolver_config::ResolverConfig;
 use super::resolver_state::ResolverState;
-use super::responder::{QueryOutcome, Responder};
+use super::responder::{QueryOutcome, RelayOutcome, Responder};
 use crate::clients::backoff::Backoff;
 use crate::model::{MAX_CAPTURED, publish};
 
@@ -121,10 +121,19 @@ async fn serve_udp(socket: UdpSocket, place: Place, responder: Arc<Responder>) {
             QueryOutcome::Reply(answer) => send(&socket, &answer, address),
             QueryOutcome::Relay => {
                 if let Some(relay) = responder.relay(place, client, &query) {
-                    let socket = Arc::clone(&socket);
+                    let (socket, responder, length) = (Arc::clone(&socket), Arc::clone(&responder), query.len());
                     relays.spawn(async move {
-                        if let Some(answer) = relay.run().await {
-                            send(&socket, &answer, address);
+                        match relay.run().await {
+                            RelayOutcome::Answer(answer) => send(&socket, &answer, address),
+                            RelayOutcome::Unreachable(code, failure) => {
+                                let asked = socket.local_addr();
+                                let told =
+                                    asked.is_ok_and(|asked| responder.unreachable.tell(code, address, asked, length));
+                                if let Some(failure) = failure.filter(|_| !told) {
+                                    send(&socket, &failure, address);
+                                }
+                            }
+                            RelayOutcome::Silence => {}
                         }
                     });
                 }

@@ -16,6 +16,7 @@ use super::limit::{ClientLimit, Permit, Shares, Trickle};
 use super::message::{self, QueryDecision};
 use super::metrics::{AnswerKind, ResolverMetrics};
 use super::resolver_config::{ResolverConfig, ResolverInputs};
+use super::unreachable::{Code, Unreachable};
 use crate::config::Auto;
 
 /// How many datagrams are relayed at a time. Each has a socket.
@@ -32,6 +33,7 @@ pub(super) struct Responder {
     inputs: ResolverInputs,
     clients: watch::Receiver<OrdSet<IpAddr>>,
     pub(super) forwarder: Forwarder,
+    pub(super) unreachable: Unreachable,
     pub(super) metrics: ResolverMetrics,
     relayed: ClientLimit,
     connections: ClientLimit,
@@ -59,6 +61,8 @@ impl Responder {
     ) -> Self {
         Self {
             forwarder: Forwarder::new(config.mark),
+            // Whose queries carry no mark, as in tests, has no capture either that could translate the message.
+            unreachable: if config.mark.is_some() { Unreachable::open() } else { Unreachable::mute() },
             config,
             inputs,
             clients,
@@ -142,6 +146,17 @@ impl Responder {
     }
 }
 
+/// What came of relaying a datagram.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum RelayOutcome {
+    /// This is sent.
+    Answer(Vec<u8>),
+    /// The client is told that its server cannot be reached; where that cannot be done, this is sent.
+    Unreachable(Code, Option<Vec<u8>>),
+    /// Nothing is sent.
+    Silence,
+}
+
 /// A datagram on its way to the server that was asked.
 #[derive(Debug)]
 pub(super) struct Relay {
@@ -152,31 +167,35 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// What to send to the client: the server's word, or SERVFAIL where there is no server; nothing where it is silent.
-    pub(super) async fn run(self) -> Option<Vec<u8>> {
+    /// What to send to the client: the server's word, or that it cannot be reached; nothing where it is silent.
+    pub(super) async fn run(self) -> RelayOutcome {
         let Self { responder, server, query, permit } = self;
         let head = query.clone();
         let answer = tokio::select! {
             biased;
             () = permit.evicted() => {
                 responder.metrics.count(AnswerKind::Overload, None);
-                return None;
+                return RelayOutcome::Silence;
             }
             answer = timeout(ANSWER, responder.forwarder.ask(server, query)) => answer,
         };
         match answer {
             Ok(Ok(answer)) => {
                 responder.relayed(&answer);
-                Some(answer)
+                RelayOutcome::Answer(answer)
             }
             Ok(Err(error)) => {
                 debug!(%server, %error, "name server cannot be reached");
                 responder.metrics.count(AnswerKind::Unanswered, Some(ResponseCode::ServFail));
-                message::unreachable(&head)
+                let failure = message::unreachable(&head);
+                match Code::of(&error) {
+                    Some(code) => RelayOutcome::Unreachable(code, failure),
+                    None => failure.map_or(RelayOutcome::Silence, RelayOutcome::Answer),
+                }
             }
             Err(_) => {
                 responder.metrics.count(AnswerKind::Unanswered, None);
-                None
+                RelayOutcome::Silence
             }
         }
     }

@@ -9,7 +9,6 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::TypedMetric;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::watch;
 
 use crate::model::{Desired, L4, ServiceId};
@@ -17,14 +16,11 @@ use crate::model::{Desired, L4, ServiceId};
 /// Least time between two sweeps for vanished services.
 const PRUNE_EVERY: Duration = Duration::from_secs(30);
 
-/// One service's counts. Whoever tracks a connection keeps the `Arc` for as long, so that `active` falls where it rose
-/// even if the service vanished and came back in between.
+/// One service's counts.
 #[derive(Debug, Default)]
 pub struct ServiceCounters {
     /// Connections (UDP: flows) begun.
     pub connections: Counter,
-    /// Of those, how many the kernel still tracks: open or closing.
-    pub active: Gauge,
     /// Connections that were refused or not answered.
     pub connect_failures: Counter,
     /// Endpoints put aside because connections to them failed.
@@ -55,6 +51,11 @@ impl TrafficCounters {
         self.lock().retain(|service, _| keep(service));
     }
 
+    /// The services that have counts.
+    pub(super) fn services(&self) -> Vec<ServiceId> {
+        self.lock().keys().cloned().collect()
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<ServiceId, Arc<ServiceCounters>>> {
         // The map is whole after every statement, so a panic elsewhere while it was held does not spoil it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -79,8 +80,6 @@ impl Collector for TrafficCounters {
         let flows: Vec<_> = self.lock().iter().map(|(id, flow)| (id.clone(), Arc::clone(flow))).collect();
         let help = "Connections (UDP: flows) through the mesh that were begun";
         family(&mut encoder, "meshdog_connections", help, &flows, |flow| &flow.connections)?;
-        let help = "Connections through the mesh that are tracked: open or closing";
-        family(&mut encoder, "meshdog_connections_active", help, &flows, |flow| &flow.active)?;
         let help = "Connections through the mesh that were refused or not answered";
         family(&mut encoder, "meshdog_connect_failures", help, &flows, |flow| &flow.connect_failures)?;
         let help = "Endpoints put aside because connections to them failed";

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
-use crate::model::Desired;
+use crate::model::{Desired, Frontend, L4};
 use crate::telemetry::inputs::tests::{Fixture, id, resolver};
 use crate::update::machine::Verdict;
 use crate::update::tests::{handle, moment, verifying, version};
@@ -29,10 +29,10 @@ pub(super) fn value(samples: &[(String, f64)], series: &str) -> Option<f64> {
 
 #[test]
 fn every_metric_has_its_documented_name() {
-    let handles = Handles::default();
+    let orders = Frontend { vip: [240, 240, 0, 7].into(), l4: L4::Tcp, port: 80.try_into().unwrap() };
+    let handles = Handles { census: Census::of([(orders, 3)].into()), ..Handles::default() };
     let flow = handles.traffic.of(&id("prod/orders"));
     flow.connections.inc_by(7);
-    flow.active.set(3);
     flow.connect_failures.inc();
     flow.ejections.inc();
     flow.request_bytes.inc_by(100);
@@ -40,7 +40,13 @@ fn every_metric_has_its_documented_name() {
     handles.dataplane.reconcile.observe(0.0004);
     handles.dataplane.failures.inc_by(3);
     handles.dataplane.repairs.inc_by(2);
-    let samples = scrape(&registry(&Fixture::working().inputs(), &handles));
+    let fixture = Fixture::working();
+    fixture.desired.send_modify(|desired| {
+        let mut served = Desired::clone(desired.as_ref().unwrap());
+        served.served.insert(orders, id("prod/orders"));
+        *desired = Some(Arc::new(served));
+    });
+    let samples = scrape(&registry(&fixture.inputs(), &handles));
     let orders = r#"{namespace="prod",service="orders""#;
     for (series, expected) in [
         (format!("meshdog_connections_total{orders}}}"), 7.0),
@@ -149,17 +155,6 @@ async fn what_the_mesh_has_dropped_is_not_held() {
     tokio::time::sleep(Duration::from_millis(1)).await;
     let dropped = Arc::downgrade(&all.desired.send_replace(None).unwrap());
     assert!(dropped.upgrade().is_none());
-}
-
-#[test]
-fn a_flow_outlives_its_services_absence() {
-    let flows = counters::TrafficCounters::default();
-    let old = flows.of(&id("prod/orders"));
-    old.active.inc();
-    flows.retain(|_| false);
-    let new = flows.of(&id("prod/orders"));
-    old.active.dec();
-    assert_eq!(new.active.get(), 0, "a connection from before does not count against the new series");
 }
 
 /// The documents for people, as far as they tell of metrics.

@@ -1,31 +1,25 @@
 //! Counts connections from the kernel's flow events into the [`ServiceCounters`] of their service.
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::counters::{ServiceCounters, TrafficCounters};
 use crate::health::passive::Observation;
-use crate::model::{Desired, Flow, FlowEvent, FlowKind, Frontend};
-
-/// The most connections that are known as open; further ones are counted as begun, not as open.
-const MAX_OPEN: usize = 65_536;
+use crate::model::{Desired, Flow, FlowEvent, FlowKind, L4};
 
 /// Counts what happens to flows.
 #[derive(Debug)]
 pub struct Traffic {
     desired: watch::Receiver<Option<Arc<Desired>>>,
     counters: TrafficCounters,
-    open: HashMap<(SocketAddr, Frontend), Arc<ServiceCounters>>,
 }
 
 impl Traffic {
     /// A counter into `counters`; `desired` says which service stands behind a frontend.
     #[must_use]
     pub fn new(desired: watch::Receiver<Option<Arc<Desired>>>, counters: TrafficCounters) -> Self {
-        Self { desired, counters, open: HashMap::new() }
+        Self { desired, counters }
     }
 
     /// Takes note of what was seen.
@@ -41,22 +35,11 @@ impl Traffic {
     }
 
     fn count(&mut self, kind: &FlowKind, flow: &Flow) {
-        let key = (flow.client, flow.frontend);
+        let Some(counts) = self.counts(flow) else { return };
         match kind {
-            FlowKind::New => {
-                let Some(counts) = self.counts(flow) else { return };
-                counts.connections.inc();
-                if self.open.len() < MAX_OPEN && self.open.insert(key, Arc::clone(&counts)).is_none() {
-                    counts.active.inc();
-                }
-            }
+            FlowKind::New => drop(counts.connections.inc()),
             FlowKind::Destroyed { replied, sent, received, .. } => {
-                let open = self.open.remove(&key);
-                if let Some(counts) = &open {
-                    counts.active.dec();
-                }
-                let Some(counts) = open.or_else(|| self.counts(flow)) else { return };
-                if !replied && flow.frontend.l4 == crate::model::L4::Tcp {
+                if !replied && flow.frontend.l4 == L4::Tcp {
                     counts.connect_failures.inc();
                 }
                 counts.request_bytes.inc_by(sent.map_or(0, |counted| counted.bytes));

@@ -6,8 +6,9 @@
 //! decides which names exist, never touches the kernel's tables.
 //!
 //! `message` (pure) reads queries and makes answers by what `zones` (pure) says of names; `forward` asks name servers by
-//! datagram, `conversation` is a TCP connection; `responder` joins them under the shares of `limit`, `listen` owns the
-//! sockets, `lease` the renewals. hickory-proto reads and writes messages; hickory-server is not used, because its
+//! datagram, `conversation` is a TCP connection; `responder` joins them under the shares of `limit`, `strangers`
+//! (pure) keeps what comes before Docker has told of its sender, `listen` owns the
+//! sockets, `refusal` says by ICMP what a server's kernel would, `lease` has the renewals. hickory-proto reads and writes messages; hickory-server is not used, because its
 //! responses cannot carry a server's bytes untouched and its listeners start a task for every datagram.
 
 use std::net::IpAddr;
@@ -31,9 +32,11 @@ mod limit;
 mod listen;
 mod message;
 mod metrics;
+mod refusal;
 mod resolver_config;
 mod resolver_state;
 mod responder;
+mod strangers;
 mod transport;
 mod zones;
 

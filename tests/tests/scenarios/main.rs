@@ -7,6 +7,7 @@ mod fleet;
 mod hostile;
 mod hosts;
 mod life;
+mod names;
 mod reach;
 mod scale;
 

@@ -125,10 +125,10 @@ fn containers_of_a_user_defined_bridge_are_meshed_too() -> Outcome {
 }
 
 /// A user-defined bridge network, removed when dropped.
-struct Network(&'static str);
+pub(super) struct Network(&'static str);
 
 impl Network {
-    fn create(name: &'static str) -> anyhow::Result<Self> {
+    pub(super) fn create(name: &'static str) -> anyhow::Result<Self> {
         meshdog_tests::harness::output(std::process::Command::new("docker").args(["network", "create", name]))?;
         Ok(Self(name))
     }

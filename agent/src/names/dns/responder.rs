@@ -1,5 +1,6 @@
 //! A query's way through the resolver: answered from the names, or relayed within its client's share, and counted.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use super::forward::Forwarder;
 use super::limit::{ClientLimit, Permit, Shares, Trickle};
 use super::message::{self, QueryDecision};
 use super::metrics::{AnswerKind, ResolverMetrics};
+use super::refusal::Refusal;
 use super::resolver_config::{ResolverConfig, ResolverInputs};
 use crate::config::Auto;
 
@@ -36,6 +38,8 @@ pub(super) struct Responder {
     relayed: ClientLimit,
     connections: ClientLimit,
     unknown: Trickle,
+    /// `None` where the agent may not speak so.
+    refusal: Option<Refusal>,
 }
 
 /// What becomes of a query.
@@ -59,6 +63,8 @@ impl Responder {
     ) -> Self {
         Self {
             forwarder: Forwarder::new(config.mark),
+            // Who may set a mark may do this, too; who may not is not to be told apart by who runs the tests.
+            refusal: config.mark.and_then(|_| Refusal::new().inspect_err(|error| debug!(%error, "no raw socket")).ok()),
             config,
             inputs,
             clients,
@@ -84,13 +90,19 @@ impl Responder {
         }
     }
 
-    /// Whether a datagram of this client is read.
+    /// The addresses of containers that Docker knows, as they change.
+    pub(super) fn clients(&self) -> watch::Receiver<OrdSet<IpAddr>> {
+        self.clients.clone()
+    }
+
+    /// Whether a datagram of this client is read at once.
     pub(super) fn reads(&self, client: Client) -> bool {
-        let reads = client != Client::Unknown || self.unknown.admits(Instant::now());
-        if !reads {
-            self.metrics.count(AnswerKind::Overload, None);
-        }
-        reads
+        client != Client::Unknown || self.unknown.admits(Instant::now())
+    }
+
+    /// Counts datagrams for which there is no room.
+    pub(super) fn give_up(&self, count: usize) {
+        (0..count).for_each(|_| self.metrics.count(AnswerKind::Overload, None));
     }
 
     /// Room for one more TCP connection of this client.
@@ -129,17 +141,30 @@ impl Responder {
     /// Room for a datagram to be relayed, and the server to ask; `None` where there is none.
     pub(super) fn relay(self: &Arc<Self>, place: Place, client: Client, query: &[u8]) -> Option<Relay> {
         let server = self.server(place)?;
-        let Some(permit) = self.relayed.enter(client) else {
-            self.metrics.count(AnswerKind::Overload, None);
-            return None;
-        };
+        let permit = self.relayed.enter(client)?;
         Some(Relay { responder: Arc::clone(self), server, query: query.to_vec(), permit })
+    }
+
+    /// Says that nobody listens where a datagram was sent; whether that was possible.
+    pub(super) fn refuse(&self, client: SocketAddr, server: SocketAddr) -> bool {
+        self.refusal.as_ref().is_some_and(|refusal| refusal.send(client, server).is_ok())
     }
 
     /// Counts an answer of a server that was asked.
     pub(super) fn relayed(&self, answer: &[u8]) {
         self.metrics.count(AnswerKind::Forwarded, Some(message::code(answer)));
     }
+}
+
+/// What came of a datagram that was relayed.
+#[derive(Debug)]
+pub(super) enum RelayOutcome {
+    /// The server's word, or SERVFAIL where there is no way to it.
+    Answer(Vec<u8>),
+    /// Nobody listens there; what to say where that cannot be said.
+    Refused(Option<Vec<u8>>),
+    /// Nothing, as from the server.
+    Silence,
 }
 
 /// A datagram on its way to the server that was asked.
@@ -152,31 +177,36 @@ pub(super) struct Relay {
 }
 
 impl Relay {
-    /// What to send to the client: the server's word, or SERVFAIL where there is no server; nothing where it is silent.
-    pub(super) async fn run(self) -> Option<Vec<u8>> {
+    /// Asks the server.
+    pub(super) async fn run(self) -> RelayOutcome {
         let Self { responder, server, query, permit } = self;
         let head = query.clone();
         let answer = tokio::select! {
             biased;
             () = permit.evicted() => {
                 responder.metrics.count(AnswerKind::Overload, None);
-                return None;
+                return RelayOutcome::Silence;
             }
             answer = timeout(ANSWER, responder.forwarder.ask(server, query)) => answer,
         };
         match answer {
             Ok(Ok(answer)) => {
                 responder.relayed(&answer);
-                Some(answer)
+                RelayOutcome::Answer(answer)
             }
             Ok(Err(error)) => {
                 debug!(%server, %error, "name server cannot be reached");
                 responder.metrics.count(AnswerKind::Unanswered, Some(ResponseCode::ServFail));
-                message::unreachable(&head)
+                let answer = message::unreachable(&head);
+                if error.kind() == io::ErrorKind::ConnectionRefused {
+                    RelayOutcome::Refused(answer)
+                } else {
+                    answer.map_or(RelayOutcome::Silence, RelayOutcome::Answer)
+                }
             }
             Err(_) => {
                 responder.metrics.count(AnswerKind::Unanswered, None);
-                None
+                RelayOutcome::Silence
             }
         }
     }

@@ -68,7 +68,7 @@ impl Attack {
         };
         thread::scope(|scope| {
             let floods = [
-                (self.forged > 0).then(|| (self.forged, self.server, UDP)),
+                (self.forged > 0).then_some((self.forged, self.server, UDP)),
                 service.filter(|_| self.syns > 0).map(|service| (self.syns, service, TCP)),
             ];
             for (rate, target, protocol) in floods.into_iter().flatten() {

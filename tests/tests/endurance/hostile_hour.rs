@@ -27,6 +27,8 @@ struct Met {
     what: &'static str,
     asked: u64,
     failed: u64,
+    /// When the first one failed, in milliseconds.
+    first: Option<u64>,
     us: Percentiles,
 }
 
@@ -64,7 +66,8 @@ fn a_hostile_container_is_its_own_trouble_alone() -> Outcome {
     let mut faults = Vec::new();
     for (calm, attacked) in calm.iter().zip(&attacked) {
         for (with, met) in [("without", calm), ("with", attacked)] {
-            println!("{}, {with} the attack: {} of {} failed, {:?} us", met.what, met.failed, met.asked, met.us);
+            let Met { what, asked, failed, first, us } = met;
+            println!("{what}, {with} the attack: {failed} of {asked} failed (the first at {first:?} ms), {us:?} us");
         }
         if calm.failed + attacked.failed > 0 || attacked.us.p99 > calm.us.p99 + SLOWER_BY {
             faults.push(calm.what);
@@ -99,14 +102,18 @@ fn watch(node: &Node, length: Duration, most: Option<&std::sync::Mutex<(u64, usi
         let asked: Vec<Asked> = container.stop_and_finish()?;
         let failed: Vec<_> =
             asked.iter().filter(|asked| asked.rcode != Some(0) || asked.addresses.is_empty()).collect();
-        if !failed.is_empty() {
-            println!("{what}: {failed:?}");
-        }
         let mut times: Vec<u64> = asked.iter().map(|asked| asked.took_us).collect();
-        Ok(Met { what, asked: asked.len() as u64, failed: failed.len() as u64, us: Percentiles::of(&mut times) })
+        let first = failed.first().map(|asked| asked.at_ms);
+        Ok(Met { what, asked: asked.len() as u64, failed: failed.len() as u64, first, us: Percentiles::of(&mut times) })
     };
     let calls: Calls = dials.stop_and_finish()?;
-    let called = Met { what: "connects", asked: calls.ok + calls.failed, failed: calls.failed, us: calls.connect_us };
+    let called = Met {
+        what: "connects",
+        asked: calls.ok + calls.failed,
+        failed: calls.failed,
+        first: None,
+        us: calls.connect_us,
+    };
     Ok(vec![asked("names outside", &relayed)?, asked("names of the mesh", &mesh)?, called])
 }
 
@@ -136,7 +143,7 @@ fn silent_server(node: &Node) -> anyhow::Result<Running> {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", "outside"]).arg(node.program("testbox"));
     command.args(["scripted", "--silent", "--listen", SILENT]);
-    let silent = Running::start(&format!("{world}/silent.log").as_ref(), &mut command)?;
+    let silent = Running::start(format!("{world}/silent.log").as_ref(), &mut command)?;
     let path = format!("{world}/resolv.conf");
     let before = std::fs::read_to_string(&path).context("resolv.conf")?;
     std::fs::write(&path, format!("{before}nameserver {SILENT}\n"))?;

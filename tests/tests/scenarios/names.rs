@@ -145,7 +145,7 @@ impl Outside {
                 .arg(node.program("testbox"))
                 .arg("scripted")
                 .args(args.split(' '));
-            Running::start(&format!("{world}/{log}.log").as_ref(), &mut command)
+            Running::start(format!("{world}/{log}.log").as_ref(), &mut command)
         };
         let servers = [
             start("answers", &format!("--listen {ANSWERS} --listen {OTHER}"))?,

@@ -16,6 +16,9 @@ const LONGEST: usize = 512;
 /// How long one is kept. The client asks again after that.
 const KEPT: Duration = Duration::from_secs(2);
 
+/// A datagram and who sent it.
+pub(super) type Datagram = (SocketAddr, Box<[u8]>);
+
 /// What is kept, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
@@ -47,11 +50,7 @@ impl Strangers {
     }
 
     /// Takes out those whose senders are known now; how many were given up, because their time is over.
-    pub(super) fn told_of(
-        &mut self,
-        known: impl Fn(IpAddr) -> bool,
-        now: Instant,
-    ) -> (Vec<(SocketAddr, Box<[u8]>)>, usize) {
+    pub(super) fn told_of(&mut self, known: impl Fn(IpAddr) -> bool, now: Instant) -> (Vec<Datagram>, usize) {
         let given_up = self.expire(now);
         let kept = std::mem::take(&mut self.kept).into_iter();
         let (told, rest) = kept.partition::<Vec<_>, _>(|it| known(it.address.ip()));

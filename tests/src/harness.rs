@@ -75,6 +75,12 @@ impl Node {
         Ok(Self { docker, simhost, agent, programs: programs.to_owned(), _resolver: resolver })
     }
 
+    /// One of the programs under test.
+    #[must_use]
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
     /// Runs a test box server in a container: `args` after `serve --name NAME`.
     ///
     /// # Errors
@@ -208,6 +214,17 @@ pub fn output(command: &mut Command) -> anyhow::Result<String> {
         bail!("{}: {}: {}", shown(command), output.status, String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(String::from_utf8(output.stdout)?)
+}
+
+/// A number from the environment, for what may take longer than it does by default.
+///
+/// # Errors
+/// When it is none.
+pub fn given(variable: &str, default: u64) -> anyhow::Result<u64> {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().with_context(|| format!("{variable} is no number: {text}")),
+        Err(_) => Ok(default),
+    }
 }
 
 /// `[[service]]` rules that make each container named `block-B-*` an endpoint of so many services, `sB-0` and on: more

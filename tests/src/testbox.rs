@@ -1,12 +1,17 @@
 //! What runs inside containers under test: a server that says who it is, a client that counts who answered, a DNS
-//! client that can keep its port, and the resolver of the world outside. Every result is one JSON document on stdout.
+//! client that can keep its port, one that asks every kind of question, an attacker, the resolver of the world outside, and a scripted
+//! DNS server. Every result is one JSON document on stdout.
 //!
 //! Only std's sockets and threads: what is measured must not depend on a runtime of ours.
 
+pub mod ask;
+pub mod attack;
 pub mod dial;
 pub mod dns;
+pub mod questions;
 pub mod resolve;
 pub mod resolver;
+pub mod scripted;
 pub mod serve;
 
 use std::io::{self, Write};

@@ -6,8 +6,9 @@
 //! decides which names exist, never touches the kernel's tables.
 //!
 //! `message` (pure) reads queries and makes answers by what `zones` (pure) says of names; `forward` asks name servers by
-//! datagram, `unreachable` says that one cannot be asked, `conversation` is a TCP connection; `responder` joins them under the shares of `limit`, `listen` owns the
-//! sockets, `lease` the renewals. hickory-proto reads and writes messages; hickory-server is not used, because its
+//! datagram, `unreachable` says that one cannot be asked, `conversation` is a TCP connection; `responder` joins them under
+//! the shares of `limit`, `strangers` (pure) keeps what comes before Docker has told of its sender, `listen` owns the
+//! sockets, `lease` the renewals, which `client_paths` tries. hickory-proto reads and writes messages; hickory-server is not used, because its
 //! responses cannot carry a server's bytes untouched and its listeners start a task for every datagram.
 
 use std::net::IpAddr;
@@ -38,6 +39,7 @@ mod resolver_config;
 mod resolver_state;
 mod responder;
 mod self_query;
+mod strangers;
 mod transport;
 pub(crate) mod unreachable;
 mod zones;

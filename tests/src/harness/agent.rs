@@ -1,5 +1,7 @@
 //! The agent under test as a process, and what it says of itself through its own commands.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 use std::time::Duration;
@@ -10,6 +12,8 @@ use nix::unistd::Pid;
 
 use super::{NODE, Running, Service, SimHost, Status, docker, eventually};
 
+/// Where it gives its metrics (`telemetry.metrics`).
+const METRICS: &str = "127.0.0.1:9464";
 /// How long anything may take to show in status. Generous: machines that run tests are slow, and scenarios that are
 /// about speed measure it.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -137,6 +141,28 @@ impl Agent {
     /// As [`Self::service`].
     pub fn healthy(&self, name: &str, count: usize) -> anyhow::Result<Service> {
         self.service(name, |service| service.healthy() == count && service.endpoints.len() == count)
+    }
+
+    /// The sum of its metrics whose lines begin so.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub fn metric(&self, prefix: &str) -> anyhow::Result<f64> {
+        let mut stream = TcpStream::connect(METRICS)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        stream.read_to_string(&mut text)?;
+        let values = text.lines().filter(|line| line.starts_with(prefix)).filter_map(|line| line.rsplit_once(' '));
+        Ok(values.filter_map(|(_, value)| value.parse::<f64>().ok()).sum())
+    }
+
+    /// How often its log has a text.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub fn logged(&self, text: &str) -> anyhow::Result<usize> {
+        Ok(std::fs::read_to_string(&self.log)?.matches(text).count())
     }
 
     /// The end of its log, for error messages.

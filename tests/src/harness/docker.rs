@@ -82,17 +82,36 @@ impl Dockerd {
         Ok(std::fs::remove_dir_all(context)?)
     }
 
+    /// Makes an image of another and further lines of a Dockerfile.
+    ///
+    /// # Errors
+    /// When docker refuses.
+    pub fn derive_image(&self, name: &str, from: &str, lines: &str) -> anyhow::Result<()> {
+        let context = self.world.join("derived");
+        std::fs::create_dir_all(&context)?;
+        std::fs::write(context.join("Dockerfile"), format!("FROM {from}\n{lines}\n"))?;
+        docker(&["build", "--quiet", "--tag", name, &context.to_string_lossy()]).map(drop)
+    }
+
     /// Starts a container of the test box image; `args` are separated by spaces.
     ///
     /// # Errors
     /// When docker refuses.
     pub fn run(&self, name: &str, run: Run<'_>, args: &str) -> anyhow::Result<Container> {
+        self.run_image("testbox", name, run, args)
+    }
+
+    /// Starts a container of any image; `args` are separated by spaces.
+    ///
+    /// # Errors
+    /// When docker refuses.
+    pub fn run_image(&self, image: &str, name: &str, run: Run<'_>, args: &str) -> anyhow::Result<Container> {
         let mut command = Command::new("docker");
         command.args(["run", "--detach", "--name", name]).args(run.options.split_whitespace());
         for label in run.labels {
             command.args(["--label", label]);
         }
-        output(command.arg("testbox").args(args.split_whitespace()))?;
+        output(command.arg(image).args(args.split_whitespace()))?;
         Ok(Container { name: name.to_owned() })
     }
 

@@ -33,6 +33,9 @@ pub struct Dial {
     /// Look the name up once, not for each call.
     #[arg(long)]
     pub resolve_once: bool,
+    /// End with an error where a call failed.
+    #[arg(long)]
+    pub strict: bool,
     /// Milliseconds after which a call has failed.
     #[arg(long, default_value_t = 3000)]
     pub timeout: u64,

@@ -8,6 +8,7 @@ mod fleet;
 mod hostile;
 mod hosts;
 mod life;
+mod names;
 mod reach;
 mod scale;
 

@@ -131,9 +131,9 @@ impl Conversation<'_> {
     fn step(&mut self, next: Next) -> Step {
         match next {
             Next::Query(Some(Ok(query))) => match self.responder.receive(self.place, &query) {
-                QueryOutcome::Silence => Step::End,
                 QueryOutcome::Reply(answer) => Step::Send(answer),
-                QueryOutcome::Relay => self.relay(&query),
+                // What is no query is the server's to judge: some end the connection, some pass over it.
+                QueryOutcome::Silence | QueryOutcome::Relay => self.relay(&query),
             },
             Next::Query(None) => {
                 self.open = false;

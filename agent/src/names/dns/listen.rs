@@ -7,20 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::setsockopt;
-use nix::sys::socket::sockopt::SndBufForce;
+use nix::sys::socket::sockopt::{RcvBufForce, SndBufForce};
 use socket2::SockRef;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
-use super::asker::{Asker, Place};
+use super::asker::{Asker, Client, Place};
 use super::conversation::converse;
 use super::forward::MAX_MESSAGE;
 use super::resolver_config::ResolverConfig;
 use super::resolver_state::ResolverState;
 use super::responder::{QueryOutcome, RelayOutcome, Responder};
+use super::strangers::Strangers;
 use crate::clients::backoff::Backoff;
 use crate::model::{MAX_CAPTURED, publish};
 
@@ -30,8 +31,9 @@ const BREATH: Duration = Duration::from_millis(50);
 const BIND_AGAIN: Backoff = Backoff::new(Duration::from_millis(20), Duration::from_secs(1));
 /// What a UDP socket may hold each way, in bytes: as much as anybody may ask for (`net.core.wmem_max`).
 const BUFFER: usize = 212_992;
-/// What it may hold to be sent where the agent is privileged: answers to addresses that nobody has wait for seconds.
-const SEND_BUFFER: usize = 4 << 20;
+/// The same where the agent is privileged: answers to addresses that nobody has wait for seconds, and a flood goes on
+/// while a busy machine does not let the agent run.
+const LARGE_BUFFER: usize = 4 << 20;
 
 /// Both listeners of one place, on one address and port.
 #[derive(Debug)]
@@ -75,8 +77,10 @@ async fn bind_all(config: &ResolverConfig) -> io::Result<(Vec<Sockets>, SocketAd
         let address = tcp.local_addr()?;
         let udp = UdpSocket::bind(address).await?;
         let buffers = SockRef::from(&udp);
-        buffers.set_recv_buffer_size(BUFFER)?;
-        if setsockopt(&udp, SndBufForce, &SEND_BUFFER).is_err() {
+        if setsockopt(&udp, RcvBufForce, &LARGE_BUFFER).is_err() {
+            buffers.set_recv_buffer_size(BUFFER)?;
+        }
+        if setsockopt(&udp, SndBufForce, &LARGE_BUFFER).is_err() {
             buffers.set_send_buffer_size(BUFFER)?;
         }
         if offset == 0 {
@@ -98,47 +102,90 @@ pub(super) async fn serve(all: Vec<Sockets>, responder: &Arc<Responder>) {
 }
 
 async fn serve_udp(socket: UdpSocket, place: Place, responder: Arc<Responder>) {
-    let socket = Arc::new(socket);
-    let mut relays = JoinSet::new();
+    let mut clients = responder.clients();
+    let (relays, strangers) = (JoinSet::new(), Strangers::default());
+    let mut datagrams = Datagrams { socket: Arc::new(socket), place, responder, relays, strangers };
     let mut query = Vec::with_capacity(MAX_MESSAGE);
     loop {
-        while relays.try_join_next().is_some() {}
+        while datagrams.relays.try_join_next().is_some() {}
         query.clear();
-        let address = match socket.recv_buf_from(&mut query).await {
-            Ok((_, address)) => address,
+        let received = tokio::select! {
+            Ok(()) = clients.changed() => {
+                clients.mark_unchanged();
+                datagrams.told_of_clients();
+                continue;
+            }
+            received = datagrams.socket.recv_buf_from(&mut query) => received,
+        };
+        match received {
+            Ok((_, address)) => datagrams.take(address, &query),
             Err(error) => {
                 debug!(%error, "cannot receive a DNS query");
                 sleep(BREATH).await;
-                continue;
             }
-        };
-        let client = responder.client(place, address.ip());
-        if !responder.reads(client) {
-            continue;
         }
-        match responder.receive(place, &query) {
+    }
+}
+
+/// What has come in by datagram at a place.
+#[derive(Debug)]
+struct Datagrams {
+    socket: Arc<UdpSocket>,
+    place: Place,
+    responder: Arc<Responder>,
+    relays: JoinSet<()>,
+    strangers: Strangers,
+}
+
+impl Datagrams {
+    fn take(&mut self, address: SocketAddr, query: &[u8]) {
+        let client = self.responder.client(self.place, address.ip());
+        if !self.responder.reads(client) {
+            return self.keep(address, query);
+        }
+        match self.responder.receive(self.place, query) {
             QueryOutcome::Silence => {}
-            QueryOutcome::Reply(answer) => send(&socket, &answer, address),
-            QueryOutcome::Relay => {
-                if let Some(relay) = responder.relay(place, client, &query) {
-                    let (socket, responder, length) = (Arc::clone(&socket), Arc::clone(&responder), query.len());
-                    relays.spawn(async move {
-                        match relay.run().await {
-                            RelayOutcome::Answer(answer) => send(&socket, &answer, address),
-                            RelayOutcome::Unreachable(code, failure) => {
-                                let asked = socket.local_addr();
-                                let told =
-                                    asked.is_ok_and(|asked| responder.unreachable.tell(code, address, asked, length));
-                                if let Some(failure) = failure.filter(|_| !told) {
-                                    send(&socket, &failure, address);
-                                }
-                            }
-                            RelayOutcome::Silence => {}
-                        }
-                    });
+            QueryOutcome::Reply(answer) => send(&self.socket, &answer, address),
+            QueryOutcome::Relay => match self.responder.relay(self.place, client, query) {
+                Some(relay) => {
+                    let (socket, responder) = (Arc::clone(&self.socket), Arc::clone(&self.responder));
+                    let length = query.len();
+                    self.relays.spawn(async move { tell(&socket, &responder, (address, length), relay.run().await) });
                 }
+                None if client == Client::Unknown => self.keep(address, query),
+                None => self.responder.give_up(1),
+            },
+        }
+    }
+
+    fn keep(&mut self, address: SocketAddr, query: &[u8]) {
+        self.responder.give_up(self.strangers.keep(address, query, Instant::now()));
+    }
+
+    /// Docker has told of containers: what they have asked already is taken.
+    fn told_of_clients(&mut self) {
+        let (responder, place) = (&self.responder, self.place);
+        let known = |address| responder.client(place, address) != Client::Unknown;
+        let (told, given_up) = self.strangers.told_of(known, Instant::now());
+        self.responder.give_up(given_up);
+        for (address, query) in told {
+            self.take(address, &query);
+        }
+    }
+}
+
+/// Passes on what came of a relayed datagram: to whom it came from, and how long it was.
+fn tell(socket: &UdpSocket, responder: &Responder, (client, length): (SocketAddr, usize), outcome: RelayOutcome) {
+    match outcome {
+        RelayOutcome::Answer(answer) => send(socket, &answer, client),
+        RelayOutcome::Unreachable(code, failure) => {
+            let asked = socket.local_addr();
+            let told = asked.is_ok_and(|asked| responder.unreachable.tell(code, client, asked, length));
+            if let Some(failure) = failure.filter(|_| !told) {
+                send(socket, &failure, client);
             }
         }
+        RelayOutcome::Silence => {}
     }
 }
 

@@ -88,13 +88,19 @@ impl Responder {
         }
     }
 
-    /// Whether a datagram of this client is read.
+    /// The addresses of containers that Docker knows, as they change.
+    pub(super) fn clients(&self) -> watch::Receiver<OrdSet<IpAddr>> {
+        self.clients.clone()
+    }
+
+    /// Whether a datagram of this client is read at once.
     pub(super) fn reads(&self, client: Client) -> bool {
-        let reads = client != Client::Unknown || self.unknown.admits(Instant::now());
-        if !reads {
-            self.metrics.count(AnswerKind::Overload, None);
-        }
-        reads
+        client != Client::Unknown || self.unknown.admits(Instant::now())
+    }
+
+    /// Counts datagrams for which there is no room.
+    pub(super) fn give_up(&self, count: usize) {
+        (0..count).for_each(|_| self.metrics.count(AnswerKind::Overload, None));
     }
 
     /// Room for one more TCP connection of this client.
@@ -133,10 +139,7 @@ impl Responder {
     /// Room for a datagram to be relayed, and the server to ask; `None` where there is none.
     pub(super) fn relay(self: &Arc<Self>, place: Place, client: Client, query: &[u8]) -> Option<Relay> {
         let server = self.server(place)?;
-        let Some(permit) = self.relayed.enter(client) else {
-            self.metrics.count(AnswerKind::Overload, None);
-            return None;
-        };
+        let permit = self.relayed.enter(client)?;
         Some(Relay { responder: Arc::clone(self), server, query: query.to_vec(), permit })
     }
 

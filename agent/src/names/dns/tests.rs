@@ -524,10 +524,37 @@ async fn forged_senders_get_a_trickle_and_the_lease_and_the_others_everything() 
     }
     let foreign = ask(&known, &query("example.com.", RecordType::A)).await;
     assert_eq!(foreign.metadata.response_code, ResponseCode::NXDomain);
-    assert_eq!(resolver.metrics.get(AnswerKind::Overload, None), 1600 - 256);
+    assert_eq!(resolver.metrics.get(AnswerKind::Overload, None), 0, "they are kept for a while");
     let before = *resolver.renewals.borrow();
     clock.advance(RENEWED).await;
     timeout(LONG, resolver.renewals.wait_for(|count| *count > before)).await.expect("the lease is lost").unwrap();
+    clock.advance(Duration::from_secs(1)).await;
+    resolver.know(&["127.0.0.2", "127.0.0.3"]).await;
+    let given_up = || resolver.metrics.get(AnswerKind::Overload, None) == 1600 - 256;
+    clock.advance_until(Duration::ZERO, "given up", given_up).await;
+}
+
+#[tokio::test]
+async fn what_a_container_asks_in_a_flood_before_docker_tells_of_it_is_answered_then() {
+    let resolver = resolver(NOBODY).await;
+    resolver.publish(&["orders"]);
+    resolver.know(&["127.0.0.2"]).await;
+    let _standstill = FrozenClock::new();
+    let mesh = query("orders.", RecordType::A);
+    let forged = resolver.client_at("127.1.0.1").await;
+    for _ in 0..300 {
+        forged.send(&mesh.to_vec().unwrap()).await.unwrap();
+    }
+    let young = resolver.client_at("127.0.0.3").await;
+    young.send(&mesh.to_vec().unwrap()).await.unwrap();
+    // Read after all of the above.
+    let known = resolver.client_at("127.0.0.2").await;
+    assert_eq!(ask(&known, &mesh).await.answers.len(), 1);
+    assert!(young.try_recv(&mut [0; 512]).is_err(), "nobody knows it");
+    resolver.know(&["127.0.0.2", "127.0.0.3"]).await;
+    let mut answer = vec![0; 512];
+    let length = timeout(LONG, young.recv(&mut answer)).await.expect("no answer").unwrap();
+    assert_eq!(Message::from_vec(&answer[..length]).unwrap().answers.len(), 1);
 }
 
 #[tokio::test]

@@ -23,7 +23,16 @@ fn serve(port: u16, udp: bool) {
 
 fn dial(port: u16, udp: bool) -> Calls {
     let target = format!("127.0.0.1:{port}");
-    let dial = Dial { target, count: Some(20), concurrency: 3, rate: None, udp, resolve_once: false, timeout: 60_000 };
+    let dial = Dial {
+        target,
+        count: Some(20),
+        concurrency: 3,
+        rate: None,
+        udp,
+        resolve_once: false,
+        strict: false,
+        timeout: 60_000,
+    };
     dial.run(&Stop::default()).unwrap()
 }
 

@@ -70,7 +70,7 @@ fn leads_there(dataplane: &DataplaneState, point: &VantagePoint) -> bool {
 /// Tries each road.
 async fn try_all(points: &[(IfName, VantagePoint)], before: &ClosedRoads) -> ClosedRoads {
     // One that is not reached from the host either says nothing of roads.
-    let goals = points.to_vec().into_iter().map(|goal| async move { reached(&goal.1).await.then_some(goal) });
+    let goals = points.iter().cloned().map(|goal| async move { reached(&goal.1).await.then_some(goal) });
     let goals: Vec<_> = stream::iter(goals).buffer_unordered(AT_ONCE).filter_map(std::future::ready).collect().await;
     let mut roads = Vec::new();
     for (bridge, start) in points {

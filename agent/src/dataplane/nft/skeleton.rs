@@ -236,7 +236,7 @@ impl Skeleton {
         let prerouting = vec![
             Rule {
                 comment: "the agent asks as a container would",
-                expressions: [&query[..], &self.from_vantage(), &asks("resolvers"), &into_zone].concat(),
+                expressions: [&query[..], &self.sent_from_vantage(), &asks("resolvers"), &into_zone].concat(),
             },
             Rule {
                 comment: "containers' queries to their default name servers",
@@ -269,7 +269,7 @@ impl Skeleton {
         let trace = [Expr::Load(R0, Bytes::new(&[1])), Expr::SetTrace(R0)];
         Rule {
             comment: "what the agent tries can be followed",
-            expressions: [&query[..], &self.from_vantage(), &trace].concat(),
+            expressions: [&query[..], &self.sent_from_vantage(), &trace].concat(),
         }
     }
 
@@ -281,7 +281,7 @@ impl Skeleton {
         vec![
             Rule {
                 comment: "the agent tries whether a road is open",
-                expressions: [&new[..], &self.from_vantage(), &[Expr::Return]].concat(),
+                expressions: [&new[..], &self.sent_from_vantage(), &[Expr::Return]].concat(),
             },
             Rule {
                 comment: "no way to an endpoint in another network",
@@ -291,7 +291,7 @@ impl Skeleton {
     }
 
     /// Sent from a vantage. No service's client has such an address.
-    fn from_vantage(&self) -> [Expr; 3] {
+    fn sent_from_vantage(&self) -> [Expr; 3] {
         within(Expr::SourceAddress(self.family, R0), self.range.reserved())
     }
 

@@ -211,7 +211,10 @@ impl Mesh {
         let next = vantages::assign(&ruleset.vantages, &ruleset.bridges, range, |vip| self.vips.holder(vip));
         for gone in std::mem::replace(&mut ruleset.vantages, next).values() {
             ruleset.frontends.remove(&gone.frontend().0);
+            ruleset.locals.remove(&gone.address);
         }
+        // The road from a bridge to itself is that of an endpoint that dials itself.
+        ruleset.locals.extend(ruleset.vantages.values().map(|vantage| vantage.address));
         ruleset.frontends.extend(ruleset.vantages.values().map(|vantage| vantage.frontend()));
     }
 

@@ -17,28 +17,30 @@ pub(super) async fn look(settings: &Settings) -> Vec<DoctorCheck> {
          TCP: iptables -I INPUT -d {resolver} -p udp --dport {RESOLVER_PORT}:{last} -j ACCEPT, and with tcp; until then \
          hosts files alone tell containers mesh names"
     );
-    let open = "containers of one network reach services on another only where the firewall lets them: put clients and \
-                servers on one network, or accept in the chain DOCKER-USER what goes from one bridge to the other";
-    let checks = [
-        DoctorCheck::new("containers' DNS", dns(&status), &accept),
-        DoctorCheck::new("networks", networks(&status), open),
-    ];
-    checks.into_iter().map(DoctorCheck::wanted).collect()
+    let open = "put clients and servers on one network, or accept in the chain DOCKER-USER what goes from one bridge to \
+                the other; until then services there refuse at once";
+    let check = |name, found: Result<String, (String, String)>, advice: &str| {
+        let why = found.as_ref().err().map(|(_, why)| format!("{why}; {advice}")).unwrap_or_default();
+        DoctorCheck::new(name, found.map_err(|(what, _)| what), &why).wanted()
+    };
+    vec![check("containers' DNS", dns(&status), &accept), check("networks", networks(&status), open)]
 }
 
-pub(super) fn dns(status: &Status) -> Result<String, String> {
+/// Whether containers' queries come to the agent; else what is the case, and what is in the way.
+pub(super) fn dns(status: &Status) -> Result<String, (String, String)> {
     let names = &status.names;
     match &names.why {
-        Some(why) => Err(format!("{}: {why}", names.dns)),
+        Some(why) => Err((names.dns.to_string(), why.to_string())),
         None => Ok(names.dns.to_string()),
     }
 }
 
-pub(super) fn networks(status: &Status) -> Result<String, String> {
+/// Whether containers can connect to each other; else the same.
+pub(super) fn networks(status: &Status) -> Result<String, (String, String)> {
     let closed = status.dataplane.closed_roads.iter();
-    let closed: Vec<String> = closed.map(|road| format!("{} to {}: {}", road.from, road.to, road.why)).collect();
-    match closed.is_empty() {
-        true => Ok("every network's containers reach every other's".to_owned()),
-        false => Err(format!("connections come to nothing from {}", closed.join("; from "))),
+    let closed: Vec<String> = closed.map(|road| format!("from {} to {}: {}", road.from, road.to, road.why)).collect();
+    match closed.len() {
+        0 => Ok("every network's containers reach every other's".to_owned()),
+        ways => Err((format!("{ways} of the ways between them are closed"), closed.join("; "))),
     }
 }

@@ -159,10 +159,14 @@ fn what_the_agent_found_in_its_clients_way_is_handed_on() {
         crate::model::QueryPath { from: crate::model::Clients::Bridge(bridge("docker0")), l4: crate::model::L4::Udp };
     let paths = Some([(path, Some("dropped by rule 7".into()))].into_iter().collect());
     all.resolver.send_replace(crate::names::dns::ResolverState::Listening { address, paths });
-    let dns = clients::dns(&all.status()).unwrap_err();
-    assert_eq!(dns, "listening: queries do not come here from docker0 (udp): dropped by rule 7");
-    let networks = clients::networks(&all.status()).unwrap_err();
-    assert_eq!(networks, "connections come to nothing from docker0 to br-1: dropped by a test");
+    let (dns, why) = clients::dns(&all.status()).unwrap_err();
+    assert_eq!(
+        (dns.as_str(), why.as_str()),
+        ("listening", "queries do not come here from docker0 (udp): dropped by rule 7",)
+    );
+    let (ways, why) = clients::networks(&all.status()).unwrap_err();
+    assert_eq!(ways, "1 of the ways between them are closed");
+    assert_eq!(why, "from docker0 to br-1: dropped by a test");
 }
 
 #[tokio::test]

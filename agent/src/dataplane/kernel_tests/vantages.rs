@@ -25,7 +25,9 @@ fn with_vantages(bridges: &[&str], ruleset: Ruleset) -> Ruleset {
     let vantages: OrdMap<IfName, Vantage> = bridges.iter().map(|bridge| name(bridge)).zip(range().vantages()).collect();
     let mut frontends = ruleset.frontends.clone();
     frontends.extend(vantages.values().map(|vantage| vantage.frontend()));
-    Ruleset { bridges: vantages.keys().cloned().collect(), vantages, frontends, ..ruleset }
+    let mut locals = ruleset.locals.clone();
+    locals.extend(vantages.values().map(|vantage| vantage.address));
+    Ruleset { locals, bridges: vantages.keys().cloned().collect(), vantages, frontends, ..ruleset }
 }
 
 /// Whoever keeps vantages, in the host's namespace.
@@ -128,7 +130,13 @@ fn follow_roads(host: &Netns, plane: &Plane, kept: &Kept) -> watch::Receiver<Clo
 
 #[test]
 fn what_a_firewall_drops_between_bridges_is_found_and_refused_at_once() {
-    let node = Node::new(false);
+    for bridge_nf in [false, true] {
+        found_and_refused(bridge_nf);
+    }
+}
+
+fn found_and_refused(bridge_nf: bool) {
+    let node = Node::new(bridge_nf);
     let other = second_bridge(&node);
     let there: IpAddr = [172, 31, 0, 10].into();
     serve(&other, "there", 8080);

@@ -273,7 +273,9 @@ impl Skeleton {
         }
     }
 
-    /// Just before the rules that drop what goes from one network to another. The agent goes on trying.
+    /// Just before the rules that drop what goes from one network to another. The agent goes on trying. By ICMP for TCP, too:
+    /// with br_netfilter the kernel sends a reset past all translation (`nf_send_reset`), from an address that the client
+    /// never dialled.
     fn closed_roads(&self) -> Vec<Rule> {
         let new = [Expr::CtState(R0), Expr::Equals(R0, Bytes::new(&NEW.to_ne_bytes()))];
         let ours = self.in_range(Expr::OriginalDestination(self.family, R0));
@@ -285,7 +287,7 @@ impl Skeleton {
             },
             Rule {
                 comment: "no way to an endpoint in another network",
-                expressions: [&new[..], &ours, &road, &[Expr::Goto("refuse")]].concat(),
+                expressions: [&new[..], &ours, &road, &[Expr::Unreachable(self.family)]].concat(),
             },
         ]
     }

@@ -160,7 +160,7 @@ fn odd(domain: &str) -> Vec<(&'static str, Form)> {
     let below = |label: &str| format!("{label}.{domain}");
     let host = below("host");
     let label = "x".repeat(63);
-    let longest = format!("{label}.{label}.{label}.{}.{domain}", "y".repeat(253 - 3 * 64 - 1 - domain.len() - 1));
+    let longest = format!("{label}.{label}.{label}.{}.{domain}", "y".repeat(253 - 3 * 64 - 1 - domain.len()));
     let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 192, 0, 2];
     let nsid = [0, 3, 0, 0];
     let second = [wire(&below("second")), vec![0, 1, 0, 1]].concat();

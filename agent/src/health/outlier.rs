@@ -115,7 +115,14 @@ impl OutlierTracker {
             self.records.entry(target).or_default().since = Some(ejection.until);
             return false;
         }
-        let why = format!("a client's connection failed, and the agent's own was {}", failure.how());
+        let why = match failure {
+            ConnectFailure::Refused => {
+                format!("nothing listens at {}: a client was refused, and so was the agent", target.address())
+            }
+            ConnectFailure::Unanswered => {
+                format!("{} does not answer: a client's connection failed, and so did the agent's", target.address())
+            }
+        };
         self.record(now, target).is_some() && self.eject(now, target, &why, true)
     }
 

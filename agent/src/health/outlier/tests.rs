@@ -125,3 +125,17 @@ fn nothing_is_remembered_for_ever() {
     }
     assert_eq!(tracker.records.len(), MAX_TRACKED);
 }
+
+#[test]
+fn what_was_proven_is_said_in_words_of_the_endpoints_own() {
+    let now = Instant::now();
+    let mut tracker = OutlierTracker::default();
+    for (n, failure, words) in [
+        (1, ConnectFailure::Refused, "nothing listens at 10.0.0.1:1"),
+        (2, ConnectFailure::Unanswered, "10.0.0.1:2 does not answer"),
+    ] {
+        assert!(tracker.prove(now, target(n), failure));
+        let reason = &tracker.ejected()[&target(n)].reason;
+        assert!(reason.starts_with(words), "{reason}");
+    }
+}

@@ -1,8 +1,7 @@
 //! Connection tracking: events of flows to VIPs as they begin and end, removal of those that lead nowhere, and how many
 //! connections lead to an endpoint, or to a frontend.
 //!
-//! `events` is how failures of endpoints are seen without a proxy; `liberal` keeps connections to VIPs as robust as direct
-//! ones; `clean` follows the data plane's changes; `count` tells how far a drain has come, `census` how many connections
+//! `events` is how failures of endpoints are seen without a proxy; `clean` follows the data plane's changes; `count` tells how far a drain has come, `census` how many connections
 //! services have; `accounting` has bytes counted. Numbers come from `linux/netfilter/nfnetlink_conntrack.h`. TCP
 //! connections to an endpoint are never removed: they end by themselves, and gracefully.
 
@@ -20,14 +19,11 @@ mod dump;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzz;
-mod liberal;
 
 pub use census::{Census, OpenConnections};
 pub(super) use clean::Cleaner;
 pub use count::count;
 pub use events::{FlowEvents, WAITING_EVENTS, follow};
-#[cfg(all(test, feature = "kernel"))]
-pub(super) use liberal::is_liberal;
 
 /// `NFNL_SUBSYS_CTNETLINK << 8` (linux/netfilter/nfnetlink.h) and `enum cntl_msg_types`.
 const SUBSYS: u16 = 1 << 8;

@@ -6,20 +6,18 @@
 use std::io;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use nix::libc;
 use socket2::SockFilter;
 use tokio::sync::mpsc;
 use tracing::warn;
 
-use super::liberal::Liberal;
 use super::{
     COUNTERS_ORIG, COUNTERS_REPLY, MSG_DELETE, MSG_NEW, PROTOINFO, SEEN_REPLY, STATUS, attr, read_counters, read_flow,
     read_tcp_state,
 };
 use crate::dataplane::netlink::{Listener, Message, be32, bpf, messages, nfproto};
 use crate::model::address::octets;
-use crate::model::{Family, FlowEvent, FlowKind, L4, VipCidr, VipRanges};
+use crate::model::{Family, FlowEvent, FlowKind, VipCidr, VipRanges};
 
 /// `NFNLGRP_CONNTRACK_NEW`, `NFNLGRP_CONNTRACK_DESTROY` (linux/netfilter/nfnetlink.h).
 const GROUPS: [u32; 2] = [1, 3];
@@ -68,12 +66,10 @@ pub async fn follow(ranges: VipRanges, events: mpsc::Sender<FlowEvent>) {
     }
 }
 
-/// Listens to the events of flows to VIPs, and has conntrack take every segment of the connections that begin. The kernel
-/// drops all other events before they reach the agent.
+/// Listens to the events of flows to VIPs. The kernel drops all others before they reach the agent.
 #[derive(Debug)]
 pub struct FlowEvents {
     listener: Listener,
-    liberal: Liberal,
     /// How often the kernel had no room for events, and dropped some.
     pub(in crate::dataplane) lost: u64,
 }
@@ -85,7 +81,7 @@ impl FlowEvents {
     /// No socket: CAP_NET_ADMIN is missing, or the kernel's nf_conntrack_netlink.
     pub fn open(ranges: VipRanges) -> io::Result<Self> {
         let listener = Listener::open(&GROUPS, RECEIVE_BUFFER, &program(ranges))?;
-        Ok(Self { listener, liberal: Liberal::open()?, lost: 0 })
+        Ok(Self { listener, lost: 0 })
     }
 
     /// The next event. Safe to cancel. To be read steadily: the kernel keeps a bounded number and drops the rest.
@@ -94,22 +90,12 @@ impl FlowEvents {
     /// The socket failed.
     pub async fn next(&mut self) -> io::Result<FlowEvent> {
         loop {
-            let datagram = match self.listener.next().now_or_never() {
-                Some(datagram) => datagram,
-                None => {
-                    self.liberal.flush();
-                    self.listener.next().await
-                }
-            };
-            match datagram {
+            match self.listener.next().await {
                 // ctnetlink sends one event in a datagram.
                 Ok(datagram) => {
-                    let Some(message) = messages(datagram).next() else { continue };
-                    let Some(event) = read(&message) else { continue };
-                    if event.kind == FlowKind::New && event.flow.frontend.l4 == L4::Tcp {
-                        self.liberal.note(&message);
+                    if let Some(event) = messages(datagram).find_map(|message| read(&message)) {
+                        return Ok(event);
                     }
-                    return Ok(event);
                 }
                 Err(error) if error.raw_os_error() == Some(libc::ENOBUFS) => {
                     self.lost += 1;

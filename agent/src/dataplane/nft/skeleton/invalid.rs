@@ -2,8 +2,7 @@
 //!
 //! They are not translated, so they would leave for wherever the VIP range is routed. Nobody there knows them, and whoever
 //! answers resets the connection. A lost segment is sent again; so they are dropped. What an *endpoint* sends and conntrack
-//! takes for invalid cannot be told from what it says to somebody who dialled it directly, and is left alone: there the
-//! agent has conntrack take every segment (`conntrack::liberal`).
+//! takes for invalid cannot be told from what it says to somebody who dialled it directly, and is left alone.
 
 use super::{DSTNAT, OUTPUT, PREROUTING, Skeleton};
 use crate::dataplane::nft::chain::{Chain, Rule};

@@ -32,6 +32,8 @@ enum Link {
     None,
     /// On its way.
     Opening(Connecting),
+    /// Nobody is on the way there: a client of its own would try on until it gives up.
+    Silent,
     /// There.
     Open(FramedRead<OwnedReadHalf, LengthDelimitedCodec>, OwnedWriteHalf),
 }
@@ -117,7 +119,7 @@ impl Conversation<'_> {
         match &mut self.link {
             Link::Open(input, output) => (from, to) = (Some(input), Some(output)),
             Link::Opening(connecting) => opening = Some(connecting),
-            Link::None => {}
+            Link::None | Link::Silent => {}
         }
         tokio::select! {
             query = queries.next(), if reads => Next::Query(query),
@@ -142,6 +144,11 @@ impl Conversation<'_> {
             Next::Opened(Ok(stream)) => {
                 let (input, output) = stream.into_split();
                 self.link = Link::Open(framing().new_read(input), output);
+                Step::On
+            }
+            Next::Opened(Err(error)) if error.kind() != io::ErrorKind::ConnectionRefused => {
+                debug!(%error, "there is no way to a name server");
+                self.link = Link::Silent;
                 Step::On
             }
             Next::Opened(Err(error)) | Next::Written(Err(error)) => {
@@ -174,7 +181,7 @@ impl Conversation<'_> {
     async fn goes_on(&mut self) -> bool {
         match &mut self.link {
             _ if self.open => true,
-            Link::None => false,
+            Link::None | Link::Silent => false,
             Link::Opening(_) => true,
             Link::Open(_, output) => !self.waiting.is_empty() || output.shutdown().await.is_ok(),
         }

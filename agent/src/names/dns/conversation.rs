@@ -32,8 +32,6 @@ enum Link {
     None,
     /// On its way.
     Opening(Connecting),
-    /// Nobody is on the way there: a client of its own would try on until it gives up.
-    Silent,
     /// There.
     Open(FramedRead<OwnedReadHalf, LengthDelimitedCodec>, OwnedWriteHalf),
 }
@@ -119,7 +117,7 @@ impl Conversation<'_> {
         match &mut self.link {
             Link::Open(input, output) => (from, to) = (Some(input), Some(output)),
             Link::Opening(connecting) => opening = Some(connecting),
-            Link::None | Link::Silent => {}
+            Link::None => {}
         }
         tokio::select! {
             query = queries.next(), if reads => Next::Query(query),
@@ -144,11 +142,6 @@ impl Conversation<'_> {
             Next::Opened(Ok(stream)) => {
                 let (input, output) = stream.into_split();
                 self.link = Link::Open(framing().new_read(input), output);
-                Step::On
-            }
-            Next::Opened(Err(error)) if error.kind() != io::ErrorKind::ConnectionRefused => {
-                debug!(%error, "there is no way to a name server");
-                self.link = Link::Silent;
                 Step::On
             }
             Next::Opened(Err(error)) | Next::Written(Err(error)) => {
@@ -181,7 +174,7 @@ impl Conversation<'_> {
     async fn goes_on(&mut self) -> bool {
         match &mut self.link {
             _ if self.open => true,
-            Link::None | Link::Silent => false,
+            Link::None => false,
             Link::Opening(_) => true,
             Link::Open(_, output) => !self.waiting.is_empty() || output.shutdown().await.is_ok(),
         }

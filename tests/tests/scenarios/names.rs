@@ -126,10 +126,7 @@ fn same(with: &Answered, without: &Answered) -> bool {
     // A connection that was taken in the server's stead can only be closed again.
     let closed = with.end == "closed" && matches!(without.end.as_str(), "refused" | "unreachable");
     let about_as_long = u128::from(with.took_ms.abs_diff(without.took_ms)) <= ABOUT_AS_LONG.as_millis();
-    with.answers == without.answers
-        && with.ids == without.ids
-        && (with.end == without.end || closed || absent)
-        && about_as_long
+    with.answers == without.answers && with.ids == without.ids && (with.end == without.end || closed) && about_as_long
 }
 
 /// Servers outside, and their addresses in the host's resolv.conf; as it was before when dropped.

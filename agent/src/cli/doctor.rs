@@ -14,7 +14,6 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use nix::sys::statvfs::statvfs;
 use procfs::net::RouteEntry;
 use procfs::process::Process;
-use serde::Deserialize;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -32,7 +31,7 @@ use crate::mesh::range;
 use crate::model::{VipCidr, error_chain};
 use crate::names::hosts;
 use crate::sources::{docker, networks};
-use crate::telemetry::status::BudgetStatus;
+use crate::telemetry::status::Status;
 
 mod check;
 mod clients;
@@ -117,7 +116,8 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<DoctorCheck> {
         ),
     ];
     checks.extend(network(settings.mesh.vip_ranges.v4()));
-    checks.extend(clients::look(settings).await);
+    let running = running(&paths.admin_socket).await;
+    checks.extend(clients::look(settings, running.as_ref()));
     checks.extend(updates::look(settings).await);
     checks.extend(kernel.iter().map(|capability| {
         let found = if capability.ok { Ok("there".to_owned()) } else { Err(capability.why.clone()) };
@@ -130,7 +130,7 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<DoctorCheck> {
     checks.push(
         DoctorCheck::new(
             "budget",
-            budget(&paths.admin_socket).await,
+            budget(running.as_ref()),
             "have fewer services or aliases in containers' labels, or run some elsewhere; meshdog explain CONTAINER names \
              what is left out",
         )
@@ -139,16 +139,16 @@ async fn look(settings: &Settings, kernel: &[Capability]) -> Vec<DoctorCheck> {
     checks
 }
 
-/// Whether the node has room for all that the labels of its containers ask for, as the running agent says.
-async fn budget(admin_socket: &Path) -> Result<String, String> {
-    #[derive(Deserialize)]
-    struct Answer {
-        #[serde(default)]
-        budget: BudgetStatus,
-    }
-    // Whether it runs at all is not asked here.
-    let Ok(body) = client::get(admin_socket, "/status").await else { return Ok("not asked: no agent runs".to_owned()) };
-    let Answer { budget } = client::parse(admin_socket, &body).map_err(|error| error_chain(&error))?;
+/// What the running agent says of itself, or why that cannot be read; nothing where none runs, which is not asked here.
+async fn running(admin_socket: &Path) -> Option<Result<Status, String>> {
+    let body = client::get(admin_socket, "/status").await.ok()?;
+    Some(client::parse(admin_socket, &body).map_err(|error| error_chain(&error)))
+}
+
+/// Whether the node has room for all that the labels of its containers ask for.
+fn budget(running: Option<&Result<Status, String>>) -> Result<String, String> {
+    let Some(status) = running else { return Ok("not asked: no agent runs".to_owned()) };
+    let budget = &status.as_ref().map_err(String::clone)?.budget;
     let used = format!("containers' labels use {} names of {}", budget.names, budget.limit);
     match budget.refused {
         0 => Ok(used),

@@ -1,16 +1,13 @@
 //! What the running agent found on the ways that containers' queries and connections take.
 
 use super::check::DoctorCheck;
-use crate::cli::client;
 use crate::config::Settings;
 use crate::model::{MAX_CAPTURED, RESOLVER_PORT};
 use crate::telemetry::status::Status;
 
-/// Asks the agent; nothing where none runs.
-pub(super) async fn look(settings: &Settings) -> Vec<DoctorCheck> {
-    let socket = &settings.paths.admin_socket;
-    let Ok(body) = client::get(socket, "/status").await else { return Vec::new() };
-    let Ok(status) = client::parse::<Status>(socket, &body) else { return Vec::new() };
+/// Nothing where no agent runs.
+pub(super) fn look(settings: &Settings, running: Option<&Result<Status, String>>) -> Vec<DoctorCheck> {
+    let Some(Ok(status)) = running else { return Vec::new() };
     let (resolver, last) = (settings.mesh.vip_ranges.v4().resolver(), RESOLVER_PORT + 2 * MAX_CAPTURED - 1);
     let accept = format!(
         "accept in the host's firewall what containers send to {resolver}, ports {RESOLVER_PORT} to {last}, by UDP and \
@@ -23,7 +20,7 @@ pub(super) async fn look(settings: &Settings) -> Vec<DoctorCheck> {
         let why = found.as_ref().err().map(|(_, why)| format!("{why}; {advice}")).unwrap_or_default();
         DoctorCheck::new(name, found.map_err(|(what, _)| what), &why).wanted()
     };
-    vec![check("containers' DNS", dns(&status), &accept), check("networks", networks(&status), open)]
+    vec![check("containers' DNS", dns(status), &accept), check("networks", networks(status), open)]
 }
 
 /// Whether containers' queries come to the agent; else what is the case, and what is in the way.

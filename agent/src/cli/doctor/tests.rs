@@ -172,6 +172,6 @@ fn what_the_agent_found_in_its_clients_way_is_handed_on() {
 #[tokio::test]
 async fn the_budget_is_what_the_agent_says() {
     let dir = tempfile::tempdir().unwrap();
-    let found = budget(&dir.path().join("admin.sock")).await;
+    let found = budget(running(&dir.path().join("admin.sock")).await.as_ref());
     assert_eq!(found.unwrap(), "not asked: no agent runs");
 }

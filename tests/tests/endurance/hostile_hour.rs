@@ -10,10 +10,8 @@ use meshdog_tests::harness::{Container, Node, OUTSIDE, Run, Running, eventually,
 use meshdog_tests::testbox::dial::{Calls, Percentiles};
 use meshdog_tests::testbox::resolve::Asked;
 
-use super::{Outcome, node};
+use super::{Outcome, SILENT, node, start_silent_server};
 
-/// A name server that never answers; the host's resolv.conf names it, too.
-const SILENT: &str = "10.77.0.251";
 /// How long it is watched without an attack.
 const CALM: Duration = Duration::from_secs(15);
 /// By how much a neighbour's 99th percentile may grow, in microseconds: the attack takes a share of the machine as well.
@@ -137,13 +135,7 @@ fn change_labels(stop: &AtomicBool) -> anyhow::Result<usize> {
 }
 
 fn silent_server(node: &Node) -> anyhow::Result<Running> {
-    let world = std::env::var("MESHDOG_WORLD")?;
-    let ip = ["-n", "outside", "address", "add", &format!("{SILENT}/24"), "dev", "eth0"];
-    ensure!(Command::new("ip").args(ip).status()?.success());
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", "outside"]).arg(node.program("testbox"));
-    command.args(["scripted", "--silent", "--listen", SILENT]);
-    let silent = Running::start(format!("{world}/silent.log").as_ref(), &mut command)?;
+    let (silent, world) = start_silent_server(node)?;
     let path = format!("{world}/resolv.conf");
     let before = std::fs::read_to_string(&path).context("resolv.conf")?;
     std::fs::write(&path, format!("{before}nameserver {SILENT}\n"))?;

@@ -9,10 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use meshdog_tests::harness::{Container, Node, Run, Running, eventually, output};
 
-use super::{Outcome, node};
+use super::{Outcome, SILENT, node, start_silent_server};
 
-/// A name server outside that never answers, and the only one.
-const SILENT: &str = "10.77.0.251";
 /// What EC2's DHCP tells instances.
 const SEARCH: &str = "search us-west-2.compute.internal";
 /// Longest that looking a name up and connecting may take, as the program itself measures it, in milliseconds: musl took
@@ -147,13 +145,7 @@ fn build() -> anyhow::Result<PathBuf> {
 }
 
 fn silent_server(node: &Node) -> anyhow::Result<Running> {
-    let world = std::env::var("MESHDOG_WORLD")?;
-    let ip = ["-n", "outside", "address", "add", &format!("{SILENT}/24"), "dev", "eth0"];
-    ensure!(Command::new("ip").args(ip).status()?.success());
-    let mut command = Command::new("ip");
-    command.args(["netns", "exec", "outside"]).arg(node.program("testbox"));
-    command.args(["scripted", "--silent", "--listen", SILENT]);
-    let silent = Running::start(format!("{world}/silent.log").as_ref(), &mut command)?;
+    let (silent, world) = start_silent_server(node)?;
     std::fs::write(format!("{world}/resolv.conf"), format!("{SEARCH}\nnameserver {SILENT}\n"))?;
     Ok(silent)
 }

@@ -22,6 +22,7 @@ use self::backend::Backend;
 use self::netns::NetnsError;
 use self::nft::Nft;
 use self::owner::{LeaseChange, LeaseRequest};
+use self::vantages::VantageError;
 use crate::model::{QueryPath, Rulesets, VipRanges};
 
 mod backend;
@@ -44,8 +45,6 @@ pub mod vantages;
 pub use links::LinkError;
 pub use namespaces::{Dataplane, Namespaces};
 pub use nft::{Capability, NftError, probe};
-use vantages::VantageError;
-
 pub use state::{DataplaneState, NamespaceState};
 
 /// Packets of the agent's own sockets carry this mark (`SO_MARK`), so that its DNS queries are not captured. No bit of

@@ -64,28 +64,22 @@ impl fmt::Display for Dropped {
     }
 }
 
-/// Listens to what becomes of packets.
-#[derive(Debug)]
-pub struct Trace(());
-
-impl Trace {
-    /// Does something that sends packets from this address, and tells what dropped one of them, if anything that
-    /// nf_tables knows did. In the calling thread's network namespace.
-    pub async fn of<T>(from: IpAddr, attempt: impl Future<Output = io::Result<T>>) -> Option<Dropped> {
-        let mut listener = Listener::open(&[GROUP], ROOM, &[])
-            .inspect_err(|error| debug!(%error, "cannot follow packets through nf_tables"))
-            .ok()?;
-        // Whether it succeeds is no matter here.
-        let _ = timeout(LONGEST, attempt).await;
-        let mut ours = BTreeSet::new();
-        let mut dropped = None;
-        while let Some(Ok(datagram)) = listener.next().now_or_never() {
-            for message in messages(datagram).filter(|message| message.kind == TRACE) {
-                dropped = dropped.or_else(|| read(&message, from, &mut ours));
-            }
+/// Does something that sends packets from this address, and tells what dropped one of them, if anything that nf_tables
+/// knows did. In the calling thread's network namespace.
+pub async fn dropped<T>(from: IpAddr, attempt: impl Future<Output = io::Result<T>>) -> Option<Dropped> {
+    let mut listener = Listener::open(&[GROUP], ROOM, &[])
+        .inspect_err(|error| debug!(%error, "cannot follow packets through nf_tables"))
+        .ok()?;
+    // Whether it succeeds is no matter here.
+    let _ = timeout(LONGEST, attempt).await;
+    let mut ours = BTreeSet::new();
+    let mut dropped = None;
+    while let Some(Ok(datagram)) = listener.next().now_or_never() {
+        for message in messages(datagram).filter(|message| message.kind == TRACE) {
+            dropped = dropped.or_else(|| read(&message, from, &mut ours));
         }
-        dropped
     }
+    dropped
 }
 
 /// What dropped a packet from this address, if the message says so. `ours`: the packets that come from there.

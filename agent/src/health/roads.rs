@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::dataplane::DataplaneState;
 use crate::dataplane::netns::Netns;
-use crate::dataplane::trace::Trace;
+use crate::dataplane::trace;
 use crate::dataplane::vantages::{VantagePoint, Vantages};
 use crate::model::publish::publish;
 use crate::model::{ClosedRoads, IfName, View};
@@ -100,7 +100,7 @@ async fn try_road(
     }
     let why = match why {
         Some(why) => why,
-        None => Trace::of(start.vantage.address, arrives(Some(&start.netns), &goal)).await.map_or_else(
+        None => trace::dropped(start.vantage.address, arrives(Some(&start.netns), &goal)).await.map_or_else(
             || "dropped, and not by nftables: see iptables-legacy -S FORWARD".into(),
             |dropped| dropped.to_string().into(),
         ),

@@ -8,8 +8,9 @@
 //! `message` (pure) reads queries and makes answers by what `zones` (pure) says of names; `forward` asks name servers by
 //! datagram, `unreachable` says that one cannot be asked, `conversation` is a TCP connection; `responder` joins them under
 //! the shares of `limit`, `strangers` (pure) keeps what comes before Docker has told of its sender, `listen` owns the
-//! sockets, `lease` the renewals, which `client_paths` tries. hickory-proto reads and writes messages; hickory-server is not used, because its
-//! responses cannot carry a server's bytes untouched and its listeners start a task for every datagram.
+//! sockets, `lease` the renewals of the ways that `client_paths` tries. hickory-proto reads and writes messages;
+//! hickory-server is not used, because its responses cannot carry a server's bytes untouched and its listeners start a
+//! task for every datagram.
 
 use std::net::IpAddr;
 use std::sync::Arc;

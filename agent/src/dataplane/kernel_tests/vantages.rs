@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::netns::{Netns, PATIENCE, until};
 use super::node::{Node, OUTSIDE, Plane, ask_within, block_on, dial, dial_within, serve, serve_on};
 use super::{frontend, range, ruleset, slots};
-use crate::dataplane::trace::Trace;
+use crate::dataplane::trace;
 use crate::dataplane::vantages::{VantagePoint, Vantages, keep, uninstall};
 use crate::health::roads;
 use crate::model::{ClosedRoads, IfName, L4, RESOLVER_PORT, Ruleset, Vantage, View};
@@ -95,7 +95,7 @@ fn a_query_from_a_vantage_takes_a_containers_way_and_what_is_in_it_is_named() {
         let (attempt, other) = (point.clone(), point.clone());
         assert_eq!(answers(&attempt).unwrap_err(), ErrorKind::WouldBlock);
         let dropped = node.host.run(move || {
-            block_on(Trace::of(from, async move {
+            block_on(trace::dropped(from, async move {
                 tokio::task::spawn_blocking(move || answers(&other)).await.unwrap().map_err(Into::into)
             }))
         });
@@ -104,7 +104,7 @@ fn a_query_from_a_vantage_takes_a_containers_way_and_what_is_in_it_is_named() {
         node.host.sh("nft delete table ip filter");
     }
     let from = point.vantage.address;
-    let quiet = node.host.run(move || block_on(Trace::of(from, async { Ok(()) })));
+    let quiet = node.host.run(move || block_on(trace::dropped(from, async { Ok(()) })));
     assert_eq!(quiet, None);
 }
 

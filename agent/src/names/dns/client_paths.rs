@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::lease::Probe;
 use super::self_query::SelfQuery;
 use super::transport::Transport;
-use crate::dataplane::trace::Trace;
+use crate::dataplane::trace;
 use crate::dataplane::vantages::Vantages;
 use crate::model::{CapturedServers, Clients, DNS_PORT, L4, QueryPath};
 
@@ -72,6 +72,6 @@ impl Probe for ClientPaths {
             let vantages = self.vantages.borrow();
             vantages.as_ref()?.get(bridge)?.as_ref().ok()?.vantage.address
         };
-        Trace::of(address, self.ask(path)).await.map(|dropped| dropped.to_string())
+        trace::dropped(address, self.ask(path)).await.map(|dropped| dropped.to_string())
     }
 }
